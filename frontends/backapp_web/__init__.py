@@ -1,0 +1,1 @@
+"""The web door; its place is kept, nothing stands in it yet."""

@@ -1,0 +1,1 @@
+"""BackApp: a backup engine to import."""

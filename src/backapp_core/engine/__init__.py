@@ -1,0 +1,1 @@
+"""Verbs: each module is one thing that the engine does."""

@@ -1,0 +1,71 @@
+"""What to back up, how, whereto, when, and kept how long."""
+
+import re
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+from backapp_core.errors import InvalidName
+from backapp_core.model.retention import Retention
+from backapp_core.model.schedules import Schedule
+
+_JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@frozen
+class BackupOptions:
+    """What a repository is told about one backup."""
+
+    hostname: str
+    username: str
+    tags: tuple[str, ...] = ()
+    is_full: bool = False
+    """Start a new chain: depend on nothing that was stored before."""
+    rereads_all: bool = False
+    """Read every file again instead of trusting size, times and inode."""
+    parent_id: str | None = None
+    """Compare with this snapshot; None lets the archiver choose the newest of the same host and roots."""
+    program: str = "backapp"
+
+
+@frozen
+class Job:
+    """A backup that can be run again and again under one name."""
+
+    name: str = field()
+    repository: str
+    """Address of the repository, without secrets."""
+    roots: tuple[bytes, ...]
+    """Absolute paths."""
+    scanner: str = "files"
+    scanner_settings: Mapping[str, object] = field(factory=dict[str, object])
+    """Plain data that the scanner kind's settings class is made of (patterns, size limit)."""
+    schedule: Schedule | None = None
+    """None: runs only when asked to."""
+    retention: Retention = Retention()
+    """Applied after each completed run unless it is empty."""
+    tags: tuple[str, ...] = ()
+    password_file: str = ""
+    """Path of a file with the secret that opens the repository; the secret itself is never stored."""
+    password_command: str = ""
+    """Command that prints that secret."""
+    identity_files: tuple[str, ...] = ()
+    """Paths of age identity files."""
+    is_enabled: bool = True
+
+    @name.validator
+    def _check_name(self, attribute: object, value: str) -> None:
+        del attribute
+        check_job_name(value)
+
+
+def check_job_name(name: str) -> None:
+    """Refuse what is no job name.
+
+    Raises:
+        InvalidName: If it is not 1 to 64 ASCII letters, digits, dots, dashes and underscores that begin with a letter or digit.
+    """
+    if not _JOB_NAME.fullmatch(name):
+        raise InvalidName(
+            f"'{name}' is no job name; use up to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
+        )

@@ -1,0 +1,37 @@
+r"""Paths are bytes; this module shows them as text and reads that text back.
+
+A path on Linux is any bytes but NUL, so no encoding describes all of them. `to_text` keeps printable
+Unicode as it is and writes everything else (control characters, line and paragraph separators, bidi
+controls, bytes that are not UTF-8, and the backslash itself) as ``\xNN`` per byte. The result holds no
+character that can break a line, move a cursor or reverse a display, and `from_text` is its exact
+inverse. The same text stands in JSON, in manifests, in logs and on the terminal.
+"""
+
+import re
+
+_PLAIN = re.compile(rb"[ -\[\]-~]*").fullmatch
+_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
+
+
+def to_text(path: bytes) -> str:
+    r"""Return ``path`` as printable text; ``b"a\nb"`` becomes ``a\x0ab``."""
+    if _PLAIN(path):
+        return path.decode("ascii")
+    return "".join(map(_show, path.decode("utf-8", "surrogateescape")))
+
+
+def from_text(text: str) -> bytes:
+    """Return the bytes that `to_text` wrote as ``text``.
+
+    Text that a person typed is taken as it stands: a backslash that starts no ``\\xNN`` is itself.
+    """
+    raw = text.encode("utf-8", "surrogateescape")
+    if b"\\" not in raw:
+        return raw
+    return _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), raw)
+
+
+def _show(character: str) -> str:
+    if character != "\\" and character.isprintable():
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,99 @@
+"""One execution of a job: its states, the legal moves between them, and how it ended.
+
+::
+
+    requested -> running -> completed | failed | cancelled
+    requested -> cancelled
+
+A run moves by new values; the store decides which of two competing moves happened.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from attrs import evolve, frozen
+
+from backapp_core.errors import IllegalTransition
+from backapp_core.model.snapshots import Counts
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    REQUESTED = "requested"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no further move is legal."""
+        return self in {RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED}
+
+
+_LEGAL = {
+    RunState.REQUESTED: {RunState.RUNNING, RunState.CANCELLED},
+    RunState.RUNNING: {RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED},
+}
+
+
+@frozen
+class Run:
+    """One execution of a job."""
+
+    id: str
+    """32 hex digits."""
+    job_name: str
+    state: RunState
+    requested_at: datetime
+    due_at: datetime | None = None
+    """The scheduled moment it answers to, None if somebody asked for it."""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    snapshot_id: str | None = None
+    counts: Counts | None = None
+    error: str = ""
+    """One sentence that says why it failed; empty otherwise."""
+
+    @property
+    def has_warnings(self) -> bool:
+        """Whether it completed although some entries could not be read."""
+        return self.state is RunState.COMPLETED and self.counts is not None and self.counts.problems > 0
+
+    def start(self, *, at: datetime) -> "Run":
+        """Return the run as running.
+
+        Raises:
+            IllegalTransition: If it is not merely requested.
+        """
+        return evolve(self._moved(RunState.RUNNING), started_at=at)
+
+    def complete(self, *, at: datetime, snapshot_id: str, counts: Counts) -> "Run":
+        """Return the run as completed with what it left behind.
+
+        Raises:
+            IllegalTransition: If it is not running.
+        """
+        return evolve(self._moved(RunState.COMPLETED), ended_at=at, snapshot_id=snapshot_id, counts=counts)
+
+    def fail(self, *, at: datetime, error: str) -> "Run":
+        """Return the run as failed for the reason ``error``.
+
+        Raises:
+            IllegalTransition: If it is not running.
+        """
+        return evolve(self._moved(RunState.FAILED), ended_at=at, error=error)
+
+    def cancel(self, *, at: datetime) -> "Run":
+        """Return the run as cancelled.
+
+        Raises:
+            IllegalTransition: If it has ended.
+        """
+        return evolve(self._moved(RunState.CANCELLED), ended_at=at)
+
+    def _moved(self, state: RunState) -> "Run":
+        if state not in _LEGAL.get(self.state, set()):
+            raise IllegalTransition(f"run {self.id[:8]} is {self.state} and cannot become {state}")
+        return evolve(self, state=state)

@@ -1,0 +1,179 @@
+"""Archivers turn entries into stored objects and back; what they open is a repository."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from attrs import frozen
+
+from backapp_core.model.entries import Node
+from backapp_core.model.jobs import BackupOptions
+from backapp_core.model.repositories import (
+    CheckReport,
+    CleanUpPlan,
+    RemovalPlan,
+    RepositoryInfo,
+    RepositoryStats,
+)
+from backapp_core.model.snapshots import Snapshot
+from backapp_core.ports.scanners import Scanner
+from backapp_core.ports.surroundings import Keys, Surroundings
+from backapp_core.ports.targets import Everything, Selection, Target
+from backapp_core.ports.transports import Transport
+
+
+@frozen
+class BackupResult:
+    """What a backup left behind."""
+
+    snapshot: Snapshot
+    objects: tuple[tuple[str, int], ...]
+    """Name and size in bytes of every object that was written, in the order of writing; receipts name them."""
+
+
+class Repository(ABC):
+    """An opened repository: snapshots and what they need, at one transport.
+
+    Any number of backups may run at once, in this and other processes. Removal and clean-up exclude
+    everything else by a lock at the transport and raise `RepositoryLocked` when they cannot have it; a lock
+    whose holder is known to be dead, or that was not refreshed for long, does not count. Methods may be called from
+    any thread, one at a time. Besides what is listed, every method raises `TransportError` when the destination
+    fails and `RunCancelled` when the surroundings say so.
+
+    Whatever is interrupted, at any point: snapshots acknowledged before stay restorable, no snapshot is listed that is
+    not complete, and the next call works without anybody's help.
+    """
+
+    info: RepositoryInfo
+
+    @abstractmethod
+    def backup(self, scanner: Scanner, options: BackupOptions) -> BackupResult:
+        """Back up what ``scanner`` finds; the snapshot is listed exactly when this has returned or is about to.
+
+        Entries that cannot be read are reported as `Problem` events and counted; they never end the run.
+
+        Raises:
+            SourceNotFound: If none of the roots exists.
+            RepositoryLocked: If somebody removes or cleans up meanwhile.
+        """
+
+    @abstractmethod
+    def snapshots(self) -> Sequence[Snapshot]:
+        """Return all snapshots, oldest first. A record that cannot be read is reported as a warning event and left out."""
+
+    @abstractmethod
+    def nodes(self, snapshot: Snapshot, selection: Selection = Everything()) -> Iterator[Node]:
+        """Yield the selected nodes: a directory before what is below it, in a fixed order, lazily.
+
+        Within a directory all that is no directory comes first, then each subdirectory with everything in it,
+        both in byte order. The same tree gives the same order in every snapshot.
+
+        Raises:
+            DamagedRepository: If what describes the snapshot is missing or altered.
+        """
+
+    @abstractmethod
+    def read(self, snapshot: Snapshot, node: Node) -> Iterator[bytes]:
+        """Yield the content of one regular file, verified; holes come as zeros.
+
+        Raises:
+            DamagedRepository: As soon as what was stored is found to differ; what was yielded before is not to be trusted.
+        """
+
+    @abstractmethod
+    def restore(self, snapshot: Snapshot, target: Target, selection: Selection = Everything()) -> None:
+        """Write the selected nodes into ``target``, in the order that `Target` asks for; closes the target.
+
+        Content is verified before a file is finished; damaged files are abandoned and the rest is restored.
+
+        Raises:
+            DamagedRepository: If what describes the snapshot as a whole is missing or altered.
+            TargetError: If the target cannot go on.
+        """
+
+    @abstractmethod
+    def check(self, *, read_data: bool = False) -> CheckReport:
+        """Look whether everything that snapshots need is there; with ``read_data`` read and verify every byte.
+
+        Damage is returned as findings, not raised.
+        """
+
+    @abstractmethod
+    def retag(self, snapshot: Snapshot, tags: Sequence[str]) -> Snapshot:
+        """Give a snapshot other tags and return it; its id may change. The old record goes after the new one is stored.
+
+        Raises:
+            RepositoryLocked: If another process excludes this.
+        """
+
+    @abstractmethod
+    def remove(self, plan: RemovalPlan) -> None:
+        """Remove the snapshots that ``plan`` names; what others need stays. Their space is freed by `clean_up`.
+
+        Raises:
+            RepositoryLocked: If another process uses the repository.
+        """
+
+    @abstractmethod
+    def plan_clean_up(self) -> CleanUpPlan:
+        """Find the objects that no snapshot needs.
+
+        Raises:
+            DamagedRepository: If it cannot be known for certain what is needed; nothing may be deleted then.
+        """
+
+    @abstractmethod
+    def clean_up(self, plan: CleanUpPlan) -> CleanUpPlan:
+        """Make the plan again under the lock, delete what is in both, tidy the transport, and return what was deleted.
+
+        Raises:
+            RepositoryLocked: If another process uses the repository.
+            DamagedRepository: If it cannot be known for certain what is needed; nothing was deleted.
+        """
+
+    @abstractmethod
+    def stats(self, snapshots: Sequence[Snapshot]) -> RepositoryStats:
+        """Return figures; the restore size is that of ``snapshots``."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of it, and of its transport; closing twice is fine."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@frozen
+class ArchiverKind:
+    """A sort of repository that a plugin offers."""
+
+    name: str
+    settings: type[Any]
+    """An attrs class: what can be chosen when a repository is created (recipients, chain length)."""
+    recognises: Callable[[Transport], bool]
+    """Says whether a repository of this kind, of whatever version, stands there; reads as little as possible."""
+    create: Callable[[Transport, Any, Keys, Surroundings], Repository]
+    """Creates a repository at a transport where none stands and returns it open.
+
+    Raises:
+        RepositoryExists: If one stands there, also if another process created it this moment.
+    """
+    open: Callable[[Transport, Keys, Surroundings], Repository]
+    """Opens what `recognises` said yes to.
+
+    Raises:
+        UnknownFormat: If it is of a version that this program does not know.
+        WrongPassword: If no key fits and one is needed to open it.
+        DamagedRepository: If its description is altered.
+    """
+
+

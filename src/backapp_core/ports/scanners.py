@@ -1,0 +1,163 @@
+"""Scanners say what is there, directory by directory, in a fixed order."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from attrs import frozen
+
+from backapp_core.model.entries import Entry, Extent
+from backapp_core.ports.surroundings import Surroundings
+
+
+class OpenedFile(ABC):
+    """Content of one regular file, opened for reading once; a context manager. Used by one thread at a time."""
+
+    entry: Entry
+    """The facts as they were when the file was opened, which may be newer than what the scan saw."""
+
+    @abstractmethod
+    def extents(self) -> Sequence[Extent] | None:
+        """Return the data stretches of a file with holes, ascending and within ``entry.size_bytes``; None if it has none."""
+
+    @abstractmethod
+    def read_at(self, offset: int, length_bytes: int) -> bytes:
+        """Return up to ``length_bytes`` from ``offset``; fewer only at the end of the file, empty beyond it.
+
+        Raises:
+            EntryUnreadable: If the medium fails.
+        """
+
+    @abstractmethod
+    def has_changed(self) -> bool:
+        """Say whether size, mtime or ctime differ from `entry` by now."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the file back; closing twice is fine."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class FoundDirectory(ABC):
+    """One directory, whole: its own facts and all its entries that are not directories.
+
+    It stays usable, with everything below, until `close` is called or the scan that made it ends,
+    whichever comes first; several may be open at once. Names are looked up relative to the directory that
+    was listed, never by path, so that a directory swapped for a link meanwhile leads nowhere else.
+    """
+
+    path: bytes
+    """Absolute."""
+    entry: Entry
+    """The directory itself."""
+    entries: Sequence[Entry]
+    """Everything in it that is kept and no directory, in byte order of names."""
+
+    @abstractmethod
+    def open(self, entry: Entry) -> OpenedFile:
+        """Open a regular file of `entries` without following links and without ever blocking.
+
+        Raises:
+            EntryVanished: If it is gone.
+            EntryReplaced: If it is no regular file any more.
+            EntryUnreadable: If it may not be read or the medium fails.
+        """
+
+    @abstractmethod
+    def attributes(self, entry: Entry | None) -> tuple[tuple[bytes, bytes], ...]:
+        """Return name and value of each extended attribute of ``entry`` (None: of the directory), names in byte order.
+
+        Raises:
+            EntryVanished: If it is gone.
+            EntryUnreadable: If they may not be read.
+        """
+
+    @abstractmethod
+    def link_target(self, entry: Entry) -> bytes:
+        """Return where a symlink of `entries` points.
+
+        Raises:
+            EntryVanished: If it is gone.
+            EntryReplaced: If it is no symlink any more.
+            EntryUnreadable: If it may not be read.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the directory back; closing twice is fine."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Scanner(ABC):
+    """Walks what a job names as its sources."""
+
+    roots: tuple[bytes, ...]
+    """Absolute paths, in scan order, none inside another."""
+
+    @abstractmethod
+    def scan(self) -> Iterator[FoundDirectory]:
+        """Walk all roots once and hand over one directory after another.
+
+        Order: a directory comes before everything below it, siblings come in byte order of their names, and
+        the ancestors of a root come first with no entries of their own but the roots in them (a root that is a file is
+        an entry of its parent). No path comes twice. So the order is that of `model.entries.path_key`.
+
+        Whatever is there but cannot be listed or examined is reported to the surroundings' events as one
+        `Problem` with its path and is left out, or, if it is a directory, handed over without entries. A scan holds
+        as many entries in memory as the directories on the way from the root to the present one have.
+        It may run in any one thread. It ends early with `RunCancelled` if the surroundings say so.
+
+        Raises:
+            SourceNotFound: Before anything is handed over, if none of the roots exists.
+            RunCancelled: If the run is cancelled.
+        """
+
+    @abstractmethod
+    def user_name(self, uid: int) -> str:
+        """Return the name of ``uid`` on this machine, empty if it has none."""
+
+    @abstractmethod
+    def group_name(self, gid: int) -> str:
+        """Return the name of ``gid`` on this machine, empty if it has none."""
+
+    @property
+    @abstractmethod
+    def problems(self) -> int:
+        """How many problems the last scan has reported so far."""
+
+
+@frozen
+class ScannerKind:
+    """A sort of scanner that a plugin offers."""
+
+    name: str
+    settings: type[Any]
+    """An attrs class; a job's scanner settings are parsed into it."""
+    open: Callable[[Any, Surroundings], Scanner]
+    """Makes a scanner from an instance of `settings`.
+
+    Raises:
+        InputError: If the settings name no source or hold a malformed pattern.
+    """
+

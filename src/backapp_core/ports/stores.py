@@ -1,0 +1,156 @@
+"""Stores remember jobs and runs, in intents that are atomic by themselves and grouped by noun."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from attrs import frozen
+
+from backapp_core.events import Event
+from backapp_core.model.jobs import Job
+from backapp_core.model.runs import Run, RunState
+from backapp_core.ports.surroundings import Surroundings
+
+
+class Jobs(ABC):
+    """Jobs by name. Each method is one transaction."""
+
+    @abstractmethod
+    def add(self, job: Job) -> None:
+        """Remember a new job.
+
+        Raises:
+            NameTaken: If a job of this name exists; it is untouched.
+        """
+
+    @abstractmethod
+    def get(self, name: str) -> Job:
+        """Return a job.
+
+        Raises:
+            JobNotFound: If there is none of this name.
+        """
+
+    @abstractmethod
+    def list(self) -> Sequence[Job]:
+        """Return all jobs in order of their names."""
+
+    @abstractmethod
+    def replace(self, job: Job) -> None:
+        """Put ``job`` in the place of the job of the same name.
+
+        Raises:
+            JobNotFound: If there is none of this name.
+        """
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Forget a job; its runs stay.
+
+        Raises:
+            JobNotFound: If there is none of this name.
+        """
+
+
+@frozen
+class RunFilter:
+    """Which runs are meant; None matches everything."""
+
+    job_name: str | None = None
+    state: RunState | None = None
+    before_id: str | None = None
+    """Only runs that come after this one in the order of `Runs.list` (keyset paging)."""
+    limit: int = 50
+
+
+class Runs(ABC):
+    """Runs by id. Each method is one transaction; of two competing moves of one run, one wins."""
+
+    @abstractmethod
+    def add(self, run: Run) -> None:
+        """Remember a new run.
+
+        Raises:
+            NameTaken: If a run of this id exists, or one of the same job for the same due moment.
+        """
+
+    @abstractmethod
+    def move(self, run: Run, *, from_state: RunState) -> None:
+        """Put ``run`` in the place of the stored one if that still is in ``from_state``; survives a power cut when this returns.
+
+        Raises:
+            RunNotFound: If there is none of this id.
+            IllegalTransition: If it is in another state by now, or the move is not legal.
+        """
+
+    @abstractmethod
+    def get(self, run_id: str) -> Run:
+        """Return the run whose id is, or begins with, ``run_id``.
+
+        Raises:
+            RunNotFound: If there is none, or several.
+        """
+
+    @abstractmethod
+    def list(self, run_filter: RunFilter) -> Sequence[Run]:
+        """Return matching runs, the latest requested first, ids breaking ties, ``limit`` at most."""
+
+    @abstractmethod
+    def add_events(self, run_id: str, events: Sequence[tuple[datetime, Event]]) -> None:
+        """Append to what happened during a run, in one transaction.
+
+        Raises:
+            RunNotFound: If there is none of this id.
+        """
+
+    @abstractmethod
+    def events(self, run_id: str) -> Sequence[tuple[datetime, Event]]:
+        """Return what happened during a run, in the order of appending.
+
+        Raises:
+            RunNotFound: If there is none of this id.
+        """
+
+
+class Store(ABC):
+    """What remembers; may be used from any thread and, where the kind allows, by several processes."""
+
+    jobs: Jobs
+    runs: Runs
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give connections back; closing twice is fine."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@frozen
+class StoreKind:
+    """A sort of store that a plugin offers."""
+
+    name: str
+    schemes: frozenset[str]
+    """URL schemes it opens (``sqlite``)."""
+    open: Callable[[str, Surroundings], Store]
+    """Opens the store at a URL, creating it and bringing it up to date as needed, both safely beside other processes.
+
+    Raises:
+        InvalidAddress: If the URL makes no sense.
+        StoreUnavailable: If it cannot be opened or created.
+        StoreTooNew: If a newer BackApp wrote it.
+        PartMissing: If a library is not installed.
+    """
+
+

@@ -1,0 +1,69 @@
+"""What a plugin finds around it: time, chance, folders, listeners; handed to every ``open``."""
+
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import final
+
+from attrs import field, frozen
+
+from backapp_core.clock import Clock, SystemClock
+from backapp_core.errors import RunCancelled
+from backapp_core.events import EventSink, void
+
+
+@final
+class CancelToken:
+    """A wish to stop, set by one thread and asked about by others."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """Wish that the work stops soon; safe in a signal handler and more than once."""
+        self._event.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody wished so."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Return if nobody wished to stop.
+
+        Raises:
+            RunCancelled: If somebody did.
+        """
+        if self._event.is_set():
+            raise RunCancelled("stopped on request")
+
+
+@frozen
+class Surroundings:
+    """Everything that plugins do not reach for by themselves; settings carry only what a user writes."""
+
+    cache_folder: Path
+    """May be deleted at any moment; never an authority over anything."""
+    state_folder: Path
+    """Kept; small files such as the snapshots last seen."""
+    clock: Clock = field(factory=SystemClock)
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes
+    """Returns that many bytes fit for names and keys."""
+    events: EventSink = void
+    cancel: CancelToken = field(factory=CancelToken)
+    threads: int = 2
+    """How many threads native code (compression, hashing) may keep busy."""
+
+
+@frozen
+class Keys:
+    """What may open or seal a repository. Nothing here is ever logged, stored or put into an event."""
+
+    password: Callable[[], str] | None = field(default=None, repr=False)
+    """Asked at most once per opened repository, and only if a password is needed."""
+    identity_files: Sequence[Path] = ()
+    """Files with age identities; one that is protected by a passphrase is opened with `password`."""
+
+
+NO_KEYS = Keys()

@@ -1,0 +1,108 @@
+"""Targets are where a restore writes; archivers restore into one in whatever order suits their format."""
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Protocol, Self
+
+from backapp_core.model.entries import Node
+
+
+class Selection(Protocol):
+    """Which nodes of a snapshot are wanted."""
+
+    def wants(self, node: Node) -> bool:
+        """Say whether ``node`` itself is wanted."""
+        ...
+
+    def enters(self, path: bytes) -> bool:
+        """Say whether anything at or below the directory ``path`` can be wanted; False lets whole subtrees be skipped."""
+        ...
+
+
+class Everything:
+    """The selection that wants all."""
+
+    def wants(self, node: Node) -> bool:
+        """Say yes."""
+        del node
+        return True
+
+    def enters(self, path: bytes) -> bool:
+        """Say yes."""
+        del path
+        return True
+
+
+class TargetFile(ABC):
+    """A file that is being restored under a temporary name.
+
+    Pieces may be written at any offset, in any order, by several threads; what is not written is a hole.
+    Used as a context manager it is abandoned unless it was finished.
+    """
+
+    @abstractmethod
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        """Write all of ``data`` at ``offset``.
+
+        Raises:
+            TargetError: If the place of the restore has no room or fails; ends the restore unless it is an
+                `EntryNotRestored`, which concerns this file alone.
+        """
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Give it its size and metadata, then its final name. Call it only after the content was verified.
+
+        Raises:
+            EntryNotRestored: If that failed; the temporary file is gone.
+        """
+
+    @abstractmethod
+    def abandon(self, reason: str) -> None:
+        """Remove it and count its path as not restored; harmless after `finish`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.abandon(str(error) if error else "was not completed")
+
+
+class Target(ABC):
+    """Receives nodes. Calls come from one thread, but files may be written and finished by several.
+
+    Order: directories and files in any order in which no node comes before the directory above it; then `links_follow`
+    once; then symlinks, hard links and special files; then `close`, which gives directories their
+    metadata, the deepest first. A node that cannot be restored is reported as one `Problem`, counted, and skipped; only
+    what makes the rest meaningless (no room left, the target itself is gone) is raised, as `TargetError`.
+    Nodes are written at the target's root plus the node's full path; no path, link or race leads outside.
+    """
+
+    @abstractmethod
+    def directory(self, node: Node) -> None:
+        """Make a directory, writable for us until `close`; an existing real directory is used as it is."""
+
+    @abstractmethod
+    def file(self, node: Node) -> TargetFile | None:
+        """Begin a regular file; None if the policy for existing files leaves what is there, or it cannot be begun (reported)."""
+
+    @abstractmethod
+    def links_follow(self) -> None:
+        """Say that all regular files are finished and that links and special files come next."""
+
+    @abstractmethod
+    def link(self, node: Node, existing: bytes) -> None:
+        """Make ``node.path`` another name of the file that was restored as the node path ``existing``."""
+
+    @abstractmethod
+    def special(self, node: Node) -> None:
+        """Make a symlink, fifo, socket or device."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give directories their metadata and let go; after an error in between it only cleans up temporary files."""

@@ -1,0 +1,200 @@
+"""Transports move named objects: all of an object or none of it."""
+
+import re
+import unicodedata
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, runtime_checkable
+
+from attrs import frozen
+
+from backapp_core.errors import InvalidName
+from backapp_core.ports.surroundings import Surroundings
+
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
+_LONGEST_NAME_BYTES = 512
+_LONGEST_PART_BYTES = 200
+
+
+def check_object_name(name: str) -> str:
+    """Return ``name`` if objects may be called so: parts joined by ``/``, each as portable as file names get.
+
+    Raises:
+        InvalidName: If a part is empty, begins with a dot, holds a control character or one of ``\\ : * ? " < > |``,
+            is no normalised (NFC) Unicode, or if the name or a part is too long (512 and 200 bytes of UTF-8).
+    """
+    try:
+        encoded = name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidName(f"object name {name!a} is no valid Unicode") from None
+    parts = name.split("/")
+    is_fine = (
+        len(encoded) <= _LONGEST_NAME_BYTES
+        and not _FORBIDDEN.search(name)
+        and all(part and not part.startswith(".") for part in parts)
+        and all(len(part.encode("utf-8")) <= _LONGEST_PART_BYTES for part in parts)
+        and unicodedata.is_normalized("NFC", name)
+    )
+    if not is_fine:
+        raise InvalidName(f"object name {name!a} is not allowed")
+    return name
+
+
+@frozen
+class ObjectInfo:
+    """What is known of a stored object without reading it."""
+
+    name: str
+    size_bytes: int
+    modified_at: datetime | None = None
+    """When it was stored, by the destination's clock; None where the destination does not tell."""
+
+
+class Transport(ABC):
+    """Named objects at one address; every method may be called from any thread, several at a time.
+
+    Names follow `check_object_name`; every method that takes a name raises `InvalidName` for others. Every
+    method raises `TransportUnavailable` when the destination does not answer and `AccessRefused` when it refuses.
+    """
+
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """The address as people know it, without secrets."""
+
+    @abstractmethod
+    def put(
+        self,
+        name: str,
+        body: Iterable[bytes],
+        *,
+        size_bytes: int | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Store an object, all of it or none of it, and return its size; when this returns, it survives a power cut.
+
+        Until this returns, readers see the former state (nothing, or the object that is replaced). If
+        ``body`` raises, nothing is stored, nothing is left behind, and its exception passes through unchanged.
+        ``body`` is consumed once, in the calling thread, and not ahead of what is being sent by more than a few chunks.
+
+        Args:
+            name: The object's name.
+            body: The bytes, in chunks of any size.
+            size_bytes: The exact number of bytes, if it is known.
+            replace: Whether an existing object may be replaced.
+
+        Raises:
+            ObjectExists: If the name is taken and ``replace`` is not set; the existing object is untouched. Of
+                several writers of one new name at the same time, exactly one succeeds.
+            TransferCut: If ``body`` does not have ``size_bytes`` bytes.
+            StorageFull: If there is no room; nothing is left behind.
+        """
+
+    @abstractmethod
+    def get(self, name: str, *, offset: int = 0, length_bytes: int | None = None) -> Iterator[bytes]:
+        """Return an object's bytes from ``offset``, ``length_bytes`` of them or all to its end, in chunks of at most 4 MiB.
+
+        What is asked for beyond the object's end is not there: fewer bytes come, or none. Closing the
+        iterator early gives the connection back. Opening happens before this returns, so that `ObjectMissing` is raised here.
+
+        Raises:
+            ObjectMissing: If no object has this name.
+            TransferCut: While iterating, if the connection ends early.
+        """
+
+    def read(self, name: str, *, offset: int = 0, length_bytes: int | None = None) -> bytes:
+        """Return what `get` yields as one value.
+
+        Raises:
+            ObjectMissing: If no object has this name.
+            TransferCut: If the connection ends early.
+        """
+        return b"".join(self.get(name, offset=offset, length_bytes=length_bytes))
+
+    @abstractmethod
+    def stat(self, name: str) -> ObjectInfo:
+        """Return what is known of an object.
+
+        Raises:
+            ObjectMissing: If no object has this name.
+        """
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield every object whose name begins with the folder ``prefix`` (empty, or ending in ``/``), in no particular order.
+
+        Objects stored or deleted meanwhile may or may not be seen; all others are seen exactly once. Whatever
+        stands at the address and is no object (temporary files, names that break the rules) is not reported.
+        An address where nothing was stored yet yields nothing.
+        """
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Remove an object; removing what is absent is fine. When this returns, the removal survives a power cut."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make the address ready for its first object (create the folder); calling it again is fine."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give connections back; closing twice is fine. Using a closed transport is an error of the program."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@runtime_checkable
+class CanTidy(Protocol):
+    """A transport whose killed writers may leave temporary files behind."""
+
+    def tidy(self, *, older_than_seconds: float) -> int:
+        """Remove temporary files that no living writer can own and that are older than this; return how many."""
+        ...
+
+
+@runtime_checkable
+class HasFolder(Protocol):
+    """A transport whose objects are files on this machine."""
+
+    @property
+    def folder(self) -> Path:
+        """Absolute path of the folder that holds the objects."""
+        ...
+
+
+@frozen
+class TransportKind:
+    """A sort of transport that a plugin offers."""
+
+    name: str
+    schemes: frozenset[str]
+    """URL schemes it opens, lower case; ``""`` stands for a plain path, ``"*"`` for whatever nobody else claims."""
+    settings: type[Any]
+    """An attrs class."""
+    parse: Callable[[str], Any]
+    """Makes an instance of `settings` from an address.
+
+    Raises:
+        InvalidAddress: If the address makes no sense.
+    """
+    open: Callable[[Any, Surroundings], Transport]
+    """Opens what `settings` say; creates nothing at the destination.
+
+    Raises:
+        TransportUnavailable: If the destination cannot be reached.
+        AccessRefused: If it refuses.
+        PartMissing: If a library is not installed.
+    """
+

@@ -1,0 +1,1 @@
+"""The built-in plugins: one folder per role, each found through its entry point like a stranger's."""
