@@ -4,6 +4,7 @@ A plugin is a module or object with functions marked `hookimpl`, announced as an
 """
 
 from backapp_core.clock import Clock
+from backapp_core.codec import event_from_plain, event_to_plain, from_plain, to_plain
 from backapp_core.errors import (
     AccessRefused,
     BackappError,
@@ -64,8 +65,8 @@ from backapp_core.model.entries import (
     kind_of_mode,
     path_key,
 )
-from backapp_core.model.jobs import BackupOptions, Job
-from backapp_core.model.names import from_text, to_text
+from backapp_core.model.jobs import BackupOptions, Job, check_job_name
+from backapp_core.model.names import from_text, to_line, to_text
 from backapp_core.model.notifications import Notification, Urgency
 from backapp_core.model.repositories import (
     CheckReport,
@@ -94,6 +95,7 @@ from backapp_core.ports.transports import (
     Transport,
     TransportKind,
     check_object_name,
+    check_object_prefix,
 )
 
 __all__ = [
@@ -196,10 +198,14 @@ __all__ = [
     "Within",
     "WrongPassword",
     "check_object_name",
+    "check_object_prefix",
     "format_of_kind",
     "from_text",
     "hookimpl",
     "kind_of_mode",
     "path_key",
+    "read_secret_file",
+    "to_line",
+    "to_plain",
     "to_text",
 ]

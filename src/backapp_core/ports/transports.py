@@ -43,6 +43,19 @@ def check_object_name(name: str) -> str:
     return name
 
 
+def check_object_prefix(prefix: str) -> str:
+    """Return ``prefix`` if it names a folder of objects: empty, or an object name followed by ``/``.
+
+    Raises:
+        InvalidName: If it does not.
+    """
+    if prefix:
+        if not prefix.endswith("/"):
+            raise InvalidName(f"object folder {prefix!a} is not allowed; it must end in '/'")
+        check_object_name(prefix[:-1])
+    return prefix
+
+
 @frozen
 class ObjectInfo:
     """What is known of a stored object without reading it."""

@@ -1,0 +1,312 @@
+"""Objects as files.
+
+An object is written under a temporary name beside its final one, synchronised, given its final name in
+one step that never replaces (unless asked to), and the directory is synchronised, before `put` returns. The
+step is ``renameat2(RENAME_NOREPLACE)`` where the system and the file system have it, else a hard link, else (neither; some
+network file systems) a look and a rename under a lock on the directory, which excludes
+writers of the same machine only.
+
+Temporary names begin with ``.backapp-``. Their writer holds a ``flock`` on the file for as long as it lives, in
+whatever container, which is what `FolderTransport.tidy` asks for; process ids would lie there.
+
+On disks that take ``A`` and ``a`` for one name so does this transport: the second writer gets `ObjectExists`.
+"""
+
+import contextlib
+import errno
+import itertools
+import os
+import stat
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from typing_extensions import override
+
+from backapp_core.plugin_api import (
+    AccessRefused,
+    InvalidName,
+    ObjectExists,
+    ObjectInfo,
+    ObjectMissing,
+    StorageFull,
+    Surroundings,
+    TransferCut,
+    Transport,
+    TransportUnavailable,
+    check_object_name,
+    check_object_prefix,
+)
+from backapp_plugins.transports.folder import files
+
+_CHUNK_BYTES = 4 << 20
+_GATHER_BYTES = 1 << 20
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_ABSENT = {errno.ENOENT, errno.ENOTDIR}
+_UNLOCKABLE_SECONDS = 86_400.0
+
+
+class FolderTransport(Transport):
+    """The files below one folder; holds nothing open between calls."""
+
+    def __init__(self, folder: Path, surroundings: Surroundings) -> None:
+        """Take ``folder`` (absolute) as it is, there or not."""
+        self._folder = folder
+        self._random_bytes = surroundings.random_bytes
+        self._clock = surroundings.clock
+        self._numbers = itertools.count()
+        self._durable: set[Path] = set()  # directories whose own names are known to be on the disk
+
+    @property
+    @override
+    def address(self) -> str:
+        return str(self._folder)
+
+    @property
+    def folder(self) -> Path:
+        """Absolute path of the folder that holds the objects."""
+        return self._folder
+
+    @override
+    def put(
+        self,
+        name: str,
+        body: Iterable[bytes],
+        *,
+        size_bytes: int | None = None,
+        replace: bool = False,
+    ) -> int:
+        final = self._path(name)
+        if not replace and os.path.lexists(final):
+            raise _taken(name)
+        with self._draft(name) as draft:
+            stored_bytes = self._write(name, draft.descriptor, body, size_bytes)
+            with self._explained(name):
+                try:
+                    draft.publish(final, replace=replace)
+                except (FileExistsError, IsADirectoryError):
+                    raise _taken(name) from None
+        return stored_bytes
+
+    @override
+    def get(
+        self, name: str, *, offset: int = 0, length_bytes: int | None = None
+    ) -> Iterator[bytes]:
+        path = self._path(name)
+        with self._explained(name):
+            descriptor = files.open_to_read(path)
+        chunks = self._chunks(name, descriptor, offset, length_bytes)
+        next(chunks)  # from here on closing or dropping the generator closes the file
+        return chunks
+
+    @override
+    def stat(self, name: str) -> ObjectInfo:
+        path = self._path(name)
+        with self._explained(name):
+            return _info(name, path.stat())
+
+    @override
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        return self._walk(check_object_prefix(prefix))
+
+    @override
+    def delete(self, name: str) -> None:
+        path = self._path(name)
+        with self._explained(name), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                path.unlink()
+            files.sync_directory(path.parent)
+
+    @override
+    def prepare(self) -> None:
+        with self._explained(""):
+            missing = itertools.takewhile(
+                lambda folder: not folder.is_dir(), (self._folder, *self._folder.parents)
+            )
+            for folder in reversed([*missing]):
+                with contextlib.suppress(FileExistsError):
+                    folder.mkdir(mode=0o700)
+                files.sync_directory(folder.parent)
+            os.scandir(self._folder).close()
+
+    @override
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def tidy(self, *, older_than_seconds: float) -> int:
+        """Remove temporary files that no living writer can own and that are older than this; return how many.
+
+        Whoever writes a file holds a lock on it. On a file system without locks a file counts as abandoned when it
+        was not written to for a day.
+        """
+        with self._explained(""):
+            return sum(
+                self._remove_abandoned(path, older_than_seconds)
+                for folder, entries in self._folders(self._folder)
+                for path in (folder / entry.name for entry in entries)
+                if path.name.startswith(files.TEMPORARY_PREFIX)
+            )
+
+    def _path(self, name: str) -> Path:
+        return self._folder / check_object_name(name)
+
+    def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
+        with self._explained(""):
+            for folder, entries in self._folders(self._folder / prefix):
+                below = folder.relative_to(self._folder).as_posix() + "/"
+                for entry in entries:
+                    name = entry.name if below == "./" else below + entry.name
+                    with contextlib.suppress(FileNotFoundError, InvalidName, ObjectMissing):
+                        yield _info(check_object_name(name), entry.stat())
+
+    def _folders(self, top: Path) -> Iterator[tuple[Path, Sequence[os.DirEntry[str]]]]:
+        """Yield every folder from ``top`` down with what is in it; links to folders are followed, once each."""
+        waiting = [top]
+        seen: set[tuple[int, int]] = set()
+        while waiting:
+            folder = waiting.pop()
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                status = folder.stat()
+                if (status.st_dev, status.st_ino) in seen:
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+                with os.scandir(folder) as found:
+                    entries = [*found]
+                waiting.extend(
+                    folder / entry.name
+                    for entry in entries
+                    if not entry.name.startswith(".") and entry.is_dir()
+                )
+                yield folder, entries
+
+    def _write(
+        self, name: str, descriptor: int, body: Iterable[bytes], size_bytes: int | None
+    ) -> int:
+        done = 0
+        gathered = bytearray()
+        for chunk in body:
+            done += len(chunk)
+            if size_bytes is not None and done > size_bytes:
+                raise TransferCut(f"object '{name}' was to have {size_bytes} bytes; more came")
+            if gathered or len(chunk) < _GATHER_BYTES:
+                gathered += chunk
+            else:
+                self._write_all(name, descriptor, chunk)
+            if len(gathered) >= _GATHER_BYTES:
+                self._write_all(name, descriptor, gathered)
+                gathered.clear()
+        if size_bytes is not None and done != size_bytes:
+            raise TransferCut(f"object '{name}' was to have {size_bytes} bytes; {done} came")
+        self._write_all(name, descriptor, gathered)
+        return done
+
+    def _write_all(self, name: str, descriptor: int, data: bytes | bytearray) -> None:
+        with self._explained(name), memoryview(data) as rest:
+            done = 0
+            while done < len(rest):
+                done += os.write(descriptor, rest[done:])
+
+    def _chunks(
+        self, name: str, descriptor: int, offset: int, length_bytes: int | None
+    ) -> Generator[bytes]:
+        try:
+            with self._explained(name):
+                end = _info(name, os.fstat(descriptor)).size_bytes
+            if length_bytes is not None:
+                end = min(end, offset + length_bytes)
+            yield b""
+            with self._explained(name):
+                os.lseek(descriptor, offset, os.SEEK_SET)
+            while offset < end:
+                with self._explained(name):
+                    chunk = os.read(descriptor, min(_CHUNK_BYTES, end - offset))
+                if not chunk:
+                    raise TransferCut(f"object '{name}' became shorter while it was read")
+                offset += len(chunk)
+                yield chunk
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _draft(self, name: str) -> Generator[files.Draft]:
+        """Begin a temporary file beside the object ``name``; afterwards it is gone or has that name."""
+        parent = self._path(name).parent
+        draft = files.Draft(parent, f"{next(self._numbers)}-{self._random_bytes(8).hex()}")
+        try:
+            with self._explained(name):
+                try:
+                    self._make_folders(name)
+                    draft.create()
+                except FileNotFoundError:
+                    self._durable.clear()  # somebody removes empty folders
+                    self._make_folders(name)
+                    draft.create()
+            yield draft
+        finally:
+            draft.discard()
+
+    def _make_folders(self, name: str) -> None:
+        """Make the folders above ``name`` and see to it, once each, that their own names are on the disk."""
+        if not self._folder.is_dir():
+            raise TransportUnavailable(
+                f"folder '{self._folder}' does not exist; is its disk connected?"
+            )
+        folder = self._folder
+        for part in name.split("/")[:-1]:
+            parent, folder = folder, folder / part
+            if folder not in self._durable:
+                with contextlib.suppress(FileExistsError):
+                    folder.mkdir(mode=0o700)
+                files.sync_directory(parent)
+                self._durable.add(folder)
+
+    def _remove_abandoned(self, path: Path, older_than_seconds: float) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = files.open_temporary_to_tidy(path)
+            try:
+                modified_at = datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
+                age_seconds = (self._clock.now() - modified_at).total_seconds()
+                owned = files.own(descriptor, wait=False)
+                limit = older_than_seconds
+                if owned is None:
+                    limit = max(limit, _UNLOCKABLE_SECONDS)
+                if owned is False or (limit > 0 and age_seconds < limit):
+                    return False
+                path.unlink()
+                return True
+            finally:
+                os.close(descriptor)
+        return False
+
+    @contextlib.contextmanager
+    def _explained(self, name: str) -> Generator[None]:
+        """Turn the system's errors into ours, about the object ``name`` or about the folder."""
+        try:
+            yield
+        except OSError as error:
+            raise self._explanation(name, error) from error
+
+    def _explanation(self, name: str, error: OSError) -> Exception:
+        what = f"object '{name}' in '{self._folder}'" if name else f"folder '{self._folder}'"
+        reason = error.strerror or str(error)
+        if error.errno in _ABSENT:
+            return ObjectMissing(f"{what} does not exist")
+        if error.errno in _REFUSED:
+            return AccessRefused(f"{what} cannot be accessed: {reason}")
+        if error.errno in _FULL:
+            return StorageFull(f"there is no room for {what}: {reason}")
+        if error.errno == errno.ENAMETOOLONG:
+            return InvalidName(f"{what} has too long a path")
+        return TransportUnavailable(f"{what} cannot be reached: {reason}")
+
+
+def _taken(name: str) -> ObjectExists:
+    return ObjectExists(f"object '{name}' exists already")
+
+
+def _info(name: str, status: os.stat_result) -> ObjectInfo:
+    if not stat.S_ISREG(status.st_mode):
+        raise ObjectMissing(f"object '{name}' does not exist; something else has its name")
+    modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
+    return ObjectInfo(name, status.st_size, modified_at)
