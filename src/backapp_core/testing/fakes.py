@@ -1,4 +1,4 @@
-"""Stand-ins that keep the contracts: objects in memory, time turned by hand, chance that repeats."""
+"""Stand-ins that keep the contracts: memory for disks, hand-turned time, chance that repeats."""
 
 import random
 import threading
@@ -53,13 +53,13 @@ class FrozenClock(Clock):
             self._monotonic_seconds += seconds
 
     def set(self, at: datetime) -> None:
-        """Set the wall clock, forwards or back, as a person or a time server does; no time passes."""
+        """Set the wall clock, forwards or back, as a time server does; no time passes."""
         with self._lock:
             self._now = at
 
 
 def repeatable_random_bytes(seed: int = 0) -> Callable[[int], bytes]:
-    """Return a ``random_bytes`` that gives the same bytes in the same order for the same ``seed``."""
+    """Return a ``random_bytes`` that says the same again for the same ``seed``."""
     generator = random.Random(seed)  # noqa: S311  # being guessable is what a test wants
     lock = threading.Lock()
 
@@ -79,7 +79,7 @@ def make_surroundings(
     cancel: CancelToken | None = None,
     threads: int = 2,
 ) -> Surroundings:
-    """Return surroundings below ``folder`` with a `FrozenClock` and chance that repeats; calling it again is fine."""
+    """Return surroundings below ``folder``: a `FrozenClock`, chance that repeats, folders made."""
     cache, state = folder / "cache", folder / "state"
     for made in (cache, state):
         made.mkdir(mode=0o700, parents=True, exist_ok=True)

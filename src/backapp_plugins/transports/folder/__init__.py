@@ -1,4 +1,4 @@
-"""The ``folder`` transport: objects as files in a folder of this machine, or of whatever is mounted there."""
+"""The ``folder`` transport: objects as files below a folder of this machine."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,10 +1,12 @@
-"""The steps on which "all of it or none of it" rests: exclusive naming, synchronising, owned temporary files."""
+"""What "all of it or none of it" rests on: exclusive naming, synchronising, owned drafts."""
 
 import contextlib
 import ctypes
 import errno
+import itertools
 import os
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,51 +19,67 @@ _NO_LINKS = {*_NOT_SUPPORTED, errno.EPERM, errno.EMLINK}
 _RENAME_NOREPLACE = 1
 _AT_THIS_FOLDER = -100
 
+_numbers = itertools.count()  # two writers of this process never choose the same name
+
 
 class Draft:
-    """A temporary file that is being written and is owned by its writer until it is published or discarded."""
+    """A temporary file, owned by its writer until it is published or discarded."""
 
-    def __init__(self, folder: Path, tag: str) -> None:
-        """Choose a name in ``folder``; nothing is created."""
-        self.path = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{tag}"
+    def __init__(self, folder: Path, random_bytes: Callable[[int], bytes]) -> None:
+        """Say where it will be; nothing is created."""
+        self._folder = folder
+        self._random_bytes = random_bytes
+        self._path: Path | None = None
         self.descriptor = -1
 
     def create(self) -> None:
-        """Create the file, readable and writable for its owner alone.
+        """Create the file under a name of its own, readable and writable for its owner alone.
 
         Raises:
             OSError: If it cannot be created.
         """
-        while True:
-            self.descriptor = os.open(
-                self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _flags(), 0o600
-            )
+        while self._path is None:
+            tag = f"{os.getpid()}-{next(_numbers)}-{self._random_bytes(8).hex()}"
+            self._path = self._folder / f"{TEMPORARY_PREFIX}{tag}"
+            try:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _flags()
+                self.descriptor = os.open(self._path, flags, 0o600)
+            except OSError as error:
+                self._path = None  # nothing of ours has that name
+                if error.errno == errno.EEXIST:
+                    continue
+                raise
             own(self.descriptor, wait=True)
-            if os.fstat(self.descriptor).st_nlink:
-                return
-            self.discard()  # somebody tidied in the moment before the lock
+            if not os.fstat(self.descriptor).st_nlink:
+                self.discard()  # somebody tidied in the moment before the lock
 
     def publish(self, final: Path, *, replace: bool) -> None:
-        """Bring the content to the disk, give the file its ``final`` name, and bring that to the disk.
+        """Bring the content to the disk, give the file its name, and bring that to the disk.
 
         Raises:
             FileExistsError: If the name is taken and ``replace`` is not set.
             OSError: If it cannot be done, or cannot be known to be on the disk.
+            ValueError: If it was not created.
         """
+        temporary = self._path
+        if temporary is None:
+            raise ValueError("a draft is created before it is published")
         sync_file(self.descriptor)
         if replace:
-            self.path.replace(final)
+            temporary.replace(final)
         else:
-            publish(self.path, final)
+            publish(temporary, final)
         sync_directory(final.parent)
 
     def discard(self) -> None:
         """Remove the file if it still has its temporary name, and let go of it."""
-        if self.descriptor >= 0:
-            descriptor, self.descriptor = self.descriptor, -1
-            try:
-                self.path.unlink(missing_ok=True)
-            finally:
+        path, self._path = self._path, None
+        descriptor, self.descriptor = self.descriptor, -1
+        try:
+            if path is not None:
+                path.unlink(missing_ok=True)
+        finally:
+            if descriptor >= 0:
                 os.close(descriptor)
 
 
@@ -69,9 +87,12 @@ def own(descriptor: int, *, wait: bool) -> bool | None:
     """Lock an open file until it is closed; say whether that worked, None if locks do not exist there.
 
     The lock goes with the last descriptor, however its process ends.
+
+    Raises:
+        OSError: If the file system fails.
     """
     try:
-        import fcntl  # noqa: PLC0415  # not on Windows, where an open file cannot be removed
+        import fcntl  # not on Windows, where an open file cannot be removed
     except ImportError:
         return None
     try:
@@ -114,7 +135,7 @@ def sync_file(descriptor: int) -> None:
         OSError: If it cannot be known to be.
     """
     if sys.platform == "darwin":
-        import fcntl  # noqa: PLC0415  # fsync stops at the drive's cache there
+        import fcntl  # fsync stops at the drive's cache there
 
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     else:

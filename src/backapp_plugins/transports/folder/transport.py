@@ -1,20 +1,20 @@
 """Objects as files.
 
-An object is written under a temporary name beside its final one, synchronised, given its final name in
-one step that never replaces (unless asked to), and the directory is synchronised, before `put` returns. The
-step is ``renameat2(RENAME_NOREPLACE)`` where the system and the file system have it, else a hard link, else (neither; some
-network file systems) a look and a rename under a lock on the directory, which excludes
-writers of the same machine only.
+An object is written under a temporary name beside its final one, synchronised, given its final name
+in one step that never replaces (unless asked to), and the directory is synchronised, before `put`
+returns. The step is ``renameat2(RENAME_NOREPLACE)`` where the system and the file system have it,
+else a hard link, else (neither; some network file systems) a look and a rename under a lock on the
+directory, which excludes writers of the same machine only.
 
-Temporary names begin with ``.backapp-``. Their writer holds a ``flock`` on the file for as long as it lives, in
-whatever container, which is what `FolderTransport.tidy` asks for; process ids would lie there.
+Temporary names begin with ``.backapp-``. Their writer holds a ``flock`` on the file for as long as
+it lives, in whatever container; `FolderTransport.tidy` asks for that. Process ids would lie.
 
-On disks that take ``A`` and ``a`` for one name so does this transport: the second writer gets `ObjectExists`.
+On disks that take ``A`` and ``a`` for one name so does this transport: the second writer gets
+`ObjectExists`.
 """
 
 import contextlib
 import errno
-import itertools
 import os
 import stat
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -43,7 +43,7 @@ _CHUNK_BYTES = 4 << 20
 _GATHER_BYTES = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_ABSENT = {errno.ENOENT, errno.ENOTDIR}
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _UNLOCKABLE_SECONDS = 86_400.0
 
 
@@ -55,8 +55,7 @@ class FolderTransport(Transport):
         self._folder = folder
         self._random_bytes = surroundings.random_bytes
         self._clock = surroundings.clock
-        self._numbers = itertools.count()
-        self._durable: set[Path] = set()  # directories whose own names are known to be on the disk
+        self._durable: set[Path] = set()  # folders whose own names are known to be on the disk
 
     @property
     @override
@@ -108,7 +107,12 @@ class FolderTransport(Transport):
 
     @override
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        return self._walk(check_object_prefix(prefix))
+        top = self._folder / check_object_prefix(prefix)
+        return (
+            info
+            for folder, entries in self._folders(top)
+            for info in self._objects(folder, entries)
+        )
 
     @override
     def delete(self, name: str) -> None:
@@ -121,10 +125,12 @@ class FolderTransport(Transport):
     @override
     def prepare(self) -> None:
         with self._explained(""):
-            missing = itertools.takewhile(
-                lambda folder: not folder.is_dir(), (self._folder, *self._folder.parents)
-            )
-            for folder in reversed([*missing]):
+            missing: list[Path] = []
+            for folder in (self._folder, *self._folder.parents):
+                if folder.is_dir():
+                    break
+                missing.append(folder)
+            for folder in reversed(missing):
                 with contextlib.suppress(FileExistsError):
                     folder.mkdir(mode=0o700)
                 files.sync_directory(folder.parent)
@@ -135,60 +141,79 @@ class FolderTransport(Transport):
         """Nothing is held."""
 
     def tidy(self, *, older_than_seconds: float) -> int:
-        """Remove temporary files that no living writer can own and that are older than this; return how many.
+        """Remove temporary files that are nobody's and older than this; return how many.
 
-        Whoever writes a file holds a lock on it. On a file system without locks a file counts as abandoned when it
-        was not written to for a day.
+        Whoever writes a file holds a lock on it. On a file system without locks a file counts as
+        abandoned when it was not written to for a day.
         """
-        with self._explained(""):
-            return sum(
-                self._remove_abandoned(path, older_than_seconds)
-                for folder, entries in self._folders(self._folder)
-                for path in (folder / entry.name for entry in entries)
-                if path.name.startswith(files.TEMPORARY_PREFIX)
-            )
+        return sum(
+            self._remove_abandoned(folder / entry.name, older_than_seconds)
+            for folder, entries in self._folders(self._folder)
+            for entry in entries
+            if entry.name.startswith(files.TEMPORARY_PREFIX)
+        )
 
     def _path(self, name: str) -> Path:
         return self._folder / check_object_name(name)
 
-    def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
-        with self._explained(""):
-            for folder, entries in self._folders(self._folder / prefix):
-                below = folder.relative_to(self._folder).as_posix() + "/"
-                for entry in entries:
-                    name = entry.name if below == "./" else below + entry.name
-                    with contextlib.suppress(FileNotFoundError, InvalidName, ObjectMissing):
-                        yield _info(check_object_name(name), entry.stat())
+    @contextlib.contextmanager
+    def _draft(self, name: str) -> Generator[files.Draft]:
+        """Begin a draft beside the object ``name``; afterwards it is gone or has that name."""
+        draft = files.Draft(self._path(name).parent, self._random_bytes)
+        try:
+            with self._explained(name):
+                try:
+                    self._begin(name, draft)
+                except FileNotFoundError:
+                    self._durable.clear()  # somebody removes empty folders
+                    self._begin(name, draft)
+            yield draft
+        finally:
+            draft.discard()
 
-    def _folders(self, top: Path) -> Iterator[tuple[Path, Sequence[os.DirEntry[str]]]]:
-        """Yield every folder from ``top`` down with what is in it; links to folders are followed, once each."""
-        waiting = [top]
-        seen: set[tuple[int, int]] = set()
-        while waiting:
-            folder = waiting.pop()
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                status = folder.stat()
-                if (status.st_dev, status.st_ino) in seen:
-                    continue
-                seen.add((status.st_dev, status.st_ino))
-                with os.scandir(folder) as found:
-                    entries = [*found]
-                waiting.extend(
-                    folder / entry.name
-                    for entry in entries
-                    if not entry.name.startswith(".") and entry.is_dir()
-                )
-                yield folder, entries
+    def _begin(self, name: str, draft: files.Draft) -> None:
+        """Make the folders above ``name`` and the draft.
+
+        Raises:
+            TransportUnavailable: If the folder that holds everything is gone.
+            ObjectExists: If what should be a folder is an object.
+        """
+        if not self._folder.is_dir():
+            raise TransportUnavailable(f"folder '{self._folder}' is gone; is its disk connected?")
+        try:
+            self._make_folders(name)
+            draft.create()
+        except NotADirectoryError:
+            raise ObjectExists(f"object '{name}' would lie below another object") from None
+
+    def _make_folders(self, name: str) -> None:
+        """Make the folders above ``name``; see to it, once each, that their names are on the disk.
+
+        What is there already may have been made a moment ago by a writer that did not get so far.
+        """
+        folder = self._folder
+        for part in name.split("/")[:-1]:
+            parent, folder = folder, folder / part
+            if folder not in self._durable:
+                with contextlib.suppress(FileExistsError):
+                    folder.mkdir(mode=0o700)
+                files.sync_directory(parent)
+                self._durable.add(folder)
 
     def _write(
         self, name: str, descriptor: int, body: Iterable[bytes], size_bytes: int | None
     ) -> int:
+        """Write ``body``, small chunks gathered, and return its size.
+
+        Raises:
+            TransferCut: If it does not have ``size_bytes`` bytes.
+        """
         done = 0
         gathered = bytearray()
         for chunk in body:
             done += len(chunk)
             if size_bytes is not None and done > size_bytes:
-                raise TransferCut(f"object '{name}' was to have {size_bytes} bytes; more came")
+                raise TransferCut(f"object '{name}' was to have {size_bytes} bytes but more came")
             if gathered or len(chunk) < _GATHER_BYTES:
                 gathered += chunk
             else:
@@ -197,7 +222,7 @@ class FolderTransport(Transport):
                 self._write_all(name, descriptor, gathered)
                 gathered.clear()
         if size_bytes is not None and done != size_bytes:
-            raise TransferCut(f"object '{name}' was to have {size_bytes} bytes; {done} came")
+            raise TransferCut(f"object '{name}' was to have {size_bytes} bytes but {done} came")
         self._write_all(name, descriptor, gathered)
         return done
 
@@ -210,14 +235,18 @@ class FolderTransport(Transport):
     def _chunks(
         self, name: str, descriptor: int, offset: int, length_bytes: int | None
     ) -> Generator[bytes]:
+        """Yield one empty chunk when all is well, then the content; closes ``descriptor``.
+
+        Raises:
+            TransferCut: If the file became shorter.
+        """
         try:
             with self._explained(name):
                 end = _info(name, os.fstat(descriptor)).size_bytes
+                os.lseek(descriptor, offset, os.SEEK_SET)
             if length_bytes is not None:
                 end = min(end, offset + length_bytes)
             yield b""
-            with self._explained(name):
-                os.lseek(descriptor, offset, os.SEEK_SET)
             while offset < end:
                 with self._explained(name):
                     chunk = os.read(descriptor, min(_CHUNK_BYTES, end - offset))
@@ -228,56 +257,58 @@ class FolderTransport(Transport):
         finally:
             os.close(descriptor)
 
-    @contextlib.contextmanager
-    def _draft(self, name: str) -> Generator[files.Draft]:
-        """Begin a temporary file beside the object ``name``; afterwards it is gone or has that name."""
-        parent = self._path(name).parent
-        draft = files.Draft(parent, f"{next(self._numbers)}-{self._random_bytes(8).hex()}")
-        try:
-            with self._explained(name):
+    def _folders(self, top: Path) -> Iterator[tuple[Path, Sequence[os.DirEntry[str]]]]:
+        """Yield every folder from ``top`` down; links to folders are followed, each folder once."""
+        waiting = [top]
+        seen: set[tuple[int, int]] = set()
+        while waiting:
+            folder = waiting.pop()
+            with self._explained(""):
                 try:
-                    self._make_folders(name)
-                    draft.create()
-                except FileNotFoundError:
-                    self._durable.clear()  # somebody removes empty folders
-                    self._make_folders(name)
-                    draft.create()
-            yield draft
-        finally:
-            draft.discard()
+                    status = folder.stat()
+                    with os.scandir(folder) as found:
+                        entries = [*found]
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                if (status.st_dev, status.st_ino) in seen:
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+                waiting.extend(folder / entry.name for entry in entries if _is_folder(entry))
+            yield folder, entries
 
-    def _make_folders(self, name: str) -> None:
-        """Make the folders above ``name`` and see to it, once each, that their own names are on the disk."""
-        if not self._folder.is_dir():
-            raise TransportUnavailable(
-                f"folder '{self._folder}' does not exist; is its disk connected?"
-            )
-        folder = self._folder
-        for part in name.split("/")[:-1]:
-            parent, folder = folder, folder / part
-            if folder not in self._durable:
-                with contextlib.suppress(FileExistsError):
-                    folder.mkdir(mode=0o700)
-                files.sync_directory(parent)
-                self._durable.add(folder)
+    def _objects(self, folder: Path, entries: Sequence[os.DirEntry[str]]) -> Iterator[ObjectInfo]:
+        below = folder.relative_to(self._folder).as_posix()
+        for entry in entries:
+            try:
+                name = check_object_name(entry.name if below == "." else f"{below}/{entry.name}")
+                with self._explained(name):
+                    info = _info(name, entry.stat())
+            except (InvalidName, ObjectMissing):  # no object, or no longer there
+                continue
+            yield info
 
     def _remove_abandoned(self, path: Path, older_than_seconds: float) -> bool:
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = files.open_temporary_to_tidy(path)
+        """Remove a temporary file if it is nobody's; what we may not touch belongs to others."""
+        with self._explained(""):
             try:
-                modified_at = datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
-                age_seconds = (self._clock.now() - modified_at).total_seconds()
+                descriptor = files.open_temporary_to_tidy(path)
+            except (FileNotFoundError, PermissionError):
+                return False
+            try:
                 owned = files.own(descriptor, wait=False)
                 limit = older_than_seconds
                 if owned is None:
                     limit = max(limit, _UNLOCKABLE_SECONDS)
-                if owned is False or (limit > 0 and age_seconds < limit):
+                if owned is False or not self._is_older(os.fstat(descriptor), limit):
                     return False
-                path.unlink()
-                return True
+                path.unlink(missing_ok=True)
             finally:
                 os.close(descriptor)
-        return False
+        return True
+
+    def _is_older(self, status: os.stat_result, seconds: float) -> bool:
+        age = self._clock.now() - datetime.fromtimestamp(status.st_mtime, UTC)
+        return seconds <= 0 or age.total_seconds() >= seconds
 
     @contextlib.contextmanager
     def _explained(self, name: str) -> Generator[None]:
@@ -303,6 +334,15 @@ class FolderTransport(Transport):
 
 def _taken(name: str) -> ObjectExists:
     return ObjectExists(f"object '{name}' exists already")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return not entry.name.startswith(".") and entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
 
 
 def _info(name: str, status: os.stat_result) -> ObjectInfo:
