@@ -31,7 +31,28 @@ def from_text(text: str) -> bytes:
     return _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), raw)
 
 
+def to_line(text: str) -> str:
+    r"""Return ``text`` as one printable line; everything else is written as ``\xNN`` per byte of its UTF-8.
+
+    For words that people read (subjects, messages). Unlike `to_text` it leaves a backslash alone, since such text often
+    holds paths that are escaped already, and so it has no inverse.
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _escape(character) for character in text)
+
+
+def _escape(character: str) -> str:
+    # What stands for a byte that is no UTF-8 is written as that byte; other lone surrogates have an encoding too.
+    errors = "surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass"
+    return _hex(character.encode("utf-8", errors))
+
+
+def _hex(raw: bytes) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in raw)
+
+
 def _show(character: str) -> str:
     if character != "\\" and character.isprintable():
         return character
-    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+    return _hex(character.encode("utf-8", "surrogateescape"))

@@ -31,6 +31,10 @@ class RunState(StrEnum):
         """Whether no further move is legal."""
         return self in {RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED}
 
+    def may_become(self, state: "RunState") -> bool:
+        """Say whether a run in this state may move to ``state``; staying is no move."""
+        return state in _LEGAL.get(self, set())
+
 
 _LEGAL = {
     RunState.REQUESTED: {RunState.RUNNING, RunState.CANCELLED},
@@ -94,6 +98,6 @@ class Run:
         return evolve(self._moved(RunState.CANCELLED), ended_at=at)
 
     def _moved(self, state: RunState) -> "Run":
-        if state not in _LEGAL.get(self.state, set()):
+        if not self.state.may_become(state):
             raise IllegalTransition(f"run {self.id[:8]} is {self.state} and cannot become {state}")
         return evolve(self, state=state)

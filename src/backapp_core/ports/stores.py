@@ -61,8 +61,9 @@ class RunFilter:
     job_name: str | None = None
     state: RunState | None = None
     before_id: str | None = None
-    """Only runs that come after this one in the order of `Runs.list` (keyset paging)."""
+    """Only runs that come after this one in the order of `Runs.list` (keyset paging); a whole id."""
     limit: int = 50
+    """Zero or less gives none."""
 
 
 class Runs(ABC):
@@ -74,6 +75,7 @@ class Runs(ABC):
 
         Raises:
             NameTaken: If a run of this id exists, or one of the same job for the same due moment.
+            InvalidName: If its id is empty or no text that can be stored, or its job has no job name.
         """
 
     @abstractmethod
@@ -82,12 +84,13 @@ class Runs(ABC):
 
         Raises:
             RunNotFound: If there is none of this id.
-            IllegalTransition: If it is in another state by now, or the move is not legal.
+            IllegalTransition: If it is in another state by now, the move is not legal, or ``run`` names another job,
+                request time or due moment than the stored one.
         """
 
     @abstractmethod
     def get(self, run_id: str) -> Run:
-        """Return the run whose id is, or begins with, ``run_id``.
+        """Return the run whose id is, or else the one whose id begins with, ``run_id``.
 
         Raises:
             RunNotFound: If there is none, or several.
@@ -95,7 +98,11 @@ class Runs(ABC):
 
     @abstractmethod
     def list(self, run_filter: RunFilter) -> Sequence[Run]:
-        """Return matching runs, the latest requested first, ids breaking ties, ``limit`` at most."""
+        """Return matching runs, the latest requested first, ids breaking ties (also descending), ``limit`` at most.
+
+        Raises:
+            RunNotFound: If ``before_id`` is no run.
+        """
 
     @abstractmethod
     def add_events(self, run_id: str, events: Sequence[tuple[datetime, Event]]) -> None:
