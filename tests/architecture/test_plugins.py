@@ -1,0 +1,142 @@
+"""Every role has its page and its kit; every built-in plugin comes the way a stranger's does and passes the kit."""
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HOOKS = {
+    node.name: node
+    for node in ast.parse((ROOT / "src/backapp_core/hookspecs.py").read_bytes()).body
+    if isinstance(node, ast.FunctionDef)
+}
+ROLES = [name.removeprefix("backapp_").removesuffix("s") for name in HOOKS]
+ENTRY_POINTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+    "entry-points"
+]["backapp"]
+HEADINGS = ["Purpose", "Contract", "Settings", "Errors", "Conformance"]
+BEGIN, END = "<!-- signatures: begin -->\n", "<!-- signatures: end -->\n"
+
+
+def classes_of(path: Path) -> list[ast.ClassDef]:
+    return [node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ClassDef)]
+
+
+def signature(node: ast.FunctionDef) -> str:
+    head = f"def {node.name}({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}: ..."
+    decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+    return "@property\n" + head if "property" in decorators else head
+
+
+def described(node: ast.ClassDef) -> str:
+    """Return a class as a page shows it: its attributes and the methods that somebody has to write."""
+    lines = [f"class {node.name}:"]
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign):
+            lines.append(f"    {ast.unparse(item)}")
+        elif isinstance(item, ast.FunctionDef) and not item.name.startswith("_"):
+            lines += [f"    {line}" for line in signature(item).splitlines()]
+    return "\n".join(lines if len(lines) > 1 else [*lines, "    ..."]) + "\n"
+
+
+def signatures(role: str) -> str:
+    hook = signature(HOOKS[f"backapp_{role}s"])
+    classes = [described(node) for node in classes_of(ROOT / f"src/backapp_core/ports/{role}s.py")]
+    return "```python\n" + "\n\n".join([f"{hook}\n", *classes]) + "```\n"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_role_has_a_page_with_its_signatures(role, pytestconfig):
+    page = ROOT / f"docs/reference/roles/{role}.md"
+    text = page.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    shown, _, after = rest.partition(END)
+    if pytestconfig.getoption("--rewrite-docs"):
+        page.write_text(before + BEGIN + signatures(role) + END + after, encoding="utf-8")
+        return
+    assert signatures(role) == shown, "run: pytest tests/architecture/test_plugins.py --rewrite-docs"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_page_of_a_role_has_the_same_headings_as_all(role):
+    lines = (ROOT / f"docs/reference/roles/{role}.md").read_text(encoding="utf-8").splitlines()
+    assert [line.removeprefix("## ") for line in lines if line.startswith("## ")] == HEADINGS
+
+
+def test_there_are_six_roles():
+    assert ROLES == ["scanner", "archiver", "transport", "scheduler", "notifier", "store"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_role_has_a_conformance_kit(role):
+    kit = ROOT / f"src/backapp_core/testing/{role}_contract.py"
+    contracts = [node for node in classes_of(kit) if node.name.endswith("Contract")]
+    assert contracts
+    claims = [
+        item.name
+        for node in contracts
+        for item in node.body
+        if isinstance(item, ast.FunctionDef) and item.name.startswith("test_")
+    ]
+    assert len(claims) >= 5, "a kit that claims next to nothing proves next to nothing"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_role_has_a_built_in_plugin(role):
+    assert [name for name in ENTRY_POINTS if name.startswith(f"{role}s.")]
+
+
+def test_every_built_in_plugin_is_an_entry_point():
+    folder = ROOT / "src/backapp_plugins"
+    marked = {
+        ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__")
+        for path in folder.rglob("*.py")
+        if any(
+            isinstance(node, ast.FunctionDef) and node.name in HOOKS
+            for node in ast.parse(path.read_bytes()).body
+        )
+    }
+    assert marked == set(ENTRY_POINTS.values())
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_entry_point_is_named_after_its_role_and_kind(name):
+    role, _, _ = name.partition(".")
+    assert ENTRY_POINTS[name].startswith(f"backapp_plugins.{role}.")
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_built_in_plugin_is_tested_with_the_kit_of_its_role(name):
+    role = name.partition(".")[0].removesuffix("s")
+    tests = (ROOT / f"tests/plugins/{role}s").rglob("test_*.py")
+    inheriting = [path for path in tests if inherits_kit(path, role) and uses(path, ENTRY_POINTS[name])]
+    assert inheriting, f"no test in tests/plugins/{role}s inherits the {role} contract for {name}"
+
+
+def inherits_kit(path: Path, role: str) -> bool:
+    tree = ast.parse(path.read_bytes())
+    kit = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        and node.module == f"backapp_core.testing.{role}_contract"
+        for alias in node.names
+    }
+    return any(
+        isinstance(base, ast.Name) and base.id in kit
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and node.name.startswith("Test")
+        for base in node.bases
+    )
+
+
+def uses(path: Path, module: str) -> bool:
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return any(name == module or name.startswith(f"{module}.") for name in imported)

@@ -1,0 +1,123 @@
+"""The two public surfaces, the tree of errors, and the docstrings that a contract consists of."""
+
+import ast
+import importlib
+import inspect
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import backapp_core
+from backapp_core import errors, plugin_api
+
+ROOT = Path(__file__).parents[2]
+PORTS = sorted((ROOT / "src/backapp_core/ports").glob("[a-z]*.py"))
+ERRORS = {
+    name: value
+    for name, value in vars(errors).items()
+    if inspect.isclass(value) and issubclass(value, errors.BackappError)
+}
+FAMILIES = {name: value for name, value in ERRORS.items() if value.__base__ is errors.BackappError}
+
+
+@pytest.mark.parametrize("module", [backapp_core, plugin_api], ids=lambda module: module.__name__)
+def test_surface_is_sorted_and_without_duplicates(module):
+    assert list(module.__all__) == sorted(set(module.__all__))
+
+
+@pytest.mark.parametrize("module", [backapp_core, plugin_api], ids=lambda module: module.__name__)
+def test_surface_can_be_imported_as_a_whole(module):
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+def test_plugin_surface_is_complete():
+    public = {
+        name
+        for name, value in vars(plugin_api).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert public == set(plugin_api.__all__)
+
+
+def test_host_surface_is_complete():
+    # Names that are imported on first use stand in a mapping of the module; what is bound already stands in `vars`.
+    public = {
+        name
+        for name, value in vars(backapp_core).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert public <= set(backapp_core.__all__)
+    assert set(backapp_core.__all__) >= {
+        *("BackappError", "Engine", "Recording", "Settings", "assemble", "load_plugins")
+    }
+
+
+def test_every_name_of_the_host_surface_shows_up_in_dir():
+    assert set(backapp_core.__all__) <= set(dir(backapp_core))
+
+
+def test_every_error_stands_in_the_tree_at_the_top_of_its_module():
+    drawn = set(re.findall(r"\b[A-Z]\w+\b", (errors.__doc__ or "").partition("::")[2]))
+    assert set(ERRORS) - drawn == set()
+
+
+def test_every_error_stands_below_its_family_in_the_tree():
+    assert parents_in_the_tree() == {
+        name: value.__base__.__name__ for name, value in ERRORS.items() if name != "BackappError"
+    }
+
+
+def parents_in_the_tree() -> dict[str, str]:
+    drawing = (errors.__doc__ or "").partition("::\n\n")[2].partition("\n\n")[0]
+    parents: dict[str, str] = {}
+    family = ""
+    for line in textwrap.dedent(drawing).splitlines()[1:]:
+        words = re.findall(r"\b[A-Z]\w+\b", re.sub(r"\(.*?\)", "", line))
+        if re.match(r" {4}\S", line):
+            family, *words = words
+            parents[family] = "BackappError"
+        parents |= dict.fromkeys(words, family)
+    return parents
+
+
+def test_no_error_is_raised_under_the_name_of_another_module():
+    raised = {
+        node.name
+        for path in (ROOT / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(base, ast.Name) and base.id in ERRORS for base in node.bases)
+    }
+    assert raised <= set(ERRORS), "every error class of ours belongs into errors.py"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_of_errors_has_an_exit_code(name):
+    exits = importlib.import_module("backapp_cli.exits")
+    tables = [value for value in vars(exits).values() if isinstance(value, dict)]
+    listed = {key for table in tables for key in table if inspect.isclass(key)}
+    assert FAMILIES[name] in listed, f"{name} is in no table of backapp_cli/exits.py"
+
+
+@pytest.mark.parametrize("path", PORTS, ids=lambda path: path.name)
+def test_everything_public_in_a_port_says_what_it_promises(path):
+    assert list(undocumented(ast.parse(path.read_bytes()), path.stem)) == []
+
+
+def undocumented(node: ast.AST, name: str):
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef | ast.FunctionDef) and not child.name.startswith("_"):
+            if not ast.get_docstring(child):
+                yield f"{name}.{child.name}"
+            if isinstance(child, ast.ClassDef):
+                yield from undocumented(child, f"{name}.{child.name}")
+
+
+@pytest.mark.parametrize("name", plugin_api.__all__)
+def test_what_a_plugin_may_import_is_documented(name):
+    value = getattr(plugin_api, name)
+    if inspect.isclass(value) or inspect.isfunction(value):
+        assert (value.__doc__ or "").strip()
+        assert value.__doc__ != f"{name}({', '.join(getattr(value, '_fields', ()))})"

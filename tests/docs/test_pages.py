@@ -1,0 +1,110 @@
+"""The pages: their links lead somewhere, their Python compiles, and what is marked as run is run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    [
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    ]
+)
+LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^(?P<before>.*\n)?^```(?P<language>[a-z]+)\n(?P<body>.*?)^```$", re.M | re.S)
+RUN = "<!-- run -->\n"
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def anchors_of(page: Path) -> set[str]:
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    titles = re.findall(r"^#+ (.+)$", prose, flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def blocks(language: str) -> list[tuple[Path, int, str, bool]]:
+    """Return page, line, text and "is marked as run" of every block in ``language``."""
+    found: list[tuple[Path, int, str, bool]] = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, flags=re.M | re.S):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append((page, line, match[1], text[: match.start()].endswith(RUN)))
+    return found
+
+
+def name_of(block: object) -> str:
+    page, line, *_ = block  # type: ignore[misc]
+    return f"{relative(page)}:{line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_links_lead_somewhere(page):
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    broken: list[str] = []
+    for link in LINK.findall(prose):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors_of(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "docs" in page.parts], ids=relative)
+def test_page_can_be_reached_from_the_index(page):
+    seen: set[Path] = set()
+    waiting = [ROOT / "docs/index.md"]
+    while waiting:
+        current = waiting.pop()
+        if current in seen or current.suffix != ".md":
+            continue
+        seen.add(current)
+        for link in LINK.findall(current.read_text(encoding="utf-8")):
+            target = (current.parent / link.partition("#")[0]).resolve()
+            if target.is_file():
+                waiting.append(target)
+    assert page in seen
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=name_of)
+def test_python_in_a_page_compiles(block):
+    page, line, body, _ = block
+    compile("\n" * line + body, str(page), "exec")
+
+
+@pytest.mark.parametrize("block", [block for block in blocks("python") if block[3]], ids=name_of)
+def test_python_that_is_marked_as_run_runs(block, tmp_path):
+    page, line, body, _ = block
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    (documents / "letter.txt").write_text("Dear reader,\n")
+    (documents / "notes.md").write_text("# Notes\n" * 100)
+    script = tmp_path / "example.py"
+    script.write_text(body)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script)],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{relative(page)}:{line}\n{done.stdout}{done.stderr}"
+
+
+def test_something_is_marked_as_run():
+    assert [block for block in blocks("python") if block[3] and block[0].name == "README.md"]
+
+
+def test_library_example_of_the_readme_is_under_fifteen_lines():
+    (example,) = [body for page, _, body, run in blocks("python") if run and page.name == "README.md"]
+    assert len(example.splitlines()) < 15
