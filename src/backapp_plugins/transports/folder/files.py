@@ -84,7 +84,7 @@ class Draft:
 
 
 def own(descriptor: int, *, wait: bool) -> bool | None:
-    """Lock an open file until it is closed; say whether that worked, None if locks do not exist there.
+    """Lock an open file until it is closed; say whether that worked, None if there are no locks.
 
     The lock goes with the last descriptor, however its process ends.
 
