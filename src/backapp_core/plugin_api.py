@@ -97,6 +97,7 @@ from backapp_core.ports.transports import (
     check_object_name,
     check_object_prefix,
 )
+from backapp_core.secret_files import read_secret_file
 
 __all__ = [
     "AccessRefused",
