@@ -1,1 +1,337 @@
-"""Verbs: each module is one thing that the engine does."""
+"""The object a door holds: one method per verb, each a call into the module of that verb."""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self, final
+from weakref import WeakKeyDictionary
+
+from backapp_core.engine import (
+    backup,
+    browse,
+    diagnose,
+    diff,
+    dump,
+    find,
+    opening,
+    prune,
+    restore,
+    run,
+    tag,
+    verify,
+)
+from backapp_core.engine.addresses import without_secret
+from backapp_core.engine.diagnose import Diagnosis
+from backapp_core.engine.diff import Differences
+from backapp_core.engine.find import Match
+from backapp_core.engine.keys import keys_from
+from backapp_core.engine.prune import ForgetPlan
+from backapp_core.engine.restore import RestorePlan
+from backapp_core.engine.tag import Retagged
+from backapp_core.manager import PluginManager
+from backapp_core.model.entries import Node
+from backapp_core.model.jobs import Job
+from backapp_core.model.repositories import CheckReport, CleanUpPlan, RepositoryStats
+from backapp_core.model.requests import BackupRequest, FindRequest, ForgetRequest, RestoreRequest
+from backapp_core.model.restores import RestoreOutcome
+from backapp_core.model.runs import Run
+from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
+from backapp_core.ports.archivers import BackupResult, Repository
+from backapp_core.ports.stores import Jobs, Runs, Store
+from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
+from backapp_core.ports.transports import HasFolder, Transport
+from backapp_core.settings import Settings
+
+Sources = BackupRequest | Sequence[str | bytes | os.PathLike[str]]
+"""What may be backed up: a whole request, or simply paths."""
+
+
+@final
+class Engine:
+    """Every verb, on plugins that are loaded and a store that is opened when they are first needed.
+
+    Made by `backapp_core.assemble`. One engine may be used from several threads, an opened repository from one at a
+    time. What a verb raises stands in the module of that verb; everything is a `BackappError`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        surroundings: Surroundings,
+        plugins: PluginManager | None = None,
+    ) -> None:
+        self.settings = settings
+        self.surroundings = surroundings
+        self._plugins = plugins
+        self._store: Store | None = None
+        self._lock = threading.RLock()
+        self._transports: WeakKeyDictionary[Repository, Transport] = WeakKeyDictionary()
+
+    # --- what it stands on
+
+    @property
+    def plugins(self) -> PluginManager:
+        """What is installed; loaded on first use."""
+        with self._lock:
+            if self._plugins is None:
+                self._plugins = PluginManager.load(disabled=self.settings.plugins.disabled)
+            return self._plugins
+
+    @property
+    def store(self) -> Store:
+        """What remembers jobs and runs; opened, and created if need be, on first use."""
+        with self._lock:
+            if self._store is None:
+                self._store = run.open_store(self.plugins, self.surroundings, self.settings)
+            return self._store
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs that the store remembers."""
+        return self.store.jobs
+
+    @property
+    def runs(self) -> Runs:
+        """The runs that the store remembers."""
+        return self.store.runs
+
+    def close(self) -> None:
+        """Close the store if it was opened; repositories are closed by who opened them. Closing twice is fine."""
+        with self._lock:
+            store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- repositories
+
+    def create_repository(
+        self,
+        address: str | os.PathLike[str],
+        *,
+        archiver: str = "targz",
+        options: Mapping[str, object] | None = None,
+        keys: Keys = NO_KEYS,
+    ) -> Repository:
+        """Create a repository and return it open; ``options`` are plain data for the archiver kind's settings."""
+        return self._remember(
+            opening.create_repository(
+                self.plugins, self.surroundings, os.fspath(address), archiver, options or {}, keys
+            )
+        )
+
+    def open_repository(
+        self, address: str | os.PathLike[str], *, keys: Keys = NO_KEYS
+    ) -> Repository:
+        """Open the repository at an address, whatever its archiver."""
+        return self._remember(
+            opening.open_repository(self.plugins, self.surroundings, os.fspath(address), keys)
+        )
+
+    def address_of(self, repository: Repository) -> str:
+        """Return where a repository stands that this engine opened, without secrets; empty for others."""
+        transport = self._transports.get(repository)
+        return without_secret(transport.address) if transport is not None else ""
+
+    # --- backing up
+
+    def backup(self, repository: Repository, sources: Sources) -> BackupResult:
+        """Back up; see `backapp_core.engine.backup`."""
+        return backup.backup(
+            self.plugins,
+            self.surroundings,
+            repository,
+            _request(sources),
+            folder=self._folder_of(repository),
+        )
+
+    def estimate(self, sources: Sources) -> Counts:
+        """Return how much there is to back up, by a walk that reads no file; may run in a thread beside a backup."""
+        return backup.estimate(self.plugins, self.surroundings, _request(sources))
+
+    # --- looking
+
+    def snapshots(
+        self,
+        repository: Repository,
+        snapshot_filter: SnapshotFilter = SnapshotFilter(),
+        *,
+        latest: int = 0,
+    ) -> list[Snapshot]:
+        """Return matching snapshots, oldest first; with ``latest`` that many of each host and set of roots."""
+        return browse.snapshots(self.surroundings, repository, snapshot_filter, latest=latest)
+
+    def find_snapshot(
+        self,
+        repository: Repository,
+        name: str,
+        snapshot_filter: SnapshotFilter = SnapshotFilter(),
+    ) -> Snapshot:
+        """Return the snapshot that is called so: ``latest``, an id, or the beginning of one."""
+        return browse.find_snapshot(self.surroundings, repository, name, snapshot_filter)
+
+    def list_nodes(
+        self,
+        repository: Repository,
+        snapshot: Snapshot,
+        *,
+        under: bytes = b"",
+        recursive: bool = True,
+    ) -> Iterator[Node]:
+        """Yield what is in a snapshot, lazily."""
+        return browse.list_nodes(repository, snapshot, under=under, recursive=recursive)
+
+    def find(self, repository: Repository, request: FindRequest) -> Iterator[Match]:
+        """Yield what matches in many snapshots, the newest first."""
+        return find.find(self.surroundings, repository, request)
+
+    def diff(
+        self,
+        repository: Repository,
+        before: Snapshot,
+        after: Snapshot,
+        *,
+        metadata: bool = False,
+    ) -> Differences:
+        """Compare two snapshots; iterate over the result, then ask it for ``stats``."""
+        return diff.diff(repository, before, after, metadata=metadata)
+
+    def stats(
+        self, repository: Repository, snapshots: Sequence[Snapshot] | None = None
+    ) -> RepositoryStats:
+        """Return figures; the restore size is that of ``snapshots``, None for all."""
+        return repository.stats(repository.snapshots() if snapshots is None else snapshots)
+
+    # --- getting back
+
+    def plan_restore(
+        self, repository: Repository, snapshot: Snapshot, request: RestoreRequest
+    ) -> RestorePlan:
+        """Say what a restore would do; iterate over ``plan.steps()`` to see it node by node."""
+        return restore.plan_restore(repository, snapshot, request)
+
+    def restore(self, plan: RestorePlan) -> RestoreOutcome:
+        """Restore; what could not be is listed in the outcome."""
+        return restore.restore(self.surroundings, plan)
+
+    def dump(self, repository: Repository, snapshot: Snapshot, path: bytes, out: BinaryIO) -> None:
+        """Write one file to ``out`` as it is, or a folder as a tar archive."""
+        dump.dump(self.surroundings, repository, snapshot, path, out)
+
+    # --- keeping in order
+
+    def check(
+        self,
+        repository: Repository,
+        *,
+        read_data: bool = False,
+        accepts_missing: bool = False,
+    ) -> CheckReport:
+        """Look whether everything is there and whole, and whether snapshots seen before vanished."""
+        return verify.check(
+            self.surroundings, repository, read_data=read_data, accepts_missing=accepts_missing
+        )
+
+    def plan_forget(self, repository: Repository, request: ForgetRequest) -> ForgetPlan:
+        """Say which snapshots would go."""
+        return prune.plan_forget(self.surroundings, repository, request)
+
+    def forget(self, repository: Repository, plan: ForgetPlan) -> Sequence[str]:
+        """Remove the snapshots of a plan and return their ids."""
+        return prune.forget(self.surroundings, repository, plan)
+
+    def plan_prune(self, repository: Repository) -> CleanUpPlan:
+        """Say which objects no snapshot needs any more."""
+        return prune.plan_prune(repository)
+
+    def prune(self, repository: Repository, plan: CleanUpPlan) -> CleanUpPlan:
+        """Delete the objects of a plan that still nothing needs; return what was deleted."""
+        return prune.prune(repository, plan)
+
+    def tag(
+        self,
+        repository: Repository,
+        snapshots: Sequence[Snapshot],
+        *,
+        add: Sequence[str] = (),
+        remove: Sequence[str] = (),
+        replace: Sequence[str] | None = None,
+    ) -> list[Retagged]:
+        """Change tags; return the snapshots that changed, before and after."""
+        return tag.tag(
+            self.surroundings, repository, snapshots, add=add, remove=remove, replace=replace
+        )
+
+    # --- jobs
+
+    def run_job(self, name: str, *, due_at: datetime | None = None) -> Run:
+        """Run a job now, recorded in the store, and return how it ended."""
+        return run.run_job(
+            self.plugins, self.surroundings, self.settings, self.store, name, due_at=due_at
+        )
+
+    def check_job(self, job: Job) -> None:
+        """Refuse a job that could never run (schedule, address, scanner settings, patterns)."""
+        run.check_job(self.plugins, self.surroundings, job)
+
+    def next_due(self, job: Job) -> datetime | None:
+        """Return when a job is due next; None without a schedule, or if it never is."""
+        return run.next_due(self.plugins, self.surroundings, job)
+
+    def keys_for(self, repository: str) -> Keys:
+        """Return the keys that the settings have for a repository's name or address."""
+        known = self.settings.repository_at(repository)
+        return keys_from(
+            password_file=known.password_file,
+            password_command=known.password_command,
+            identity_files=known.identity_files,
+        )
+
+    # --- the machine
+
+    def diagnose(
+        self,
+        address: str = "",
+        *,
+        sources: Sources = (),
+        target: Path | None = None,
+        keys: Keys = NO_KEYS,
+        probes_writing: bool = False,
+    ) -> list[Diagnosis]:
+        """Look for whatever would stand in the way of a backup or a restore; changes nothing unless it may probe."""
+        return diagnose.diagnose(
+            self.plugins,
+            self.surroundings,
+            address,
+            _request(sources),
+            target=target,
+            keys=keys,
+            probes_writing=probes_writing,
+        )
+
+    def _remember(self, opened: opening.Opened) -> Repository:
+        self._transports[opened.repository] = opened.transport
+        return opened.repository
+
+    def _folder_of(self, repository: Repository) -> Path | None:
+        transport = self._transports.get(repository)
+        return transport.folder if isinstance(transport, HasFolder) else None
+
+
+def _request(sources: Sources) -> BackupRequest:
+    if isinstance(sources, BackupRequest):
+        return sources
+    return BackupRequest(roots=tuple(os.fsencode(one) for one in sources))

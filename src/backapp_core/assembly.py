@@ -1,0 +1,62 @@
+"""Settings and plugins become an engine; the only place where concrete things meet."""
+
+import os
+from pathlib import Path
+
+from attrs import evolve
+
+from backapp_core.engine import Engine
+from backapp_core.events import EventSink, void
+from backapp_core.manager import PluginManager
+from backapp_core.ports.surroundings import CancelToken, Surroundings
+from backapp_core.settings import Settings
+
+_MOST_THREADS_BY_DEFAULT = 8
+
+
+def assemble(
+    settings: Settings | None = None,
+    *,
+    plugins: PluginManager | None = None,
+    surroundings: Surroundings | None = None,
+    events: EventSink = void,
+    cancel: CancelToken | None = None,
+) -> Engine:
+    """Make an engine; nothing is loaded, opened or written yet.
+
+    Args:
+        settings: What a settings file says; None means nothing.
+        plugins: What is installed; None loads it when it is first needed.
+        surroundings: Everything that plugins find around them; None makes them from the settings.
+        events: Is told what happens.
+        cancel: Stops what the engine does when it is set.
+    """
+    settings = settings or Settings()
+    if surroundings is None:
+        surroundings = _surroundings(settings)
+    if events is not void:
+        surroundings = evolve(surroundings, events=events)
+    if cancel is not None:
+        surroundings = evolve(surroundings, cancel=cancel)
+    return Engine(settings, surroundings, plugins)
+
+
+def load_plugins(settings: Settings | None = None) -> PluginManager:
+    """Load every installed plugin that the settings do not disable.
+
+    Raises:
+        PluginError: If a plugin cannot be loaded or breaks its contract; names it.
+    """
+    return PluginManager.load(disabled=(settings or Settings()).plugins.disabled)
+
+
+def _surroundings(settings: Settings) -> Surroundings:
+    # Reads the environment's XDG folders, which belong to the operating system's conventions.
+    import platformdirs  # noqa: PLC0415  # 10 ms that somebody with surroundings of their own need not spend
+
+    cache, state = settings.cache_folder, settings.state_folder
+    return Surroundings(
+        cache_folder=Path(cache or platformdirs.user_cache_dir("backapp", appauthor=False)),
+        state_folder=Path(state or platformdirs.user_state_dir("backapp", appauthor=False)),
+        threads=settings.threads or min(os.cpu_count() or 1, _MOST_THREADS_BY_DEFAULT),
+    )

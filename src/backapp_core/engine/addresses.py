@@ -1,0 +1,98 @@
+"""Repository addresses: plain paths, URLs, restic's forms; and from an address to a transport."""
+
+import re
+
+from attrs import frozen
+
+from backapp_core.errors import InvalidAddress
+from backapp_core.manager import PluginManager
+from backapp_core.ports.surroundings import Surroundings
+from backapp_core.ports.transports import Transport
+
+# One letter before the colon is a drive of Windows.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?![\\/]?$)")
+_SECRET = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]*@")
+_SFTP = re.compile(r"sftp:(?!//)(?P<login>[^:/]+):(?P<path>.*)", re.DOTALL)
+
+
+@frozen
+class Address:
+    """An address as it was understood."""
+
+    text: str
+    """What the transport kind is given to parse."""
+    scheme: str
+    """Lower case; empty for a plain path."""
+
+    @property
+    def shown(self) -> str:
+        """The address without the password that may stand in it."""
+        return without_secret(self.text)
+
+
+def without_secret(text: str) -> str:
+    """Return an address as people may see it: a password in it becomes three stars."""
+    return _SECRET.sub(r"\1:***@", text)
+
+
+def parse_address(text: str) -> Address:
+    """Understand ``text`` as an address.
+
+    Args:
+        text: A path (``/srv/backup``, ``C:\\backup``), ``local:PATH``, a URL, or restic's ``sftp:user@host:/path``
+            and ``s3:host/bucket``.
+
+    Raises:
+        InvalidAddress: If it is empty, no single line, or a form of restic's that has no meaning here.
+    """
+    if not text.strip():
+        raise InvalidAddress("the repository address is empty")
+    if any(character in text for character in "\0\r\n"):
+        raise InvalidAddress(f"the repository address {without_secret(text)!a} is not one line")
+    match = _SCHEME.match(text)
+    if match is None:
+        return Address(text, "")
+    scheme = match[1].lower()
+    rest = text[match.end() :]
+    if scheme == "local":
+        return Address(_path_of_local(rest), "")
+    if scheme == "sftp":
+        return Address(_sftp_url(text), scheme)
+    return Address(f"{scheme}:{rest}", scheme)
+
+
+def open_transport(plugins: PluginManager, address: str, surroundings: Surroundings) -> Transport:
+    """Open what stands at ``address``; nothing is created there.
+
+    Raises:
+        InvalidAddress: If the address makes no sense.
+        UnknownPlugin: If no installed transport opens such addresses.
+        TransportError: If the destination cannot be reached or refuses.
+        PartMissing: If a library is not installed.
+    """
+    parsed = parse_address(address)
+    kind = plugins.transport_for(parsed.scheme)
+    return kind.open(kind.parse(parsed.text), surroundings)
+
+
+def _path_of_local(rest: str) -> str:
+    if not rest:
+        raise InvalidAddress("the address 'local:' names no path")
+    return rest
+
+
+def _sftp_url(text: str) -> str:
+    match = _SFTP.fullmatch(text)
+    if match is None:
+        if text.startswith("sftp://"):
+            return text
+        raise InvalidAddress(
+            f"'{without_secret(text)}' is no SFTP address; write sftp://user@host/path "
+            "or sftp:user@host:/path"
+        )
+    if not match["path"].startswith("/"):
+        raise InvalidAddress(
+            f"'{text}' has a path relative to the login folder; give the whole path, "
+            f"as in sftp:{match['login']}:/srv/backup"
+        )
+    return f"sftp://{match['login']}{match['path']}"

@@ -1,0 +1,213 @@
+"""Scanner to archiver to transport, once."""
+
+import getpass
+import os
+import socket
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from attrs import evolve, fields_dict
+
+from backapp_core.codec import from_plain
+from backapp_core.engine import watch
+from backapp_core.engine.browse import choose
+from backapp_core.errors import InputError, InvalidJob
+from backapp_core.events import Level, LogLine, Problem, Verb, void
+from backapp_core.manager import PluginManager
+from backapp_core.model.jobs import BackupOptions
+from backapp_core.model.names import to_text
+from backapp_core.model.requests import BackupRequest
+from backapp_core.model.snapshots import Counts, Snapshot
+from backapp_core.ports.archivers import BackupResult, Repository
+from backapp_core.ports.scanners import Scanner
+from backapp_core.ports.surroundings import Surroundings
+
+_SUSPICIOUSLY_MANY_FILES = 100
+
+
+def backup(
+    plugins: PluginManager,
+    surroundings: Surroundings,
+    repository: Repository,
+    request: BackupRequest,
+    *,
+    folder: Path | None,
+) -> BackupResult:
+    """Back up what ``request`` names.
+
+    Entries that cannot be read are events and counted; a backup that finds no file where the last one found many
+    counts one problem, so that it is never taken for a success.
+
+    Args:
+        plugins: Where the scanner comes from.
+        surroundings: Time, listeners, the wish to stop.
+        repository: Where it goes.
+        request: What is backed up.
+        folder: The repository's own folder if it is on this machine; it is left out.
+
+    Raises:
+        InputError: If there is no source, a pattern is malformed, or a source lies in the repository.
+        SourceNotFound: If none of the sources exists.
+        SnapshotNotFound: If the named parent does not exist.
+        PluginError: If the scanner is not installed.
+        RepositoryError: If the repository cannot be used.
+        RepositoryLocked: If somebody removes or cleans up meanwhile.
+        TransportError: If the destination fails.
+        RunCancelled: If the run is asked to stop.
+    """
+    request = evolve(request, roots=_absolute(request.roots))
+    scanner = open_scanner(plugins, surroundings, request, folder=folder)
+    parent_id = choose(repository.snapshots(), request.parent).id if request.parent else None
+    result = repository.backup(scanner, _options(request, parent_id))
+    watch.saw(surroundings, repository, result.snapshot)
+    return _suspect(surroundings, repository, result)
+
+
+def estimate(plugins: PluginManager, surroundings: Surroundings, request: BackupRequest) -> Counts:
+    """Walk the sources without reading a file, and return how much there is; reports nothing.
+
+    Raises:
+        InputError: If there is no source or a pattern is malformed.
+        SourceNotFound: If none of the sources exists.
+        PluginError: If the scanner is not installed.
+        RunCancelled: If the run is asked to stop.
+    """
+    request = evolve(request, roots=_absolute(request.roots))
+    quiet = evolve(surroundings, events=void)
+    scanner = open_scanner(plugins, quiet, request, folder=None)
+    files = directories = others = total_bytes = 0
+    for found in scanner.scan():
+        with found:
+            directories += 1
+            sizes = [entry.size_bytes for entry in found.entries if entry.kind == "file"]
+            files += len(sizes)
+            others += len(found.entries) - len(sizes)
+            total_bytes += sum(sizes)
+    return Counts(
+        files_new=files,
+        directories=directories,
+        others=others,
+        problems=scanner.problems,
+        processed_bytes=total_bytes,
+    )
+
+
+def open_scanner(
+    plugins: PluginManager,
+    surroundings: Surroundings,
+    request: BackupRequest,
+    *,
+    folder: Path | None,
+) -> Scanner:
+    """Make the scanner that ``request`` asks for; leaves the repository's ``folder`` out where it lies in a source.
+
+    Raises:
+        InputError: If there is no source, a pattern is malformed, or a source lies in ``folder``.
+        PluginError: If the scanner is not installed.
+    """
+    if not request.roots:
+        raise InputError("no source was given; name at least one folder or file to back up")
+    kind = plugins.scanners.get(request.scanner)
+    plain = dict(request.scanner_settings)
+    plain["roots"] = [to_text(root) for root in request.roots]
+    if folder is not None and _keep_out(surroundings, request.roots, folder):
+        if "skip_folders" in fields_dict(kind.settings):
+            skipped = plain.get("skip_folders", ())
+            known = list(skipped) if isinstance(skipped, list | tuple) else []
+            plain["skip_folders"] = [*known, *_names_of(folder)]
+    settings = from_plain(plain, kind.settings, source=f"settings of scanner {kind.name}")
+    return kind.open(settings, surroundings)
+
+
+def program() -> str:
+    """Return name and version of this program, as snapshots record it."""
+    try:
+        return f"backapp {version('backapp')}"
+    except PackageNotFoundError:
+        return "backapp"  # run from a copied tree
+
+
+def _absolute(roots: Iterable[bytes]) -> tuple[bytes, ...]:
+    for root in roots:
+        if not root or b"\0" in root:
+            raise InputError(f"'{to_text(root)}' is no path that could be backed up")
+    return tuple(os.path.abspath(root) for root in roots)  # noqa: PTH100  # bytes, and links stay as they are
+
+
+def _keep_out(surroundings: Surroundings, roots: Iterable[bytes], folder: Path) -> bool:
+    """Say whether ``folder`` lies in a root."""
+    place = os.fsencode(folder.resolve())
+    inside = False
+    for root in roots:
+        real = os.path.realpath(root)
+        if real == place or _is_in(real, place):
+            raise InvalidJob(
+                f"the source {to_text(root)} lies in the repository {folder} that it would be backed up to"
+            )
+        inside = inside or _is_in(place, real)
+    if inside:
+        surroundings.events(
+            LogLine(Level.INFO, f"the repository {folder} lies in a source and is left out")
+        )
+    return inside
+
+
+def _is_in(path: bytes, folder: bytes) -> bool:
+    return path.startswith(os.path.join(folder, b""))  # noqa: PTH118  # bytes
+
+
+def _names_of(folder: Path) -> list[str]:
+    """Return the names by which a scan may come across ``folder``: as given, and without links."""
+    names = {os.fsencode(folder.absolute()), os.fsencode(folder.resolve())}
+    return sorted(to_text(name) for name in names)
+
+
+def _options(request: BackupRequest, parent_id: str | None) -> BackupOptions:
+    return BackupOptions(
+        hostname=request.hostname or socket.gethostname(),
+        username=request.username or _user(),
+        tags=tuple(sorted(set(request.tags))),
+        is_full=request.is_full,
+        rereads_all=request.rereads_all,
+        parent_id=parent_id,
+        program=program(),
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""  # a user id without a name
+
+
+def _suspect(
+    surroundings: Surroundings, repository: Repository, result: BackupResult
+) -> BackupResult:
+    snapshot = result.snapshot
+    if snapshot.counts.files:
+        return result
+    before = _predecessor(repository, snapshot)
+    if before is None or before.counts.files < _SUSPICIOUSLY_MANY_FILES:
+        return result
+    reason = (
+        f"no file was found where snapshot {before.short_id} has {before.counts.files:,}; "
+        "is something not mounted"
+    )
+    surroundings.events(LogLine(Level.WARNING, reason))
+    surroundings.events(Problem(Verb.BACKUP, snapshot.roots[0], reason))
+    counts = evolve(snapshot.counts, problems=snapshot.counts.problems + 1)
+    return evolve(result, snapshot=evolve(snapshot, counts=counts))
+
+
+def _predecessor(repository: Repository, snapshot: Snapshot) -> Snapshot | None:
+    earlier = [
+        one
+        for one in repository.snapshots()
+        if one.id != snapshot.id
+        and one.hostname == snapshot.hostname
+        and one.roots == snapshot.roots
+        and one.taken_at <= snapshot.taken_at
+    ]
+    return max(earlier, key=lambda one: one.taken_at, default=None)

@@ -1,0 +1,96 @@
+"""From an address to an opened repository, and to a new one."""
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from backapp_core.codec import from_plain
+from backapp_core.engine.addresses import open_transport
+from backapp_core.errors import InvalidAddress, RepositoryExists, RepositoryNotFound
+from backapp_core.manager import PluginManager
+from backapp_core.ports.archivers import ArchiverKind, Repository
+from backapp_core.ports.surroundings import Keys, Surroundings
+from backapp_core.ports.transports import Transport
+
+
+@frozen
+class Opened:
+    """A repository and the transport it stands on."""
+
+    repository: Repository
+    transport: Transport
+
+
+def open_repository(
+    plugins: PluginManager, surroundings: Surroundings, address: str, keys: Keys
+) -> Opened:
+    """Open whatever repository stands at ``address``.
+
+    Raises:
+        RepositoryNotFound: If no archiver recognises anything there; says how to create one.
+        InputError: If the address makes no sense.
+        PluginError: If no installed plugin can open the address, or a library for it is missing.
+        TransportError: If the destination cannot be reached or refuses.
+        RepositoryError: If what stands there cannot be used (unknown version, damaged, wrong password).
+    """
+    transport = open_transport(plugins, address, surroundings)
+    try:
+        kind = recognise(plugins, transport)
+        if kind is None:
+            raise RepositoryNotFound(
+                f"no repository at {transport.address}; "
+                f"create one with: backapp init -r {transport.address}"
+            )
+        return Opened(kind.open(transport, keys, surroundings), transport)
+    except BaseException:
+        transport.close()
+        raise
+
+
+def create_repository(
+    plugins: PluginManager,
+    surroundings: Surroundings,
+    address: str,
+    archiver: str,
+    options: Mapping[str, object],
+    keys: Keys,
+) -> Opened:
+    """Create a repository where there is nothing yet, and open it.
+
+    Raises:
+        RepositoryExists: If a repository of any kind stands there.
+        InputError: If the address or the options make no sense, or other files stand there.
+        PluginError: If the archiver or a transport for the address is not installed.
+        TransportError: If the destination cannot be reached, refuses, or is full.
+    """
+    kind = plugins.archivers.get(archiver)
+    settings = from_plain(dict(options), kind.settings, source=f"options of archiver {archiver}")
+    transport = open_transport(plugins, address, surroundings)
+    try:
+        _check_free(plugins, transport)
+        transport.prepare()
+        return Opened(kind.create(transport, settings, keys, surroundings), transport)
+    except BaseException:
+        transport.close()
+        raise
+
+
+def recognise(plugins: PluginManager, transport: Transport) -> ArchiverKind | None:
+    """Return the archiver kind whose repository stands at ``transport``, None if there is none.
+
+    Raises:
+        TransportError: If the destination cannot be reached or refuses.
+    """
+    return next((kind for kind in plugins.archivers.kinds if kind.recognises(transport)), None)
+
+
+def _check_free(plugins: PluginManager, transport: Transport) -> None:
+    there = recognise(plugins, transport)
+    if there is not None:
+        raise RepositoryExists(f"a repository ({there.name}) exists at {transport.address} already")
+    stranger = next(iter(transport.list()), None)
+    if stranger is not None:
+        raise InvalidAddress(
+            f"{transport.address} holds other files, such as '{stranger.name}'; "
+            "choose an empty or new place for the repository"
+        )

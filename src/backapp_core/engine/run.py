@@ -1,0 +1,218 @@
+"""One execution of a job: claimed, driven, recorded, and told about when it fails."""
+
+from datetime import datetime
+from pathlib import Path
+
+from attrs import evolve
+
+from backapp_core.engine import backup, opening, prune
+from backapp_core.engine.addresses import parse_address
+from backapp_core.engine.keys import keys_from
+from backapp_core.engine.notify import open_notifiers, tell
+from backapp_core.engine.record import EventRecorder
+from backapp_core.errors import BackappError, InvalidJob, RunCancelled, StoreUnavailable
+from backapp_core.events import FanOut, Level, LogLine, Problem, RunMoved, Verb
+from backapp_core.manager import PluginManager
+from backapp_core.model.jobs import Job
+from backapp_core.model.requests import BackupRequest, ForgetRequest
+from backapp_core.model.runs import Run, RunState
+from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
+from backapp_core.ports.archivers import Repository
+from backapp_core.ports.stores import Store
+from backapp_core.ports.surroundings import Surroundings
+from backapp_core.ports.transports import HasFolder
+from backapp_core.settings import Settings
+
+_DATABASE = "backapp.sqlite"
+
+
+def open_store(plugins: PluginManager, surroundings: Surroundings, settings: Settings) -> Store:
+    """Open the store that the settings name, or the one in the state folder.
+
+    Raises:
+        InvalidAddress: If the URL makes no sense.
+        UnknownPlugin: If no installed store opens such URLs.
+        StoreError: If it cannot be opened.
+        PartMissing: If a library is not installed.
+    """
+    url = settings.store
+    if not url:
+        folder = surroundings.state_folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the state folder {folder} cannot be made: {error.strerror or error}"
+            ) from error
+        url = f"sqlite:///{(folder / _DATABASE).absolute().as_posix()}"
+    return plugins.store_for(url.partition(":")[0].partition("+")[0]).open(url, surroundings)
+
+
+def run_job(
+    plugins: PluginManager,
+    surroundings: Surroundings,
+    settings: Settings,
+    store: Store,
+    name: str,
+    *,
+    due_at: datetime | None,
+) -> Run:
+    """Run a job and return how it ended; a failure of the backup is a failed run and not raised.
+
+    What happens is recorded with the run. After a completed backup the job's retention is applied; if that
+    fails, the run completes with one problem more. Notifiers are told of what they were set up for.
+
+    Args:
+        plugins: What the job's names mean.
+        surroundings: Time, listeners, the wish to stop.
+        settings: Which notifiers there are.
+        store: Has the job, gets the run.
+        name: The job.
+        due_at: The scheduled moment that the run answers to, None if somebody asked for it.
+
+    Raises:
+        JobNotFound: If there is none of this name.
+        NameTaken: If there is a run for this due moment.
+        InvalidSettings: If a notifier's settings are wrong; nothing has happened then.
+        PluginError: If a notifier is not installed; nothing has happened then.
+        StoreError: If the store fails.
+    """
+    job = store.jobs.get(name)
+    notifiers = open_notifiers(plugins, surroundings, settings)
+    clock = surroundings.clock
+    requested = Run(
+        id=surroundings.random_bytes(16).hex(),
+        job_name=name,
+        state=RunState.REQUESTED,
+        requested_at=clock.now(),
+        due_at=due_at,
+    )
+    store.runs.add(requested)
+    recorder = EventRecorder(store.runs, requested.id, clock)
+    listened = evolve(surroundings, events=FanOut((surroundings.events, recorder)))
+    running = requested.start(at=clock.now())
+    store.runs.move(running, from_state=RunState.REQUESTED)
+    listened.events(RunMoved(running))
+    ended = _drive(plugins, listened, job, running)
+    recorder.flush()
+    store.runs.move(ended, from_state=RunState.RUNNING)
+    listened.events(RunMoved(ended))
+    recorder.flush()
+    tell(surroundings, notifiers, job, ended)
+    return ended
+
+
+def check_job(plugins: PluginManager, surroundings: Surroundings, job: Job) -> None:
+    """Refuse a job that could never run; looks at no source and no destination.
+
+    Raises:
+        InvalidJob: If it names no source.
+        InvalidAddress: If its repository address makes no sense.
+        InvalidSchedule: If its schedule cannot be parsed.
+        InvalidSettings: If its scanner settings do not fit.
+        InvalidPattern: If a pattern is malformed.
+        InputError: If both a password file and a password command are named.
+        PluginError: If a kind that it names is not installed.
+    """
+    if not job.roots:
+        raise InvalidJob(f"job '{job.name}' has no source; name at least one folder or file")
+    address = parse_address(job.repository)
+    plugins.transport_for(address.scheme).parse(address.text)
+    if job.schedule is not None:
+        kind = plugins.schedulers.get(job.schedule.scheduler)
+        kind.parse(job.schedule.expression, job.schedule.time_zone)
+    keys_from(password_file=job.password_file, password_command=job.password_command)
+    backup.open_scanner(plugins, surroundings, _request(job), folder=None)
+
+
+def next_due(plugins: PluginManager, surroundings: Surroundings, job: Job) -> datetime | None:
+    """Return when ``job`` is due next; None if it has no schedule, is disabled, or never is.
+
+    Raises:
+        InvalidSchedule: If its schedule cannot be parsed.
+        UnknownPlugin: If its scheduler is not installed.
+    """
+    if job.schedule is None or not job.is_enabled:
+        return None
+    kind = plugins.schedulers.get(job.schedule.scheduler)
+    scheduler = kind.parse(job.schedule.expression, job.schedule.time_zone)
+    return scheduler.next_after(surroundings.clock.now())
+
+
+def _drive(plugins: PluginManager, surroundings: Surroundings, job: Job, running: Run) -> Run:
+    """Do the work and return the run in its final state."""
+    clock = surroundings.clock
+    try:
+        snapshot, counts = _work(plugins, surroundings, job)
+    except RunCancelled:
+        return running.cancel(at=clock.now())
+    except BackappError as error:
+        return running.fail(at=clock.now(), error=error.message)
+    except Exception as error:  # noqa: BLE001  # a plugin's fault must not leave a run that seems to go on for ever
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return running.fail(at=clock.now(), error=f"unexpected error: {reason}")
+    return running.complete(at=clock.now(), snapshot_id=snapshot.id, counts=counts)
+
+
+def _work(plugins: PluginManager, surroundings: Surroundings, job: Job) -> tuple[Snapshot, Counts]:
+    keys = keys_from(
+        password_file=job.password_file,
+        password_command=job.password_command,
+        identity_files=job.identity_files,
+    )
+    opened = opening.open_repository(plugins, surroundings, job.repository, keys)
+    with opened.repository as repository:
+        result = backup.backup(
+            plugins,
+            surroundings,
+            repository,
+            _request(job),
+            folder=_folder_of(opened),
+        )
+        counts = result.snapshot.counts
+        if not job.retention.is_empty and not _retain(
+            surroundings, repository, job, result.snapshot
+        ):
+            counts = evolve(counts, problems=counts.problems + 1)
+        return result.snapshot, counts
+
+
+def _retain(
+    surroundings: Surroundings, repository: Repository, job: Job, snapshot: Snapshot
+) -> bool:
+    """Apply the job's policy to the snapshots of the same host and roots; say whether that went well."""
+    request = ForgetRequest(
+        retention=job.retention,
+        snapshot_filter=SnapshotFilter(
+            hostnames=frozenset({snapshot.hostname}), roots=frozenset(snapshot.roots)
+        ),
+    )
+    try:
+        plan = prune.plan_forget(surroundings, repository, request)
+        removed = prune.forget(surroundings, repository, plan)
+        freed = prune.prune(repository, prune.plan_prune(repository)) if removed else None
+    except RunCancelled:
+        reason = "the backup is complete, but retention was interrupted"
+        surroundings.events(Problem(Verb.FORGET, b"", reason))
+        return False
+    except BackappError as error:
+        reason = f"the backup is complete, but retention failed: {error.message}"
+        surroundings.events(Problem(Verb.FORGET, b"", reason))
+        return False
+    if freed is not None:
+        text = f"retention removed {len(removed)} snapshots and freed {freed.freed_bytes:,} bytes"
+        surroundings.events(LogLine(Level.INFO, text))
+    return True
+
+
+def _request(job: Job) -> BackupRequest:
+    return BackupRequest(
+        roots=job.roots,
+        scanner=job.scanner,
+        scanner_settings=job.scanner_settings,
+        tags=job.tags,
+    )
+
+
+def _folder_of(opened: opening.Opened) -> Path | None:
+    return opened.transport.folder if isinstance(opened.transport, HasFolder) else None

@@ -1,0 +1,88 @@
+"""What every verb tells the witness; a state folder that cannot be used is a warning and never stops a verb."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from backapp_core.engine.witness import Vanished, Witness
+from backapp_core.events import Level, LogLine
+from backapp_core.model.snapshots import Snapshot
+from backapp_core.ports.archivers import Repository
+from backapp_core.ports.surroundings import Surroundings
+
+_T = TypeVar("_T")
+_SHOWN = 3
+
+
+def compare(
+    surroundings: Surroundings, repository: Repository, snapshots: Sequence[Snapshot]
+) -> list[Vanished]:
+    """Return the snapshots that vanished, and say so in one warning."""
+    vanished = _with_witness(
+        surroundings, repository, lambda witness: witness.compare(snapshots), []
+    )
+    if vanished:
+        surroundings.events(LogLine(Level.WARNING, _sentence(vanished)))
+    return vanished
+
+
+def saw(surroundings: Surroundings, repository: Repository, snapshot: Snapshot) -> None:
+    """Remember ``snapshot``."""
+    _with_witness(surroundings, repository, lambda witness: witness.saw(snapshot), None)
+
+
+def removing(
+    surroundings: Surroundings,
+    repository: Repository,
+    snapshot_ids: Sequence[str],
+    remove: Callable[[], _T],
+) -> _T:
+    """Call ``remove``, which takes these snapshots away, and remember that it was us."""
+    _with_witness(surroundings, repository, lambda witness: witness.will_remove(snapshot_ids), None)
+    try:
+        return remove()
+    except Exception:
+        _with_witness(
+            surroundings, repository, lambda witness: witness.did_not_remove(snapshot_ids), None
+        )
+        raise
+
+
+def accept(
+    surroundings: Surroundings, repository: Repository, vanished: Sequence[Vanished]
+) -> None:
+    """Stop reporting ``vanished``."""
+    ids = [one.id for one in vanished]
+    _with_witness(surroundings, repository, lambda witness: witness.will_remove(ids), None)
+
+
+def describe(one: Vanished) -> str:
+    """Return the facts of a vanished snapshot as people read them."""
+    return f"{one.id[:8]} of {one.taken_at:%Y-%m-%d %H:%M} ({one.hostname})"
+
+
+def _with_witness(
+    surroundings: Surroundings,
+    repository: Repository,
+    question: Callable[[Witness], _T],
+    otherwise: _T,
+) -> _T:
+    try:
+        return question(Witness(surroundings.state_folder, repository.info.id))
+    except (OSError, ValueError) as error:
+        surroundings.events(
+            LogLine(
+                Level.WARNING,
+                f"snapshots that vanish cannot be noticed, since the state folder "
+                f"{surroundings.state_folder} cannot be used: {error}",
+            )
+        )
+        return otherwise
+
+
+def _sentence(vanished: Sequence[Vanished]) -> str:
+    shown = ", ".join(describe(one) for one in vanished[:_SHOWN])
+    more = f" and {len(vanished) - _SHOWN} more" if len(vanished) > _SHOWN else ""
+    return (
+        f"snapshots that were seen here before are gone, and not by this machine: {shown}{more}; "
+        "if that was meant, run: backapp check --accept-missing"
+    )

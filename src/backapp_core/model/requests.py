@@ -1,0 +1,78 @@
+"""What a verb is asked for. A snapshot's name is its id, the beginning of it, or ``latest``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import field, frozen
+
+from backapp_core.model.restores import Overwrite
+from backapp_core.model.retention import Retention
+from backapp_core.model.snapshots import SnapshotFilter
+
+
+@frozen
+class BackupRequest:
+    """One backup: what, and how it is marked."""
+
+    roots: tuple[bytes, ...]
+    """Paths; relative ones are taken from the current folder."""
+    scanner: str = "files"
+    """Name of the scanner kind."""
+    scanner_settings: Mapping[str, object] = field(factory=dict[str, object])
+    """Plain data for the scanner kind's settings, without the roots."""
+    tags: tuple[str, ...] = ()
+    hostname: str = ""
+    """Empty means the name of this machine."""
+    username: str = ""
+    """Empty means who runs this."""
+    is_full: bool = False
+    """Depend on nothing that was stored before."""
+    rereads_all: bool = False
+    """Read every file again instead of trusting size, times and inode."""
+    parent: str = ""
+    """Name of the snapshot to compare with; empty lets the archiver choose."""
+
+
+@frozen
+class RestoreRequest:
+    """One restore: what of a snapshot, and whereto."""
+
+    target: Path
+    """Folder below which entries come back with their full paths; made if need be."""
+    folder: bytes = b""
+    """Restore only what is in this folder of the snapshot, and without the path that leads to it."""
+    include: tuple[str, ...] = ()
+    """Patterns as in a ``.gitignore`` file; if given, only what one of them matches comes back."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of what does not come back; stronger than `include`."""
+    ignores_case: bool = False
+    """Whether patterns match without regard to upper and lower case."""
+    overwrite: Overwrite = Overwrite.IF_CHANGED
+
+
+@frozen
+class FindRequest:
+    """Which nodes of which snapshots are looked for."""
+
+    patterns: tuple[str, ...]
+    """Globs. One without ``/`` is held against names; one that begins with ``/`` against whole paths,
+    any other against the end of paths. ``*`` and ``?`` stay within a name, ``**`` crosses folders."""
+    ignores_case: bool = False
+    snapshots: tuple[str, ...] = ()
+    """Names of snapshots; empty means all that the filter lets through."""
+    snapshot_filter: SnapshotFilter = SnapshotFilter()
+
+
+@frozen
+class ForgetRequest:
+    """Which snapshots go: those named, or those that a policy does not want."""
+
+    snapshots: tuple[str, ...] = ()
+    """Names of snapshots; if given, no policy may be."""
+    retention: Retention = Retention()
+    snapshot_filter: SnapshotFilter = SnapshotFilter()
+    """Which snapshots the policy looks at; others stay."""
+    groups_by_host: bool = True
+    """Apply the policy to every host's snapshots by themselves."""
+    groups_by_roots: bool = True
+    groups_by_tags: bool = False

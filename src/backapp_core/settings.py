@@ -1,0 +1,112 @@
+"""The shape of the configuration, parsed from a mapping; the door reads the file."""
+
+from collections.abc import Mapping
+
+from attrs import Attribute, field, frozen
+
+from backapp_core.codec import from_plain
+from backapp_core.errors import InputError
+
+_MOST_THREADS = 64
+
+
+def _is_plain_line(instance: object, attribute: "Attribute[str]", value: str) -> None:
+    del instance, attribute
+    if any(character in value for character in "\0\r\n"):
+        raise ValueError("must be one line of text")
+
+
+def _is_thread_count(instance: object, attribute: "Attribute[int]", value: int) -> None:
+    del instance, attribute
+    if not 0 <= value <= _MOST_THREADS:
+        raise ValueError(f"must lie between 0 (as many as the machine has) and {_MOST_THREADS}")
+
+
+def _is_not_empty(instance: object, attribute: "Attribute[str]", value: str) -> None:
+    _is_plain_line(instance, attribute, value)
+    if not value:
+        raise ValueError("must not be empty")
+
+
+@frozen
+class RepositorySettings:
+    """One repository and what opens it; the secrets themselves never stand here."""
+
+    url: str = field(validator=_is_not_empty)
+    """Its address: a path, a URL, or one of restic's forms."""
+    password_file: str = field(default="", validator=_is_plain_line)
+    """File that holds the password."""
+    password_command: str = field(default="", validator=_is_plain_line)
+    """Command that prints the password."""
+    identity_files: tuple[str, ...] = ()
+    """Files that hold age identities."""
+
+
+@frozen
+class PluginSettings:
+    """What is done with installed plugins."""
+
+    disabled: tuple[str, ...] = ()
+    """Names of entry points that are not loaded, such as ``notifiers.webhook``."""
+
+
+@frozen
+class Settings:
+    """Everything that a settings file may say; an empty one is fine."""
+
+    repository: str = field(default="", validator=_is_plain_line)
+    """Address or name of the repository that is meant when none is given."""
+    password_file: str = field(default="", validator=_is_plain_line)
+    """File that holds the password of repositories that have no table of their own."""
+    password_command: str = field(default="", validator=_is_plain_line)
+    """Command that prints it."""
+    identity_files: tuple[str, ...] = ()
+    """Files that hold age identities for them."""
+    repositories: Mapping[str, RepositorySettings] = field(factory=dict[str, RepositorySettings])
+    """Repositories by short name; a name may stand wherever an address may."""
+    store: str = field(default="", validator=_is_plain_line)
+    """URL of the store for jobs and runs; empty means a SQLite file in the state folder."""
+    plugins: PluginSettings = PluginSettings()
+    notifiers: Mapping[str, Mapping[str, object]] = field(factory=dict[str, Mapping[str, object]])
+    """Notifiers by name of your choice; ``kind`` names the plugin's kind, the rest are its settings."""
+    threads: int = field(default=0, validator=_is_thread_count)
+    """How many threads may compress and hash; 0 means as many as the machine has."""
+    cache_folder: str = field(default="", validator=_is_plain_line)
+    """Empty means the place that the operating system has for caches."""
+    state_folder: str = field(default="", validator=_is_plain_line)
+    """Empty means the place that the operating system has for state."""
+
+    @classmethod
+    def parse(cls, data: Mapping[str, object], *, source: str = "settings") -> "Settings":
+        """Make settings from plain data, such as what ``tomllib`` returns.
+
+        Args:
+            data: The plain data.
+            source: What they are, for messages: ``settings file /etc/backapp.toml``.
+
+        Raises:
+            InvalidSettings: If anything does not fit; every fault is listed with its path.
+        """
+        return from_plain(data, cls, source=source) if data != {} else cls()
+
+    def repository_at(self, name: str = "") -> RepositorySettings:
+        """Return what is known of the repository called ``name``, or at that address; empty means the default one.
+
+        What has no ``[repositories.NAME]`` is unlocked by what stands at the top of the file.
+
+        Raises:
+            InputError: If nothing is named and there is no default.
+        """
+        wanted = name or self.repository
+        if wanted in self.repositories:
+            return self.repositories[wanted]
+        for known in self.repositories.values():
+            if known.url == wanted:
+                return known
+        if not wanted:
+            raise InputError(
+                "no repository was named; use -r ADDRESS or set 'repository' in the settings file"
+            )
+        return RepositorySettings(
+            wanted, self.password_file, self.password_command, self.identity_files
+        )
