@@ -55,7 +55,7 @@ _WITH_A_MIDDLE = frozenset({"put", "get", "list"})
 
 
 def points(operations: Iterable[Operation]) -> Sequence[tuple[int, Phase]]:
-    """Return every point at which ``operations`` can be struck; the middle only where there is one."""
+    """Return every point at which ``operations`` can be struck, the middles where there are any."""
     return [
         (operation.number, phase)
         for operation in operations
