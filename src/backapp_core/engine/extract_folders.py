@@ -1,0 +1,229 @@
+"""Walks the directories of a restore's target by descriptor, so that no link and no race leads outside.
+
+The root is opened once, by its path. Below it every directory is opened relative to the one above, never following a link.
+A walk keeps the descriptors of the deepest levels only; paths may be longer than the system's limit for one call.
+"""
+
+import os
+from itertools import takewhile
+
+from backapp_core.errors import EntryNotRestored, TargetError
+
+OPEN_DIRECTORY = (
+    os.O_RDONLY
+    | getattr(os, "O_DIRECTORY", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+)
+_OPEN_LEVELS = 64
+_NO_NAMES = frozenset((b"", b".", b".."))
+_DEFAULT_ACL = "system.posix_acl_default"
+_ACCESS_ACL = "system.posix_acl_access"
+
+
+class Folder:
+    """An open directory below the target's root.
+
+    Its descriptor is closed when the last one who holds the object lets go: files that several threads finish
+    need the directory for longer than the walk stays in it, and counting them by hand costs more per file.
+    """
+
+    __slots__ = ("fd", "has_default_acl", "is_new", "made")
+
+    def __init__(self, fd: int, *, is_new: bool, has_default_acl: bool = False) -> None:
+        self.fd = fd
+        self.is_new = is_new
+        """Whether this restore made it, so that nobody else's files are in it."""
+        self.has_default_acl = has_default_acl
+        """Whether what is made in it inherits an access list that the snapshot knows nothing of."""
+        self.made: set[int] = set()
+        """Inodes that this restore made in it; kept only for directories that were there before."""
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+class FolderWalk:
+    """A position in the target's tree that moves from directory to directory."""
+
+    def __init__(self, root: Folder, *, makes: bool) -> None:
+        """Start at ``root``; with ``makes`` missing directories are made (mode 0700) on the way."""
+        self._root = root
+        self._makes = makes
+        self._names: list[bytes] = []
+        self._folders: list[Folder | None] = []
+        self._is_new: list[bool] = []
+
+    def enter(self, path: bytes) -> Folder:
+        """Go to the directory at node path ``path`` (empty: the root) and return it.
+
+        Raises:
+            EntryNotRestored: If ``path`` is no clean absolute path, or something else stands where one of its parts belongs.
+            OSError: If a directory is missing and not to be made, or cannot be opened or made.
+        """
+        names = split_path(path)
+        same = sum(
+            1
+            for _ in takewhile(
+                lambda pair: pair[0] == pair[1], zip(names, self._names, strict=False)
+            )
+        )
+        del self._names[same:], self._folders[same:], self._is_new[same:]
+        folder = self._reopen()
+        for name in names[same:]:
+            folder = self.step(folder, name)
+        return folder
+
+    def step(self, parent: Folder, name: bytes, *, make: bool = False) -> Folder:
+        """Go from ``parent``, where the walk stands, into its directory ``name``; ``make`` expects that it is missing.
+
+        Raises:
+            EntryNotRestored: If something that is no directory stands there.
+            OSError: If it is missing and not to be made, or cannot be opened or made.
+        """
+        folder = _make(parent, name) if make else None
+        if folder is None:
+            folder = self._open(parent, name)
+        self._push(name, folder)
+        return folder
+
+    def _open(self, parent: Folder, name: bytes) -> Folder:
+        try:
+            folder = _open(parent, name)
+        except FileNotFoundError:
+            if not self._makes:
+                raise
+            folder = _make(parent, name) or _open(parent, name)
+        return folder
+
+    def _push(self, name: bytes, folder: Folder) -> None:
+        self._names.append(name)
+        self._folders.append(folder)
+        self._is_new.append(folder.is_new)
+        if len(self._folders) > _OPEN_LEVELS:
+            self._folders[-_OPEN_LEVELS - 1] = None
+
+    def _reopen(self) -> Folder:
+        """Return the folder that the names lead to, opening again what was closed to save descriptors."""
+        first = len(self._folders)
+        while first and self._folders[first - 1] is None:
+            first -= 1
+        folder = self._folders[first - 1] if first else self._root
+        assert folder is not None  # noqa: S101  # the loop ended at one that is open
+        for index in range(first, len(self._names)):
+            folder = _open(folder, self._names[index])
+            folder.is_new = self._is_new[index]
+            self._folders[index] = folder
+            if index >= _OPEN_LEVELS:
+                self._folders[index - _OPEN_LEVELS] = None
+        return folder
+
+
+def open_root(path: bytes, *, make: bool) -> Folder:
+    """Open the root of a target; ``make`` makes it, and what is above it, with mode 0700 if missing.
+
+    Raises:
+        TargetError: If it cannot be opened or made, or this system cannot work with directory descriptors.
+    """
+    shown = os.fsdecode(path)
+    if os.open not in os.supports_dir_fd or not hasattr(os, "O_NOFOLLOW"):
+        raise TargetError("this system cannot restore safely: it has no directory descriptors")
+    try:
+        if make:
+            _make_parents(path)
+        # A link as the root itself is the user's own choice; only below it none is followed.
+        fd = os.open(path, OPEN_DIRECTORY & ~os.O_NOFOLLOW)
+    except NotADirectoryError as error:
+        raise TargetError(f"target {shown} is not a directory") from error
+    except OSError as error:
+        raise TargetError(f"target {shown} cannot be opened: {error.strerror}") from error
+    folder = Folder(fd, is_new=False)
+    if os.fstatvfs(fd).f_flag & os.ST_RDONLY and make:
+        raise TargetError(f"target {shown} is on a file system that is mounted read-only")
+    folder.has_default_acl = _has_default_acl(fd)
+    return folder
+
+
+def split_path(path: bytes) -> list[bytes]:
+    """Return the parts of a node path below the root.
+
+    Raises:
+        EntryNotRestored: If it is not absolute or has empty, ``.``, ``..`` or otherwise impossible parts.
+    """
+    if not path:
+        return []
+    first, *names = path.split(b"/")
+    if first or b"\0" in path or not _NO_NAMES.isdisjoint(names):
+        raise EntryNotRestored("its path could lead elsewhere")
+    return names
+
+
+def split_name(path: bytes) -> tuple[bytes, bytes]:
+    """Return the path of the directory above and the name, checking the name alone.
+
+    Raises:
+        EntryNotRestored: If that is no name that an entry can have.
+    """
+    parent, slash, name = path.rpartition(b"/")
+    if not slash or name in _NO_NAMES or b"\0" in name:
+        raise EntryNotRestored("its path could lead elsewhere")
+    return parent, name
+
+
+def _make_parents(path: bytes) -> None:
+    missing: list[bytes] = []
+    while path and not os.path.isdir(path):  # noqa: PTH112  # bytes
+        missing.append(path)
+        above = os.path.dirname(path.rstrip(b"/"))  # noqa: PTH120  # bytes
+        if above == path:
+            break
+        path = above
+    for folder in reversed(missing):
+        try:
+            os.mkdir(folder, 0o700)  # noqa: PTH102  # bytes
+        except FileExistsError:
+            continue
+
+
+def _make(parent: Folder, name: bytes) -> Folder | None:
+    """Make and open a directory; None if something of that name exists."""
+    try:
+        os.mkdir(name, 0o700, dir_fd=parent.fd)
+    except FileExistsError:
+        return None
+    folder = _open(parent, name, is_new=True)
+    if parent.has_default_acl:
+        for attribute in (_DEFAULT_ACL, _ACCESS_ACL):
+            remove_attribute(folder.fd, attribute)
+    return folder
+
+
+def _open(parent: Folder, name: bytes, *, is_new: bool = False) -> Folder:
+    try:
+        fd = os.open(name, OPEN_DIRECTORY, dir_fd=parent.fd)
+    except NotADirectoryError as error:
+        raise InTheWay from error
+    return Folder(fd, is_new=is_new, has_default_acl=not is_new and _has_default_acl(fd))
+
+
+class InTheWay(EntryNotRestored):
+    """Something that is no directory stands where a directory belongs."""
+
+    def __init__(self) -> None:
+        super().__init__("something that is no directory stands in the place of its directory")
+
+
+def remove_attribute(fd: int, name: str) -> None:
+    """Remove an extended attribute if it is there; a file system without such has nothing to remove."""
+    try:
+        os.removexattr(fd, name)
+    except OSError:
+        return
+
+
+def _has_default_acl(fd: int) -> bool:
+    try:
+        os.getxattr(fd, _DEFAULT_ACL)
+    except OSError:
+        return False
+    return True
