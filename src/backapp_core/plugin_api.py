@@ -100,6 +100,7 @@ from backapp_core.ports.transports import (
 from backapp_core.secret_files import read_secret_file
 
 __all__ = [
+    "NO_KEYS",
     "AccessRefused",
     "ArchiverKind",
     "BackappError",
@@ -141,7 +142,6 @@ __all__ = [
     "Keys",
     "Level",
     "LogLine",
-    "NO_KEYS",
     "NameTaken",
     "Node",
     "Notification",

@@ -3,9 +3,13 @@
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
+from backapp_cli.exits import ExitCode
+
+from backapp_core import errors
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -15,7 +19,6 @@ PAGES = sorted(
     ]
 )
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
-FENCE = re.compile(r"^(?P<before>.*\n)?^```(?P<language>[a-z]+)\n(?P<body>.*?)^```$", re.M | re.S)
 RUN = "<!-- run -->\n"
 
 
@@ -108,3 +111,54 @@ def test_something_is_marked_as_run():
 def test_library_example_of_the_readme_is_under_fifteen_lines():
     (example,) = [body for page, _, body, run in blocks("python") if run and page.name == "README.md"]
     assert len(example.splitlines()) < 15
+
+
+# --- parts of pages that are written from the code ---
+
+
+def decisions() -> str:
+    pages = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
+    titles = [page.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for page in pages]
+    return "".join(f"* [{title}]({page.name})\n" for title, page in zip(titles, pages, strict=True))
+
+
+def error_tree() -> str:
+    drawing = (errors.__doc__ or "").partition("::\n\n")[2].partition("\n\n")[0]
+    return "```text\n" + textwrap.dedent(drawing) + "\n```\n"
+
+
+WRITTEN = {
+    "decisions": ("docs/decisions/index.md", decisions),
+    "errors": ("docs/reference/errors.md", error_tree),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_part_of_a_page_is_what_the_code_says(name, pytestconfig):
+    path, write = WRITTEN[name]
+    page = ROOT / path
+    before, begin, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name}: begin -->\n")
+    shown, end, after = rest.partition(f"<!-- {name}: end -->\n")
+    if pytestconfig.getoption("--rewrite-docs"):
+        page.write_text(before + begin + write() + end + after, encoding="utf-8")
+        return
+    assert write() == shown, "run: pytest tests/docs/test_pages.py --rewrite-docs"
+
+
+def test_exit_codes_in_the_reference_are_those_of_the_command_line():
+    page = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
+    assert sorted(map(int, re.findall(r"^\| (\d+) \|", page, flags=re.M))) == sorted(ExitCode)
+
+
+def test_decisions_are_numbered_without_gap_or_double():
+    numbers = [int(page.name[:4]) for page in sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs/decisions").glob("[0-9]*.md")), ids=lambda page: page.stem
+)
+def test_decision_says_context_decision_and_consequences(page):
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"# {int(page.name[:4])}. ")
+    assert [part for part in ("Context", "Decision", "Consequences") if f"**{part}.**" not in text] == []
