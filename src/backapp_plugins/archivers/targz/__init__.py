@@ -1,1 +1,43 @@
-"""targz."""
+"""The ``targz`` archiver: every backup is an ordinary tar.gz that any machine can unpack, optionally inside an age envelope."""
+
+from collections.abc import Sequence
+
+from backapp_core.plugin_api import (
+    ArchiverKind,
+    Keys,
+    Repository,
+    Surroundings,
+    Transport,
+    hookimpl,
+)
+from backapp_plugins.archivers.targz.settings import TargzSettings
+
+
+def _recognises(transport: Transport) -> bool:
+    from backapp_plugins.archivers.targz.repository import recognises
+
+    return recognises(transport)
+
+
+def _create(
+    transport: Transport, settings: TargzSettings, keys: Keys, surroundings: Surroundings
+) -> Repository:
+    from backapp_plugins.archivers.targz.repository import create
+
+    return create(transport, settings, keys, surroundings)
+
+
+def _open(transport: Transport, keys: Keys, surroundings: Surroundings) -> Repository:
+    from backapp_plugins.archivers.targz.repository import open_repository
+
+    return open_repository(transport, keys, surroundings)
+
+
+@hookimpl
+def backapp_archivers() -> Sequence[ArchiverKind]:
+    """Offer the tar.gz archiver."""
+    return [
+        ArchiverKind(
+            name="targz", settings=TargzSettings, recognises=_recognises, create=_create, open=_open
+        )
+    ]

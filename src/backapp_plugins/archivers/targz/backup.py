@@ -1,0 +1,238 @@
+"""One backup: an archive with what changed, a manifest of everything, and last the record that publishes both."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from hashlib import sha256
+from itertools import chain
+from typing import final
+
+from backapp_core.plugin_api import (
+    BackupOptions,
+    BackupResult,
+    Counts,
+    DamagedRepository,
+    Level,
+    LogLine,
+    Scanner,
+    SnapshotSaved,
+    TransportError,
+    WrongPassword,
+)
+from backapp_plugins.archivers.targz import layout, locks
+from backapp_plugins.archivers.targz.archive_writer import ArchiveWriter, SentObject
+from backapp_plugins.archivers.targz.channel import ChannelClosed
+from backapp_plugins.archivers.targz.collector import Collector
+from backapp_plugins.archivers.targz.gzip_members import MEMBER_BYTES, compressor
+from backapp_plugins.archivers.targz.layout import ArchiveRef, Record, StoredObject
+from backapp_plugins.archivers.targz.manifest import Reader, encode_head
+from backapp_plugins.archivers.targz.manifest_writer import ManifestWriter
+from backapp_plugins.archivers.targz.parent import Parent, ParentWalk, next_number, reason_for_full
+from backapp_plugins.archivers.targz.place import Place
+
+
+@final
+class BackupRun:
+    """Carries out one backup into the repository at ``place``."""
+
+    def __init__(self, place: Place, scanner: Scanner, options: BackupOptions) -> None:
+        self._place = place
+        self._scanner = scanner
+        self._options = options
+        self._taken_at = place.surroundings.clock.now()
+        self._written: list[tuple[str, int]] = []
+
+    def run(self) -> BackupResult:
+        """Do it all; the snapshot is published when this returns."""
+        place = self._place
+        with ExitStack() as stack:
+            require_lock = stack.enter_context(
+                locks.hold(place.transport, place.surroundings, is_exclusive=False)
+            )
+            parent = self._find_parent()
+            if parent is not None:
+                stack.callback(parent.stream.close)
+            pool = stack.enter_context(ThreadPoolExecutor(place.surroundings.threads, "gzip"))
+            record, manifest_chunks = self._store(parent, pool, stack)
+            require_lock()
+            self._require_archives(record)
+            data = layout.encode(record)
+            snapshot_id = sha256(data).hexdigest()
+            self._put_record(layout.record_name(snapshot_id), data)
+            place.cache.keep(record, manifest_chunks())
+        snapshot = layout.snapshot_of(record, snapshot_id)
+        place.surroundings.events(SnapshotSaved(snapshot))
+        return BackupResult(snapshot, tuple(self._written))
+
+    def _store(
+        self, parent: Parent | None, pool: ThreadPoolExecutor, stack: ExitStack
+    ) -> tuple[Record, Callable[[], Iterator[bytes]]]:
+        place = self._place
+        run = layout.run_name(
+            self._taken_at, place.surroundings.random_bytes(8), is_full=parent is None
+        )
+        compress = compressor(place.codec, place.config.compression_level)
+        archive = ArchiveWriter(pool, compress)
+        manifest = ManifestWriter(pool, compress)
+        stack.callback(manifest.close)
+        reader = Reader(parent.stream, name=parent.record.manifest.name) if parent else None
+        old_archives = parent.record.archives if parent else ()
+        number = next_number(old_archives)
+        collector = Collector(
+            self._scanner,
+            place.surroundings,
+            ParentWalk(reader),
+            archive,
+            manifest,
+            archive_number=number,
+            rereads_all=self._options.rereads_all,
+            expected=_expected(parent),
+        )
+        added = self._send_archive(
+            layout.archive_name(run, is_encrypted=place.config.info.is_encrypted), number, archive, collector
+        )
+        archives = (*old_archives, *([added] if added else []))
+        used = tuple(ref for ref in archives if ref.number in manifest.archives or ref is added)
+        sizes = reader.archives if reader else {}
+        head = encode_head(
+            (
+                (ref.number, ref.name, archive.member_sizes if ref is added else sizes[ref.number][1])
+                for ref in used
+            ),
+            member_bytes=MEMBER_BYTES,
+        )
+        chunks = partial(manifest.chunks, head)
+        sent = SentObject()
+        name = layout.manifest_name(run, is_encrypted=place.config.info.is_encrypted)
+        sent.send(place.transport, name, chunks(), place.envelope)
+        self._written.append((name, sent.size_bytes))
+        stored = StoredObject(name, sent.size_bytes, sent.sha256)
+        return self._record(parent, stored, used, added, collector, content_hash=_hash_of(chunks())), chunks
+
+    def _send_archive(
+        self, name: str, number: int, archive: ArchiveWriter, collector: Collector
+    ) -> ArchiveRef | None:
+        def collect() -> None:
+            error: BaseException | None = None
+            try:
+                collector.run()
+            except ChannelClosed:
+                return
+            except BaseException as caught:  # noqa: BLE001  # carried over to the sending thread, which raises it
+                error = caught
+            try:
+                archive.finish(error)
+            except ChannelClosed:
+                return
+
+        thread = threading.Thread(target=collect, name="collect", daemon=True)
+        thread.start()
+        try:
+            chunks = archive.chunks()
+            first = next(chunks, None)
+            if first is None:
+                return None
+            sent = SentObject()
+            sent.send(self._place.transport, name, chain((first,), chunks), self._place.envelope)
+        finally:
+            archive.abandon()
+            thread.join()
+        self._written.append((name, sent.size_bytes))
+        return ArchiveRef(name=name, size=sent.size_bytes, sha256=sent.sha256, number=number)
+
+    def _record(
+        self,
+        parent: Parent | None,
+        manifest: StoredObject,
+        archives: tuple[ArchiveRef, ...],
+        added: ArchiveRef | None,
+        collector: Collector,
+        *,
+        content_hash: str,
+    ) -> Record:
+        added_bytes = added.size if added else 0
+        tally = collector.tally
+        counts = Counts(
+            files_new=tally.files_new,
+            files_changed=tally.files_changed,
+            files_unmodified=tally.files_unmodified,
+            directories=tally.directories,
+            others=tally.others,
+            problems=tally.problems + self._scanner.problems,
+            processed_bytes=tally.processed_bytes,
+            read_bytes=tally.read_bytes,
+            stored_bytes=added_bytes + manifest.size,
+        )
+        return Record(
+            taken_at=self._taken_at,
+            hostname=self._options.hostname,
+            username=self._options.username,
+            roots=layout.roots_to_text(self._scanner.roots),
+            manifest=manifest,
+            manifest_sha256=content_hash,
+            archives=archives,
+            program=self._options.program,
+            tags=tuple(sorted(set(self._options.tags))),
+            parent=parent.id if parent else None,
+            increments=parent.record.increments + 1 if parent else 0,
+            full_bytes=parent.record.full_bytes if parent else added_bytes,
+            increment_bytes=parent.record.increment_bytes + added_bytes if parent else 0,
+            counts=layout.counts_to_plain(counts),
+        )
+
+    def _put_record(self, name: str, data: bytes) -> None:
+        self._place.transport.put(name, [data], size_bytes=len(data))
+        self._written.append((name, len(data)))
+
+    def _require_archives(self, record: Record) -> None:
+        """Refuse to publish a snapshot whose older archives went away or changed size while it was made."""
+        for ref in record.archives:
+            size = self._place.transport.stat(ref.name).size_bytes
+            if size != ref.size:
+                raise DamagedRepository(f"{ref.name} has {size} bytes and not {ref.size}; run the backup again")
+
+    def _find_parent(self) -> Parent | None:
+        if self._options.is_full:
+            return None
+        found = self._place.parent_record(self._options, layout.roots_to_text(self._scanner.roots))
+        if found is None:
+            return None
+        snapshot_id, record = found
+        reason = reason_for_full(record, self._place.config) or self._missing(record)
+        if reason:
+            self._say(Level.INFO, f"a new full backup begins: {reason}")
+            return None
+        try:
+            return Parent(snapshot_id, record, self._place.open_manifest(record))
+        except WrongPassword:
+            reason = "the local cache with the list of files is lost, and encrypted lists cannot be read without an identity"
+        except (DamagedRepository, TransportError) as error:
+            reason = f"the last list of files cannot be used: {error.message}"
+        self._say(Level.WARNING, f"a new full backup begins: {reason}")
+        return None
+
+    def _missing(self, record: Record) -> str:
+        there = {info.name: info.size_bytes for info in self._place.transport.list(layout.ARCHIVES)}
+        lost = [ref.name for ref in record.archives if there.get(ref.name) != ref.size]
+        return f"{lost[0]} is missing or was altered" if lost else ""
+
+    def _say(self, level: Level, text: str) -> None:
+        self._place.surroundings.events(LogLine(level, text))
+
+
+def _expected(parent: Parent | None) -> tuple[int, int] | None:
+    if parent is None:
+        return None
+    counts = layout.snapshot_of(parent.record, parent.id).counts
+    return counts.files, counts.processed_bytes
+
+
+def _hash_of(chunks: Iterator[bytes]) -> str:
+    hasher = sha256()
+    for chunk in chunks:
+        hasher.update(chunk)
+    return hasher.hexdigest()
+
+

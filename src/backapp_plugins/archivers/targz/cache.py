@@ -1,0 +1,56 @@
+"""Manifests that were written by this machine, kept so that the next increment need not fetch and unseal its parent's.
+
+Disposable: a file that is lost, cut or altered is noticed by its hash and only costs a new full backup, or a download where
+the repository is not encrypted. One file per snapshot line (host and roots); the newest wins.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+from backapp_core.plugin_api import Level, LogLine, Surroundings
+from backapp_plugins.archivers.targz.layout import Record
+
+
+class ManifestCache:
+    """The compressed, unsealed manifests of one repository."""
+
+    def __init__(self, surroundings: Surroundings, repository_id: str) -> None:
+        self._folder = surroundings.cache_folder / "targz" / repository_id
+        self._events = surroundings.events
+
+    def path_for(self, record: Record) -> Path:
+        """Return where the manifest of ``record``'s line is kept."""
+        line = "\0".join((record.hostname, *record.roots)).encode()
+        return self._folder / f"{sha256(line).hexdigest()[:32]}.jsonl.gz"
+
+    def find(self, record: Record, digest: str) -> Path | None:
+        """Return the kept manifest if it is exactly the one with this SHA-256."""
+        path = self.path_for(record)
+        try:
+            with path.open("rb") as file:
+                hasher = sha256()
+                while chunk := file.read(1 << 20):
+                    hasher.update(chunk)
+        except OSError:
+            return None
+        return path if hasher.hexdigest() == digest else None
+
+    def keep(self, record: Record, chunks: Iterable[bytes]) -> None:
+        """Keep a manifest; a cache that cannot be written is reported once and costs speed only."""
+        path = self.path_for(record)
+        temporary = ""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".new-")
+            with os.fdopen(handle, "wb") as file:
+                file.writelines(chunks)
+            os.replace(temporary, path)  # noqa: PTH105  # both are names that mkstemp and we made
+        except OSError as error:
+            if temporary:
+                Path(temporary).unlink(missing_ok=True)
+            self._events(
+                LogLine(Level.WARNING, f"the local cache cannot be written, so the next backup takes longer: {error}")
+            )

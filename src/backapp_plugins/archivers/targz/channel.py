@@ -1,0 +1,66 @@
+"""A bounded queue between two threads in which either side can give up without leaving the other waiting."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar, final
+
+_T = TypeVar("_T")
+
+
+class ChannelClosed(Exception):
+    """The receiver has given up; whatever is still sent would go nowhere."""
+
+
+@final
+class Channel(Generic[_T]):
+    """Items from one sender to one receiver, in order, at most ``capacity`` waiting."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._items: deque[_T] = deque()
+        self._changed = threading.Condition()
+        self._is_ended = False
+        self._is_abandoned = False
+        self._error: BaseException | None = None
+
+    def send(self, item: _T) -> None:
+        """Hand over an item; waits while the channel is full.
+
+        Raises:
+            ChannelClosed: If the receiver has given up.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_abandoned or len(self._items) < self._capacity)
+            if self._is_abandoned:
+                raise ChannelClosed
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Say that nothing more comes; with ``error`` the receiver gets that instead of a quiet end."""
+        with self._changed:
+            self._is_ended = True
+            self._error = error
+            self._changed.notify_all()
+
+    def abandon(self) -> None:
+        """Say that nothing more is wanted; a sender that waits is woken."""
+        with self._changed:
+            self._is_abandoned = True
+            self._items.clear()
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[_T]:
+        """Receive until the end; the sender's error, if any, is raised once all items before it were received."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_ended or bool(self._items))
+                if self._items:
+                    item = self._items.popleft()
+                    self._changed.notify_all()
+                elif self._error is not None:
+                    raise self._error
+                else:
+                    return
+            yield item

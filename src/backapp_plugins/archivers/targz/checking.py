@@ -1,0 +1,154 @@
+"""Looks whether everything that snapshots need is there, and on request reads every byte of it."""
+
+from typing import final
+
+from backapp_core.plugin_api import (
+    CheckReport,
+    DamagedRepository,
+    Finding,
+    Node,
+    ObjectMissing,
+    Progress,
+    Severity,
+    Verb,
+    WrongPassword,
+    to_text,
+)
+from backapp_plugins.archivers.targz import layout
+from backapp_plugins.archivers.targz.layout import Record, StoredObject
+from backapp_plugins.archivers.targz.place import Place
+from backapp_plugins.archivers.targz.restoring import SnapshotReader
+
+
+@final
+class Check:
+    """One look through a repository."""
+
+    def __init__(self, place: Place, *, read_data: bool) -> None:
+        self._place = place
+        self._read_data = read_data
+        self._findings: list[Finding] = []
+        self._read_bytes = 0
+        self._objects = 0
+        self._there: dict[str, int] = {}
+
+    def run(self) -> CheckReport:
+        """Look at everything and say what was found."""
+        for prefix in (layout.MANIFESTS, layout.ARCHIVES):
+            self._there.update((info.name, info.size_bytes) for info in self._place.transport.list(prefix))
+        records = self._readable_records()
+        users: dict[str, list[str]] = {}
+        for snapshot_id, record in records:
+            for stored in (record.manifest, *record.archives):
+                users.setdefault(stored.name, []).append(snapshot_id)
+        sound = self._check_presence(records, users)
+        if self._read_data:
+            self._read_everything(records, users, sound)
+        self._note_leftovers(users)
+        return CheckReport(
+            snapshots=len(records),
+            objects=self._objects,
+            read_bytes=self._read_bytes,
+            findings=tuple(self._findings),
+        )
+
+    def _readable_records(self) -> list[tuple[str, Record]]:
+        records: list[tuple[str, Record]] = []
+        for name in self._place.record_names():
+            self._objects += 1
+            try:
+                records.append(layout.decode_record(self._place.transport.read(name), name=name))
+            except ObjectMissing:
+                continue  # removed since it was listed
+            except DamagedRepository as error:
+                self._error(name, error.message)
+        return sorted(records, key=lambda item: (item[1].taken_at, item[0]))
+
+    def _check_presence(self, records: list[tuple[str, Record]], users: dict[str, list[str]]) -> set[str]:
+        sound: set[str] = set()
+        seen: set[str] = set()
+        for _, record in records:
+            for stored in (record.manifest, *record.archives):
+                if stored.name in seen:
+                    continue
+                seen.add(stored.name)
+                self._objects += 1
+                size = self._there.get(stored.name)
+                if size is None:
+                    self._error(stored.name, f"{stored.name} is missing", users[stored.name])
+                elif size != stored.size:
+                    self._error(
+                        stored.name, f"{stored.name} has {size} bytes and not {stored.size}", users[stored.name]
+                    )
+                else:
+                    sound.add(stored.name)
+        return sound
+
+    def _read_everything(
+        self, records: list[tuple[str, Record]], users: dict[str, list[str]], sound: set[str]
+    ) -> None:
+        done: set[str] = set()
+        for snapshot_id, record in records:
+            for stored in (record.manifest, *record.archives):
+                if stored.name in sound and stored.name not in done:
+                    self._place.surroundings.cancel.check()
+                    self._read_object(stored, users[stored.name])
+            fresh = {ref.number for ref in record.archives if ref.name in sound and ref.name not in done}
+            done.update(stored.name for stored in (record.manifest, *record.archives))
+            self._read_content(snapshot_id, record, fresh)
+
+    def _read_object(self, stored: StoredObject, snapshot_ids: list[str]) -> None:
+        try:
+            for chunk in self._place.stored(stored):
+                self._read_bytes += len(chunk)
+        except DamagedRepository as error:
+            self._error(stored.name, error.message, snapshot_ids)
+
+    def _read_content(self, snapshot_id: str, record: Record, numbers: set[int]) -> None:
+        """Decode a manifest and every file whose content is in an archive that no earlier snapshot has led to."""
+        names = {ref.number: ref.name for ref in record.archives}
+        damaged: dict[int, list[bytes]] = {}
+        files = 0
+        try:
+            with SnapshotReader(self._place, record) as reader:
+                for node, line in reader.lines():
+                    if line.at is None or line.at[0] not in numbers:
+                        continue
+                    files += 1
+                    try:
+                        reader.verify(line)
+                    except DamagedRepository:
+                        damaged.setdefault(line.at[0], []).append(node.path)
+                    self._show(node, files)
+        except WrongPassword as error:
+            self._note("", f"only stored bytes were compared and nothing was unsealed: {error.message}")
+        except DamagedRepository as error:
+            self._error(record.manifest.name, error.message, [snapshot_id])
+        for number, paths in damaged.items():
+            self._findings.append(
+                Finding(
+                    Severity.ERROR,
+                    names[number],
+                    f"{names[number]} no longer holds the content of {len(paths)} files, the first of them {to_text(paths[0])}",
+                    (snapshot_id,),
+                    tuple(paths),
+                )
+            )
+
+    def _note_leftovers(self, users: dict[str, list[str]]) -> None:
+        for name in sorted(self._there):
+            if name not in users:
+                self._note(name, f"{name} belongs to no snapshot; prune removes what interrupted runs left behind")
+
+    def _show(self, node: Node, files: int) -> None:
+        if files % 256 == 0:
+            self._place.surroundings.cancel.check()
+            self._place.surroundings.events(
+                Progress(Verb.CHECK, files_done=files, bytes_done=self._read_bytes, current=node.path)
+            )
+
+    def _error(self, name: str, message: str, snapshot_ids: list[str] | None = None) -> None:
+        self._findings.append(Finding(Severity.ERROR, name, message, tuple(snapshot_ids or ())))
+
+    def _note(self, name: str, message: str) -> None:
+        self._findings.append(Finding(Severity.NOTE, name, message))

@@ -1,0 +1,116 @@
+"""Removing snapshots, and deleting what none of them needs any more."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+import msgspec
+
+from backapp_core.plugin_api import (
+    CanTidy,
+    CleanUpPlan,
+    DamagedRepository,
+    ObjectMissing,
+    RemovalPlan,
+    Snapshot,
+)
+from backapp_plugins.archivers.targz import layout, locks
+from backapp_plugins.archivers.targz.place import Place
+
+_LEFTOVER_SECONDS = 3600.0
+
+
+def remove(place: Place, plan: RemovalPlan) -> None:
+    """Delete the records of the snapshots that ``plan`` removes; from then on they are not listed."""
+    with locks.hold(place.transport, place.surroundings, is_exclusive=True) as require_lock:
+        doomed = set(plan.remove)
+        for snapshot_id, record in _all_records(place):
+            # A record that was replaced goes with the one that replaced it, or it would come back.
+            if record.replaces in doomed:
+                continue
+            if snapshot_id in doomed and record.replaces:
+                doomed.add(record.replaces)
+        require_lock()
+        for snapshot_id in sorted(doomed, key=lambda each: each in set(plan.remove)):
+            place.transport.delete(layout.record_name(snapshot_id))
+
+
+def retag(place: Place, snapshot: Snapshot, tags: Sequence[str]) -> Snapshot:
+    """Write a record with other tags that replaces the old one, then delete the old one."""
+    with locks.hold(place.transport, place.surroundings, is_exclusive=False):
+        record = place.record(snapshot.id)
+        changed = msgspec.structs.replace(
+            record,
+            tags=tuple(sorted(set(tags))),
+            original=record.original or snapshot.id,
+            replaces=snapshot.id,
+        )
+        if changed.tags == record.tags:
+            return layout.snapshot_of(record, snapshot.id)
+        data = layout.encode(changed)
+        new_id = sha256(data).hexdigest()
+        place.transport.put(layout.record_name(new_id), [data], size_bytes=len(data))
+        place.transport.delete(layout.record_name(snapshot.id))
+        return layout.snapshot_of(changed, new_id)
+
+
+def plan_clean_up(place: Place) -> CleanUpPlan:
+    """Find objects that no record names.
+
+    Raises:
+        DamagedRepository: If a record cannot be read, for then nobody knows what it needs.
+    """
+    # Objects are listed before records: what is stored in between belongs to a backup that is not published yet.
+    listed = [
+        (info.name, info.size_bytes)
+        for prefix in (layout.ARCHIVES, layout.MANIFESTS)
+        for info in place.transport.list(prefix)
+    ]
+    records = _all_records(place)
+    replaced = {record.replaces for _, record in records if record.replaces}
+    superseded = sorted(layout.record_name(each) for each, _ in records if each in replaced)
+    needed = {
+        stored.name
+        for snapshot_id, record in records
+        if snapshot_id not in replaced
+        for stored in (record.manifest, *record.archives)
+    }
+    kept = [size for name, size in listed if name in needed]
+    doomed = sorted((name, size) for name, size in listed if name not in needed)
+    return CleanUpPlan(
+        objects=(*((name, 0) for name in superseded), *doomed),
+        kept_objects=len(kept),
+        kept_bytes=sum(kept),
+    )
+
+
+def clean_up(place: Place, plan: CleanUpPlan) -> CleanUpPlan:
+    """Delete what is unneeded now and was unneeded when ``plan`` was made; return what was deleted."""
+    with locks.hold(place.transport, place.surroundings, is_exclusive=True) as require_lock:
+        now = plan_clean_up(place)
+        agreed = tuple(item for item in now.objects if item in set(plan.objects))
+        require_lock()
+        for name, _ in agreed:
+            place.transport.delete(name)
+        if isinstance(place.transport, CanTidy):
+            place.transport.tidy(older_than_seconds=_LEFTOVER_SECONDS)
+        return CleanUpPlan(agreed, now.kept_objects, now.kept_bytes)
+
+
+def _all_records(place: Place) -> list[tuple[str, layout.Record]]:
+    """Return every record, replaced ones too.
+
+    Raises:
+        DamagedRepository: If one cannot be read.
+    """
+    found: list[tuple[str, layout.Record]] = []
+    for name in place.record_names():
+        try:
+            found.append(layout.decode_record(place.transport.read(name), name=name))
+        except ObjectMissing:
+            continue  # removed since it was listed
+        except DamagedRepository as error:
+            raise DamagedRepository(
+                f"nothing was deleted, for what {name} needs cannot be known: {error.message}; "
+                "restore that object from a copy, or delete it if its snapshot may be lost"
+            ) from error
+    return found

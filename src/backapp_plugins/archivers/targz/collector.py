@@ -1,0 +1,491 @@
+"""One thread's half of a backup: walks the scan, decides what is unchanged, writes tar entries and manifest lines."""
+
+from hashlib import blake2b, sha256
+from typing import final
+
+import msgspec
+from attrs import define
+
+from backapp_core.plugin_api import (
+    Entry,
+    EntryKind,
+    Extent,
+    FoundDirectory,
+    OpenedFile,
+    Problem,
+    Progress,
+    Scanner,
+    SourceError,
+    Surroundings,
+    Verb,
+    to_text,
+)
+from backapp_plugins.archivers.targz import tar_headers
+from backapp_plugins.archivers.targz.archive_writer import ArchiveWriter
+from backapp_plugins.archivers.targz.manifest import (
+    ENTRIES_PER_BLOCK,
+    DirLine,
+    EntryLine,
+    MoreLine,
+    encode_block,
+    xattrs_to_plain,
+)
+from backapp_plugins.archivers.targz.manifest_writer import ManifestWriter
+from backapp_plugins.archivers.targz.parent import OldDirectory, ParentWalk
+
+_WHOLE_BYTES = 1 << 20
+"""Files up to this size are read before their header is written, so the header can tell what was really there."""
+_CHUNK_BYTES = 1 << 20
+_RACY_NS = 2_000_000_000
+"""A file that changed less than this before it was read may change again without its times telling (coarse time stamps)."""
+_PROGRESS_SECONDS = 0.1
+_encode_facts = msgspec.msgpack.Encoder().encode
+
+
+@define
+class Tally:
+    """Counters of a running backup; the model's `Counts` once it is done."""
+
+    files_new: int = 0
+    files_changed: int = 0
+    files_unmodified: int = 0
+    directories: int = 0
+    others: int = 0
+    problems: int = 0
+    processed_bytes: int = 0
+    read_bytes: int = 0
+
+
+@final
+class _Content:
+    """Where the content of an inode went, for its further names."""
+
+    __slots__ = ("line", "path")
+
+    def __init__(self, line: EntryLine, path: bytes) -> None:
+        self.line = line
+        self.path = path
+        """The name that stands in this run's archive, empty if the content is in an older one."""
+
+
+@final
+class Collector:
+    """Drives one scan; used by one thread."""
+
+    def __init__(
+        self,
+        scanner: Scanner,
+        surroundings: Surroundings,
+        parent: ParentWalk,
+        archive: ArchiveWriter,
+        manifest: ManifestWriter,
+        *,
+        archive_number: int,
+        rereads_all: bool,
+        expected: tuple[int, int] | None,
+    ) -> None:
+        self._scanner = scanner
+        self._surroundings = surroundings
+        self._parent = parent
+        self._archive = archive
+        self._manifest = manifest
+        self._archive_number = archive_number
+        self._rereads_all = rereads_all
+        self._expected = expected
+        self._contents: dict[tuple[int, int], _Content] = {}
+        self._progress_at = 0.0
+        self._racy_from_ns = 0
+        self.tally = Tally()
+
+    def run(self) -> None:
+        """Walk the whole scan and end the manifest; the archive is ended by the caller."""
+        for found in self._scanner.scan():
+            with found:
+                self._surroundings.cancel.check()
+                self._directory(found)
+                self._show(found.path)
+        self._manifest.finish()
+        self._show(b"", is_last=True)
+
+    def _directory(self, found: FoundDirectory) -> None:
+        self.tally.directories += 1
+        self._manifest.begin_directory()
+        seen = _fingerprint(found)
+        old = self._parent.enter(found.path)
+        if old and seen and old.head.seen == seen and not self._rereads_all:
+            self._manifest.copy(old.first)
+            head = old.head
+            self.tally.files_unmodified += head.files
+            self.tally.others += head.entries - head.files
+            self.tally.processed_bytes += head.file_bytes
+            return
+        self._racy_from_ns = int(self._surroundings.clock.now().timestamp() * 1e9) - _RACY_NS
+        problems = self.tally.problems
+        head = self._head(found, old)
+        lines: list[EntryLine] = []
+        block: DirLine | MoreLine = head
+        is_settled = True
+        for entry in found.entries:
+            line = self._entry(found, entry, old.find(entry.name) if old else None)
+            if line is None:
+                continue
+            is_settled = is_settled and not line.racy and not line.flags
+            lines.append(line)
+            if len(lines) == ENTRIES_PER_BLOCK:
+                self._write_block(block, lines)
+                block, lines = MoreLine(more=head.dir), []
+        if block is head:
+            # Only a directory that fits into one block, had no trouble and was long at rest may be copied unseen next time.
+            head.seen = seen if is_settled and problems == self.tally.problems else ""
+        if lines or block is head:
+            self._write_block(block, lines)
+
+    def _write_block(self, head: DirLine | MoreLine, lines: list[EntryLine]) -> None:
+        self._manifest.write(encode_block(head, lines))
+        self._manifest.archives.update(head.archives)
+
+    def _head(self, found: FoundDirectory, old: OldDirectory | None) -> DirLine:
+        entry = found.entry
+        xattrs = self._attributes(found, None)
+        user, group = self._owner(entry)
+        head = DirLine(
+            dir=to_text(found.path),
+            mode=entry.mode & 0o7777,
+            uid=entry.uid,
+            gid=entry.gid,
+            user=user,
+            group=group,
+            mtime=entry.mtime_ns,
+            ctime=entry.ctime_ns,
+            ino=entry.inode,
+            dev=entry.device,
+            links=entry.links,
+            xattrs=xattrs_to_plain(xattrs),
+        )
+        if old is None or _facts(old.head) != _facts(head):
+            self._archive.write(
+                tar_headers.header(
+                    found.path, entry, kind=EntryKind.DIRECTORY, user=user, group=group, xattrs=xattrs
+                )
+            )
+        return head
+
+    def _entry(self, found: FoundDirectory, entry: Entry, old: EntryLine | None) -> EntryLine | None:
+        kind = entry.kind
+        is_known = old is not None and not self._rereads_all and _is_unchanged(old, kind, entry)
+        try:
+            if kind is EntryKind.FILE:
+                return self._file(found, entry, old, is_known=is_known)
+            self.tally.others += 1
+            if old is not None and is_known:
+                old.dev = entry.device
+                return old
+            return self._special(found, entry, kind)
+        except SourceError as error:
+            self._report(_join(found.path, entry.name), error.message)
+            return None
+
+    def _special(self, found: FoundDirectory, entry: Entry, kind: EntryKind) -> EntryLine:
+        target = found.link_target(entry) if kind is EntryKind.SYMLINK else b""
+        xattrs = self._attributes(found, entry)
+        line = self._line(entry, kind, xattrs)
+        line.target = to_text(target)
+        line.rdev = entry.rdev
+        path = _join(found.path, entry.name)
+        content = self._contents.get((entry.device, entry.inode)) if entry.links > 1 else None
+        if kind is EntryKind.SOCKET:
+            return line
+        self._archive.write(
+            tar_headers.header(
+                path,
+                entry,
+                kind=kind,
+                user=line.user,
+                group=line.group,
+                link_target=content.path if content else target,
+                is_hard_link=content is not None,
+                xattrs=xattrs,
+            )
+        )
+        if entry.links > 1 and content is None:
+            self._contents[entry.device, entry.inode] = _Content(line, path)
+        return line
+
+    def _file(
+        self, found: FoundDirectory, entry: Entry, old: EntryLine | None, *, is_known: bool
+    ) -> EntryLine | None:
+        if entry.links > 1 and (content := self._contents.get((entry.device, entry.inode))):
+            return self._further_name(found, entry, old, content, is_known=is_known)
+        if old is not None and is_known:
+            old.dev = entry.device
+            self.tally.files_unmodified += 1
+            self.tally.processed_bytes += old.size
+            if entry.links > 1:
+                self._contents[entry.device, entry.inode] = _Content(old, b"")
+            return old
+        with found.open(entry) as file:
+            line = self._read(found, entry.name, file, old)
+        self._count(line, old)
+        if entry.links > 1:
+            is_stored = line.at is None or line.at[0] == self._archive_number
+            path = _join(found.path, entry.name) if is_stored else b""
+            self._contents[entry.device, entry.inode] = _Content(line, path)
+        return line
+
+    def _further_name(
+        self,
+        found: FoundDirectory,
+        entry: Entry,
+        old: EntryLine | None,
+        content: _Content,
+        *,
+        is_known: bool,
+    ) -> EntryLine:
+        first = content.line
+        line = msgspec.structs.replace(first, name=to_text(entry.name), links=entry.links)
+        if content.path:
+            self._archive.write(
+                tar_headers.header(
+                    _join(found.path, entry.name),
+                    entry,
+                    kind=EntryKind.FILE,
+                    user=line.user,
+                    group=line.group,
+                    link_target=content.path,
+                    is_hard_link=True,
+                )
+            )
+        if is_known:
+            self.tally.files_unmodified += 1
+            self.tally.processed_bytes += line.size
+        else:
+            self._count(line, old)
+        return line
+
+    def _count(self, line: EntryLine, old: EntryLine | None) -> None:
+        if old is None:
+            self.tally.files_new += 1
+        else:
+            self.tally.files_changed += 1
+        self.tally.processed_bytes += line.size
+
+    def _read(
+        self, found: FoundDirectory, name: bytes, file: OpenedFile, old: EntryLine | None
+    ) -> EntryLine:
+        # What was opened is what counts: it may have changed since it was listed.
+        entry = file.entry._replace(name=name)
+        extents = file.extents()
+        xattrs = self._attributes(found, entry)
+        line = self._line(entry, EntryKind.FILE, xattrs)
+        line.racy = entry.ctime_ns >= self._racy_from_ns
+        path = _join(found.path, name)
+        if extents is None and entry.size_bytes <= _WHOLE_BYTES:
+            self._whole(file, path, line, old, xattrs)
+        elif not self._is_same_content(file, extents, line, old):
+            self._stream(file, path, line, extents, xattrs)
+        if line.size != entry.size_bytes or file.has_changed():
+            line.flags = ("changed",)
+            self._report(path, "changed while it was read; what was read is kept")
+        return line
+
+    def _whole(
+        self,
+        file: OpenedFile,
+        path: bytes,
+        line: EntryLine,
+        old: EntryLine | None,
+        xattrs: tuple[tuple[bytes, bytes], ...],
+    ) -> None:
+        size = file.entry.size_bytes
+        data = file.read_at(0, size) if size else b""
+        self.tally.read_bytes += len(data)
+        line.size = len(data)
+        line.sha256 = sha256(data).hexdigest()
+        if old is not None and old.sha256 == line.sha256 and old.extents is None and old.size == line.size:
+            line.at = old.at
+            return
+        self._archive.write(self._header(path, file.entry, line, xattrs, stored_bytes=len(data)))
+        if data:
+            line.at = (self._archive_number, self._archive.position)
+            self._archive.write(data)
+            self._archive.write(tar_headers.padding(len(data)))
+
+    def _is_same_content(
+        self, file: OpenedFile, extents: tuple[Extent, ...] | None, line: EntryLine, old: EntryLine | None
+    ) -> bool:
+        """Read a file of unchanged size without storing it; times change more often than content."""
+        size = file.entry.size_bytes
+        if old is None or not old.sha256 or old.size != size or old.extents != extents:
+            return False
+        hasher = sha256()
+        for extent in extents if extents is not None else (Extent(0, size),):
+            for offset in range(extent.offset, extent.offset + extent.length_bytes, _CHUNK_BYTES):
+                length = min(_CHUNK_BYTES, extent.offset + extent.length_bytes - offset)
+                self._surroundings.cancel.check()
+                data = file.read_at(offset, length)
+                self.tally.read_bytes += len(data)
+                if len(data) != length:
+                    return False
+                hasher.update(data)
+        if hasher.hexdigest() != old.sha256:
+            return False
+        line.sha256, line.at, line.extents, line.size = old.sha256, old.at, old.extents, size
+        return True
+
+    def _stream(
+        self,
+        file: OpenedFile,
+        path: bytes,
+        line: EntryLine,
+        extents: tuple[Extent, ...] | None,
+        xattrs: tuple[tuple[bytes, bytes], ...],
+    ) -> None:
+        size = file.entry.size_bytes
+        parts = extents if extents is not None else (Extent(0, size),)
+        stored = sum(extent.length_bytes for extent in parts)
+        sparse_map = tar_headers.sparse_map(parts, size) if extents is not None else b""
+        archive = self._archive
+        archive.write(
+            self._header(
+                path,
+                file.entry,
+                line,
+                xattrs,
+                stored_bytes=len(sparse_map) + stored,
+                sparse_bytes=size if extents is not None else None,
+            )
+        )
+        archive.write(sparse_map)
+        if stored:
+            line.at = (self._archive_number, archive.position)
+        hasher = sha256()
+        line.extents = tuple(parts) if extents is not None else None
+        line.size = size
+        is_cut = False
+        for extent in parts:
+            for offset in range(extent.offset, extent.offset + extent.length_bytes, _CHUNK_BYTES):
+                length = min(_CHUNK_BYTES, extent.offset + extent.length_bytes - offset)
+                self._surroundings.cancel.check()
+                data = b"" if is_cut else file.read_at(offset, length)
+                self.tally.read_bytes += len(data)
+                if len(data) < length and not is_cut:
+                    # It was cut under our hands. The header has promised more, so zeros stand in for the rest.
+                    is_cut = True
+                    line.size = offset + len(data)
+                hasher.update(data)
+                archive.write(data)
+                if len(data) < length:
+                    archive.write(bytes(length - len(data)))
+                self._show(path)
+        archive.write(tar_headers.padding(len(sparse_map) + stored))
+        if is_cut and line.extents is not None:
+            line.extents = _clipped(line.extents, line.size)
+        line.sha256 = hasher.hexdigest()
+
+    def _header(
+        self,
+        path: bytes,
+        entry: Entry,
+        line: EntryLine,
+        xattrs: tuple[tuple[bytes, bytes], ...],
+        *,
+        stored_bytes: int,
+        sparse_bytes: int | None = None,
+    ) -> bytes:
+        return tar_headers.header(
+            path,
+            entry,
+            kind=EntryKind.FILE,
+            stored_bytes=stored_bytes,
+            user=line.user,
+            group=line.group,
+            xattrs=xattrs,
+            sparse_bytes=sparse_bytes,
+        )
+
+    def _line(self, entry: Entry, kind: EntryKind, xattrs: tuple[tuple[bytes, bytes], ...]) -> EntryLine:
+        user, group = self._owner(entry)
+        return EntryLine(
+            name=to_text(entry.name),
+            type=kind.value,
+            mode=entry.mode & 0o7777,
+            uid=entry.uid,
+            gid=entry.gid,
+            user=user,
+            group=group,
+            mtime=entry.mtime_ns,
+            ctime=entry.ctime_ns,
+            ino=entry.inode,
+            dev=entry.device,
+            links=entry.links,
+            xattrs=xattrs_to_plain(xattrs),
+        )
+
+    def _owner(self, entry: Entry) -> tuple[str, str]:
+        return self._scanner.user_name(entry.uid), self._scanner.group_name(entry.gid)
+
+    def _attributes(self, found: FoundDirectory, entry: Entry | None) -> tuple[tuple[bytes, bytes], ...]:
+        try:
+            return found.attributes(entry)
+        except SourceError as error:
+            path = found.path if entry is None else _join(found.path, entry.name)
+            self._report(path, error.message)
+            return ()
+
+    def _report(self, path: bytes, reason: str) -> None:
+        self.tally.problems += 1
+        self._surroundings.events(Problem(Verb.BACKUP, path, reason))
+
+    def _show(self, path: bytes, *, is_last: bool = False) -> None:
+        now = self._surroundings.clock.monotonic_seconds()
+        if now - self._progress_at < _PROGRESS_SECONDS and not is_last:
+            return
+        self._progress_at = now
+        tally = self.tally
+        files, total_bytes = self._expected or (None, None)
+        self._surroundings.events(
+            Progress(
+                Verb.BACKUP,
+                files_done=tally.files_new + tally.files_changed + tally.files_unmodified,
+                bytes_done=tally.processed_bytes,
+                files_total=files,
+                bytes_total=total_bytes,
+                current=path,
+                problems=tally.problems + self._scanner.problems,
+            )
+        )
+
+
+def _fingerprint(found: FoundDirectory) -> str:
+    """Return a hash of all facts of a directory and its entries, empty for one that takes several blocks."""
+    if len(found.entries) > ENTRIES_PER_BLOCK:
+        return ""
+    return blake2b(_encode_facts((found.entry, found.entries)), digest_size=16).hexdigest()
+
+
+def _is_unchanged(old: EntryLine, kind: EntryKind, entry: Entry) -> bool:
+    return (
+        old.mtime == entry.mtime_ns
+        and old.ctime == entry.ctime_ns
+        and old.ino == entry.inode
+        and old.type == kind.value
+        and (old.size == entry.size_bytes or kind is not EntryKind.FILE)
+        and not old.racy
+        and not old.flags
+    )
+
+
+def _facts(head: DirLine) -> tuple[object, ...]:
+    return (head.mode, head.uid, head.gid, head.mtime, head.xattrs)
+
+
+def _clipped(extents: tuple[Extent, ...], size: int) -> tuple[Extent, ...]:
+    return tuple(
+        Extent(extent.offset, min(extent.length_bytes, size - extent.offset))
+        for extent in extents
+        if extent.offset < size
+    )
+
+
+def _join(folder: bytes, name: bytes) -> bytes:
+    return folder + name if folder == b"/" else b"%b/%b" % (folder, name)

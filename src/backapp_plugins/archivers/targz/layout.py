@@ -1,0 +1,209 @@
+"""Names and shapes of the objects of a repository, as `docs/explanation/formats/targz.md` describes them.
+
+::
+
+    backapp.json                       what stands here; written once
+    snapshots/<64 hex>.json            one snapshot, named by the SHA-256 of its own bytes; writing it publishes the snapshot
+    manifests/<name>.jsonl.gz[.age]    every entry of one snapshot
+    archives/<name>.tar.gz[.age]       the content that one backup added
+    locks/<32 hex>.json                who is at work
+
+A name is ``20261123T074500Z-<16 hex>-full`` or ``…-incr``, so that a person without this program sees in which order
+to extract archives.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TypeVar
+
+import msgspec
+
+from backapp_core.plugin_api import (
+    Counts,
+    DamagedRepository,
+    RepositoryInfo,
+    Snapshot,
+    UnknownFormat,
+    from_text,
+    to_text,
+)
+
+FORMAT = "backapp-targz"
+VERSION = 1
+CONFIG_NAME = "backapp.json"
+SNAPSHOTS = "snapshots/"
+MANIFESTS = "manifests/"
+ARCHIVES = "archives/"
+LOCKS = "locks/"
+SNAPSHOT_NAME = re.compile(r"snapshots/[0-9a-f]{64}\.json")
+_LARGEST_RECORD_BYTES = 16 << 20
+
+_T = TypeVar("_T")
+
+
+class Config(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What ``backapp.json`` says."""
+
+    format: str
+    version: int
+    id: str
+    created_at: datetime
+    compression_level: int = 2
+    increments: int = 30
+    """How many increments may follow a full backup."""
+    recipients: tuple[str, ...] = ()
+    """age recipients that archives and manifests are sealed to; none means they are not encrypted."""
+
+    @property
+    def info(self) -> RepositoryInfo:
+        """The part of it that every archiver has."""
+        return RepositoryInfo(
+            id=self.id,
+            archiver="targz",
+            version=self.version,
+            created_at=self.created_at,
+            is_encrypted=bool(self.recipients),
+        )
+
+
+class StoredObject(msgspec.Struct, frozen=True):
+    """An object that a snapshot needs, with what proves it whole."""
+
+    name: str
+    size: int
+    """Bytes as stored."""
+    sha256: str
+    """Of the bytes as stored."""
+
+
+class ArchiveRef(StoredObject, frozen=True):
+    """An archive under the number by which a manifest's entries refer to it."""
+
+    number: int
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What ``snapshots/….json`` says."""
+
+    taken_at: datetime
+    hostname: str
+    username: str
+    roots: tuple[str, ...]
+    manifest: StoredObject
+    manifest_sha256: str
+    """Of the compressed manifest before it was sealed; the local cache is recognised by it."""
+    archives: tuple[ArchiveRef, ...]
+    program: str
+    tags: tuple[str, ...] = ()
+    parent: str | None = None
+    original: str | None = None
+    replaces: str | None = None
+    """The record that this one was written to replace; ignored once this one is there."""
+    increments: int = 0
+    """How many backups lie between this one and its full one."""
+    full_bytes: int = 0
+    """Size of the archive that the chain began with."""
+    increment_bytes: int = 0
+    """Size of all archives that were added to it since."""
+    counts: dict[str, int] = {}
+
+
+_COUNTERS = tuple(attribute.name for attribute in Counts.__attrs_attrs__)
+
+
+def counts_to_plain(counts: Counts) -> dict[str, int]:
+    """Return counts as a mapping of their names."""
+    return {name: getattr(counts, name) for name in _COUNTERS}
+
+
+def snapshot_of(record: Record, snapshot_id: str) -> Snapshot:
+    """Return the noun that a record describes."""
+    return Snapshot(
+        id=snapshot_id,
+        taken_at=record.taken_at.astimezone(UTC),
+        hostname=record.hostname,
+        username=record.username,
+        roots=tuple(from_text(root) for root in record.roots),
+        tags=record.tags,
+        parent_id=record.parent,
+        original_id=record.original,
+        program=record.program,
+        archives=tuple(archive.name for archive in record.archives),
+        counts=Counts(**{name: record.counts.get(name, 0) for name in _COUNTERS}),
+    )
+
+
+def roots_to_text(roots: Sequence[bytes]) -> tuple[str, ...]:
+    """Return roots as they stand in a record."""
+    return tuple(to_text(root) for root in roots)
+
+
+def encode(value: Config | Record) -> bytes:
+    """Return the bytes of an object, for people to read: indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def decode_config(data: bytes, *, address: str) -> Config:
+    """Read ``backapp.json``.
+
+    Raises:
+        UnknownFormat: If it is of another format or a newer version.
+        DamagedRepository: If it is no such description.
+    """
+    head = _decode(data, _Head, name=CONFIG_NAME)
+    if head.format != FORMAT:
+        raise UnknownFormat(f"{address} holds a repository of the unknown format '{head.format}'")
+    if head.version != VERSION:
+        raise UnknownFormat(
+            f"{address} was written in version {head.version} of the {FORMAT} format and this program knows "
+            f"version {VERSION}; use the BackApp that wrote it or a newer one"
+        )
+    return _decode(data, Config, name=CONFIG_NAME)
+
+
+def decode_record(data: bytes, *, name: str) -> tuple[str, Record]:
+    """Read a snapshot's record and return its id and what it says.
+
+    Raises:
+        DamagedRepository: If its bytes are not those that it is named by, or make no sense.
+    """
+    snapshot_id = sha256(data).hexdigest()
+    if name != record_name(snapshot_id):
+        raise DamagedRepository(f"{name} is damaged: its content has the hash {snapshot_id[:16]}…")
+    return snapshot_id, _decode(data, Record, name=name)
+
+
+def record_name(snapshot_id: str) -> str:
+    """Return the object name of a snapshot's record."""
+    return f"{SNAPSHOTS}{snapshot_id}.json"
+
+
+def run_name(at: datetime, noise: bytes, *, is_full: bool) -> str:
+    """Return the name that a backup's archive and manifest share; ``noise`` keeps two of one second apart."""
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{noise.hex()}-{'full' if is_full else 'incr'}"
+
+
+def archive_name(run: str, *, is_encrypted: bool) -> str:
+    """Return the object name of a backup's archive."""
+    return f"{ARCHIVES}{run}.tar.gz{'.age' if is_encrypted else ''}"
+
+
+def manifest_name(run: str, *, is_encrypted: bool) -> str:
+    """Return the object name of a backup's manifest."""
+    return f"{MANIFESTS}{run}.jsonl.gz{'.age' if is_encrypted else ''}"
+
+
+class _Head(msgspec.Struct):
+    format: str
+    version: int
+
+
+def _decode(data: bytes, kind: type[_T], *, name: str) -> _T:
+    if len(data) > _LARGEST_RECORD_BYTES:
+        raise DamagedRepository(f"{name} is damaged: {len(data)} bytes are more than such an object can have")
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DamagedRepository(f"{name} is damaged: {' '.join(str(error).split())}") from error

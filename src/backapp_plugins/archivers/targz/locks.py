@@ -1,0 +1,180 @@
+"""Who is at work in a repository: lock objects, as restic has them.
+
+Backups hold a shared lock, removal and clean-up an exclusive one. A lock is written first and the others are looked at
+afterwards, so of two that collide at least one notices. It is refreshed while its holder works and counts for nothing
+once it is half an hour old, or as soon as its holder is known to be dead: same machine, same boot, and no such process.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from backapp_core.plugin_api import (
+    Level,
+    LogLine,
+    ObjectMissing,
+    RepositoryLocked,
+    Surroundings,
+    Transport,
+    TransportError,
+)
+from backapp_plugins.archivers.targz.layout import LOCKS
+
+STALE_AFTER = timedelta(minutes=30)
+REFRESH_SECONDS = 300.0
+
+
+class Lock(msgspec.Struct, frozen=True, kw_only=True):
+    """What a lock object says."""
+
+    is_exclusive: bool
+    refreshed_at: datetime
+    hostname: str
+    pid: int
+    system: str
+    """Names the machine, its boot and its process table; empty where that cannot be known."""
+    process_started: str
+    """When the process began, in the kernel's own count; tells a process from a later one with its number."""
+
+
+@contextmanager
+def hold(
+    transport: Transport, surroundings: Surroundings, *, is_exclusive: bool
+) -> Iterator[Callable[[], None]]:
+    """Hold a lock; yields a function that raises `RepositoryLocked` unless the lock still stands there.
+
+    Raises:
+        RepositoryLocked: If another lock excludes this one.
+    """
+    name = f"{LOCKS}{surroundings.random_bytes(16).hex()}.json"
+    _refuse_beside_others(transport, surroundings, own=name, is_exclusive=is_exclusive)
+    _write(transport, surroundings, name, is_exclusive=is_exclusive)
+    stop = threading.Event()
+    try:
+        _refuse_beside_others(transport, surroundings, own=name, is_exclusive=is_exclusive)
+        thread = threading.Thread(
+            target=_refresh,
+            args=(transport, surroundings, name, is_exclusive, stop),
+            name="lock",
+            daemon=True,
+        )
+        thread.start()
+        try:
+            yield lambda: _require(transport, name)
+        finally:
+            stop.set()
+            thread.join()
+    finally:
+        _release(transport, surroundings, name)
+
+
+def _require(transport: Transport, name: str) -> None:
+    try:
+        transport.stat(name)
+    except ObjectMissing as error:
+        raise RepositoryLocked(
+            "the lock of this run was removed meanwhile, so others may have changed the repository; run it again"
+        ) from error
+
+
+def _write(transport: Transport, surroundings: Surroundings, name: str, *, is_exclusive: bool) -> None:
+    lock = Lock(
+        is_exclusive=is_exclusive,
+        refreshed_at=surroundings.clock.now(),
+        hostname=socket.gethostname(),
+        pid=os.getpid(),
+        system=_system(),
+        process_started=_process_started(os.getpid()),
+    )
+    data = msgspec.json.encode(lock)
+    transport.put(name, [data], size_bytes=len(data), replace=True)
+
+
+def _release(transport: Transport, surroundings: Surroundings, name: str) -> None:
+    try:
+        transport.delete(name)
+    except TransportError as error:
+        # The work is done or has its own error; this process will be dead soon, and then the lock counts for nothing.
+        surroundings.events(LogLine(Level.WARNING, f"the lock {name} could not be removed: {error.message}"))
+
+
+def _refresh(
+    transport: Transport, surroundings: Surroundings, name: str, is_exclusive: bool, stop: threading.Event
+) -> None:
+    while not stop.wait(REFRESH_SECONDS):
+        try:
+            # Only a lock that still stands is refreshed: one that others removed must not come back to life.
+            transport.stat(name)
+            _write(transport, surroundings, name, is_exclusive=is_exclusive)
+        except ObjectMissing:
+            return
+        except TransportError as error:
+            surroundings.events(LogLine(Level.WARNING, f"the lock could not be refreshed: {error.message}"))
+
+
+def _refuse_beside_others(
+    transport: Transport, surroundings: Surroundings, *, own: str, is_exclusive: bool
+) -> None:
+    for info in transport.list(LOCKS):
+        if info.name == own:
+            continue
+        lock = _read(transport, info.name)
+        if lock is None:
+            continue
+        if _is_dead(lock, surroundings.clock.now()):
+            transport.delete(info.name)
+        elif is_exclusive or lock.is_exclusive:
+            work = "removal or clean-up" if lock.is_exclusive else "backup"
+            raise RepositoryLocked(
+                f"{transport.address} is locked for a {work} by process {lock.pid} on {lock.hostname} "
+                f"since {lock.refreshed_at.isoformat(timespec='seconds')}; wait until it ends"
+            )
+
+
+def _read(transport: Transport, name: str) -> Lock | None:
+    try:
+        return msgspec.json.decode(transport.read(name), type=Lock)
+    except ObjectMissing:
+        return None
+    except msgspec.MsgspecError as error:
+        raise RepositoryLocked(
+            f"the lock {name} at {transport.address} cannot be read ({error}); delete it if nobody is at work there"
+        ) from error
+
+
+def _is_dead(lock: Lock, now: datetime) -> bool:
+    if now - lock.refreshed_at > STALE_AFTER:
+        return True
+    if not lock.system or not lock.process_started or lock.hostname != socket.gethostname():
+        return False
+    theirs, ours = lock.system.split(), _system().split()
+    if theirs == ours:
+        return _process_started(lock.pid) != lock.process_started
+    # The same machine after a restart. Only the machine's own id says so: host names are given twice.
+    return len(theirs) == len(ours) and theirs[0] == ours[0] and theirs[1] != ours[1]
+
+
+def _system() -> str:
+    """Return the ids of the machine, of its boot and of the process table (containers on one kernel have different ones)."""
+    try:
+        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{machine or 'none'} {boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115  # the link names no path
+    except OSError:
+        return ""
+
+
+def _process_started(pid: int) -> str:
+    """Return field 22 of /proc/PID/stat (see proc(5)), empty if there is no such process or no /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return ""
+    # The second field is a name in brackets that may hold anything, spaces and brackets too.
+    return stat.rpartition(b") ")[2].split()[19].decode()

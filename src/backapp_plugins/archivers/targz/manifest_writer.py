@@ -1,0 +1,89 @@
+"""Builds the compressed manifest of a snapshot beside the archive that is being sent."""
+
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import IO, final
+
+from backapp_core.plugin_api import StorageFull
+from backapp_plugins.archivers.targz.gzip_members import MEMBER_BYTES
+from backapp_plugins.archivers.targz.manifest import Block, encode_end
+
+_IN_MEMORY_BYTES = 4 << 20
+_MEMBERS_AHEAD = 4
+_COPY_BYTES = 1 << 20
+
+
+@final
+class ManifestWriter:
+    """The body of a manifest: written by one thread, compressed by a pool, kept in a temporary file once it is large.
+
+    Its head, which tells the compressed sizes of an archive's members, is only known when that archive is stored.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, compress: Callable[[bytearray], bytes]) -> None:
+        self._pool = pool
+        self._compress = compress
+        self._waiting: deque[Future[bytes]] = deque()
+        self._buffer = bytearray()
+        self._directories = 0
+        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)
+        self.archives: set[int] = set()
+        """Numbers of all archives that entries refer to."""
+
+    def begin_directory(self) -> None:
+        """Count a directory; its blocks follow."""
+        self._directories += 1
+
+    def write(self, block: bytes) -> None:
+        """Append an encoded block.
+
+        Raises:
+            StorageFull: If the temporary folder has no room.
+        """
+        self._buffer += block
+        if len(self._buffer) >= MEMBER_BYTES:
+            self._flush()
+
+    def copy(self, block: Block) -> None:
+        """Append a block of the parent's manifest as it stands."""
+        self._buffer += block.raw_head
+        self.write(block.raw)
+
+    def finish(self) -> None:
+        """Append the end.
+
+        Raises:
+            StorageFull: If the temporary folder has no room.
+        """
+        self._buffer += encode_end(self._directories)
+        self._flush()
+        while self._waiting:
+            self._store(self._waiting.popleft())
+
+    def chunks(self, head: bytes) -> Iterator[bytes]:
+        """Yield the whole manifest, compressed, with ``head`` in front; may be called again."""
+        yield self._compress(bytearray(head))
+        self._spool.seek(0)
+        while chunk := self._spool.read(_COPY_BYTES):
+            yield chunk
+
+    def close(self) -> None:
+        """Give the temporary file back."""
+        self._spool.close()
+
+    def _flush(self) -> None:
+        self._waiting.append(self._pool.submit(self._compress, self._buffer))
+        self._buffer = bytearray()
+        while len(self._waiting) > _MEMBERS_AHEAD:
+            self._store(self._waiting.popleft())
+
+    def _store(self, member: Future[bytes]) -> None:
+        try:
+            self._spool.write(member.result())
+        except OSError as error:
+            raise StorageFull(
+                f"the temporary folder {tempfile.gettempdir()} has no room for the list of files: {error.strerror}; "
+                "free some or point TMPDIR elsewhere"
+            ) from error

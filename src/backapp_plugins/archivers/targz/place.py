@@ -1,0 +1,141 @@
+"""What every part of the archiver works with: the transport, the description, the keys, the records."""
+
+import tempfile
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import IO, Any, final
+
+from backapp_core.plugin_api import (
+    BackupOptions,
+    DamagedRepository,
+    Keys,
+    Level,
+    LogLine,
+    ObjectMissing,
+    SnapshotNotFound,
+    StorageFull,
+    Surroundings,
+    Transport,
+)
+from backapp_plugins.archivers.targz import layout
+from backapp_plugins.archivers.targz.cache import ManifestCache
+from backapp_plugins.archivers.targz.envelope import Envelope
+from backapp_plugins.archivers.targz.gzip_members import load_codec
+from backapp_plugins.archivers.targz.layout import Config, Record
+from backapp_plugins.archivers.targz.parent import open_compressed
+
+_IN_MEMORY_BYTES = 4 << 20
+
+
+@final
+class Place:
+    """An opened repository, without its verbs."""
+
+    def __init__(self, transport: Transport, config: Config, keys: Keys, surroundings: Surroundings) -> None:
+        self.transport = transport
+        self.config = config
+        self.surroundings = surroundings
+        self.envelope = Envelope(config.recipients, keys, address=transport.address)
+        self.cache = ManifestCache(surroundings, config.id)
+        self.codec: Any = load_codec()
+
+    def records(self) -> list[tuple[str, Record]]:
+        """Return id and record of every snapshot, oldest first, without those that were replaced.
+
+        A record that cannot be read is reported and left out.
+        """
+        found: dict[str, Record] = {}
+        for name in self.record_names():
+            try:
+                snapshot_id, record = layout.decode_record(self.transport.read(name), name=name)
+            except ObjectMissing:
+                continue  # removed since it was listed
+            except DamagedRepository as error:
+                self.surroundings.events(LogLine(Level.WARNING, error.message))
+                continue
+            found[snapshot_id] = record
+        for record in list(found.values()):
+            if record.replaces:
+                found.pop(record.replaces, None)
+        return sorted(found.items(), key=lambda item: (item[1].taken_at, item[0]))
+
+    def record_names(self) -> list[str]:
+        """Return the object names of all records, replaced ones among them."""
+        listed = (info.name for info in self.transport.list(layout.SNAPSHOTS))
+        return sorted(name for name in listed if layout.SNAPSHOT_NAME.fullmatch(name))
+
+    def record(self, snapshot_id: str) -> Record:
+        """Return one snapshot's record.
+
+        Raises:
+            SnapshotNotFound: If there is none.
+            DamagedRepository: If it is altered.
+        """
+        name = layout.record_name(snapshot_id)
+        try:
+            return layout.decode_record(self.transport.read(name), name=name)[1]
+        except ObjectMissing as error:
+            raise SnapshotNotFound(f"there is no snapshot {snapshot_id[:8]} at {self.transport.address}") from error
+
+    def parent_record(self, options: BackupOptions, roots: tuple[str, ...]) -> tuple[str, Record] | None:
+        """Return the snapshot that a backup of these roots is compared with, None if there is none.
+
+        Raises:
+            SnapshotNotFound: If ``options`` name one that does not exist.
+        """
+        if options.parent_id is not None:
+            return options.parent_id, self.record(options.parent_id)
+        fitting = [
+            (snapshot_id, record)
+            for snapshot_id, record in self.records()
+            if record.hostname == options.hostname and record.roots == roots
+        ]
+        return fitting[-1] if fitting else None
+
+    def open_manifest(self, record: Record) -> IO[bytes]:
+        """Return a snapshot's uncompressed manifest, verified before its first byte is used.
+
+        Raises:
+            DamagedRepository: If it is missing or altered.
+            WrongPassword: If it is neither in the cache nor to be unsealed.
+        """
+        cached = self.cache.find(record, record.manifest_sha256)
+        if cached is not None:
+            return open_compressed(cached.open("rb"), self.codec)
+        spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)
+        hasher = sha256()
+        try:
+            for chunk in self.envelope.unseal(self.stored(record.manifest), name=record.manifest.name):
+                hasher.update(chunk)
+                spool.write(chunk)
+            spool.seek(0)
+        except OSError as error:
+            spool.close()
+            raise StorageFull(f"the temporary folder {tempfile.gettempdir()} cannot be used: {error}") from error
+        except BaseException:
+            spool.close()
+            raise
+        if hasher.hexdigest() != record.manifest_sha256:
+            spool.close()
+            raise DamagedRepository(f"{record.manifest.name} is damaged: its content differs from what was recorded")
+        return open_compressed(spool, self.codec)
+
+    def stored(self, stored: layout.StoredObject) -> Iterator[bytes]:
+        """Yield an object's bytes as stored and verify them at the end.
+
+        Raises:
+            DamagedRepository: If it is missing, longer, shorter or altered; altered bytes were yielded before.
+        """
+        hasher = sha256()
+        size = 0
+        try:
+            for chunk in self.transport.get(stored.name):
+                hasher.update(chunk)
+                size += len(chunk)
+                yield chunk
+        except ObjectMissing as error:
+            raise DamagedRepository(f"{stored.name} is missing") from error
+        if size != stored.size:
+            raise DamagedRepository(f"{stored.name} is damaged: it has {size} bytes and not {stored.size}")
+        if hasher.hexdigest() != stored.sha256:
+            raise DamagedRepository(f"{stored.name} is damaged: its hash differs from what was recorded")

@@ -1,0 +1,165 @@
+"""The repository: one method per verb, each in a module of its own."""
+
+from collections.abc import Iterator, Sequence
+from typing import final
+
+from typing_extensions import override
+
+from backapp_core.plugin_api import (
+    BackupOptions,
+    BackupResult,
+    CheckReport,
+    CleanUpPlan,
+    EntryKind,
+    Everything,
+    Keys,
+    Node,
+    ObjectExists,
+    ObjectMissing,
+    RemovalPlan,
+    Repository,
+    RepositoryExists,
+    RepositoryStats,
+    Scanner,
+    Selection,
+    Snapshot,
+    Surroundings,
+    Target,
+    Transport,
+    to_text,
+)
+from backapp_core.plugin_api import DamagedRepository, InputError
+from backapp_plugins.archivers.targz import cleaning, layout
+from backapp_plugins.archivers.targz.backup import BackupRun
+from backapp_plugins.archivers.targz.checking import Check
+from backapp_plugins.archivers.targz.envelope import parse_recipient
+from backapp_plugins.archivers.targz.layout import Config
+from backapp_plugins.archivers.targz.place import Place
+from backapp_plugins.archivers.targz.restoring import SnapshotReader
+from backapp_plugins.archivers.targz.settings import TargzSettings
+
+
+def recognises(transport: Transport) -> bool:
+    """Say whether the description of such a repository stands there."""
+    try:
+        transport.stat(layout.CONFIG_NAME)
+    except ObjectMissing:
+        return False
+    return True
+
+
+def create(
+    transport: Transport, settings: TargzSettings, keys: Keys, surroundings: Surroundings
+) -> Repository:
+    """Write the description and open the repository.
+
+    Raises:
+        RepositoryExists: If one stands there.
+        InputError: If a recipient is none.
+        PartMissing: If there are recipients and age is not installed.
+    """
+    for recipient in settings.recipients:
+        parse_recipient(recipient)
+    config = Config(
+        format=layout.FORMAT,
+        version=layout.VERSION,
+        id=surroundings.random_bytes(16).hex(),
+        created_at=surroundings.clock.now(),
+        compression_level=settings.compression_level,
+        increments=settings.increments,
+        recipients=settings.recipients,
+    )
+    data = layout.encode(config)
+    try:
+        transport.put(layout.CONFIG_NAME, [data], size_bytes=len(data))
+    except ObjectExists as error:
+        raise RepositoryExists(f"a repository already stands at {transport.address}") from error
+    return TargzRepository(Place(transport, config, keys, surroundings))
+
+
+def open_repository(transport: Transport, keys: Keys, surroundings: Surroundings) -> Repository:
+    """Read the description and open the repository.
+
+    Raises:
+        UnknownFormat: If it is of another format or a newer version.
+        DamagedRepository: If the description is altered or gone.
+    """
+    try:
+        data = transport.read(layout.CONFIG_NAME)
+    except ObjectMissing as error:
+        raise DamagedRepository(f"{layout.CONFIG_NAME} is missing at {transport.address}") from error
+    config = layout.decode_config(data, address=transport.address)
+    return TargzRepository(Place(transport, config, keys, surroundings))
+
+
+@final
+class TargzRepository(Repository):
+    """Ordinary tar.gz archives with a manifest per snapshot."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self.info = place.config.info
+
+    @override
+    def backup(self, scanner: Scanner, options: BackupOptions) -> BackupResult:
+        return BackupRun(self._place, scanner, options).run()
+
+    @override
+    def snapshots(self) -> Sequence[Snapshot]:
+        return [layout.snapshot_of(record, snapshot_id) for snapshot_id, record in self._place.records()]
+
+    @override
+    def nodes(self, snapshot: Snapshot, selection: Selection = Everything()) -> Iterator[Node]:
+        with SnapshotReader(self._place, self._place.record(snapshot.id)) as reader:
+            yield from reader.nodes(selection)
+
+    @override
+    def read(self, snapshot: Snapshot, node: Node) -> Iterator[bytes]:
+        with SnapshotReader(self._place, self._place.record(snapshot.id)) as reader:
+            line = reader.find(node.path)
+            if line is None or line.type != EntryKind.FILE:
+                raise InputError(f"{to_text(node.path)} is no file of snapshot {snapshot.short_id}")
+            yield from reader.content(line)
+
+    @override
+    def restore(self, snapshot: Snapshot, target: Target, selection: Selection = Everything()) -> None:
+        try:
+            with SnapshotReader(self._place, self._place.record(snapshot.id)) as reader:
+                reader.restore(target, selection)
+        finally:
+            target.close()
+
+    @override
+    def check(self, *, read_data: bool = False) -> CheckReport:
+        return Check(self._place, read_data=read_data).run()
+
+    @override
+    def retag(self, snapshot: Snapshot, tags: Sequence[str]) -> Snapshot:
+        return cleaning.retag(self._place, snapshot, tags)
+
+    @override
+    def remove(self, plan: RemovalPlan) -> None:
+        cleaning.remove(self._place, plan)
+
+    @override
+    def plan_clean_up(self) -> CleanUpPlan:
+        return cleaning.plan_clean_up(self._place)
+
+    @override
+    def clean_up(self, plan: CleanUpPlan) -> CleanUpPlan:
+        return cleaning.clean_up(self._place, plan)
+
+    @override
+    def stats(self, snapshots: Sequence[Snapshot]) -> RepositoryStats:
+        objects = [info.size_bytes for info in self._place.transport.list()]
+        return RepositoryStats(
+            snapshots=len(self._place.record_names()),
+            objects=len(objects),
+            stored_bytes=sum(objects),
+            restore_bytes=sum(snapshot.counts.processed_bytes for snapshot in snapshots),
+            restore_files=sum(snapshot.counts.files for snapshot in snapshots),
+        )
+
+    @override
+    def close(self) -> None:
+        self._place.transport.close()

@@ -1,0 +1,234 @@
+"""From a snapshot back to entries: listing nodes, reading one file, writing many into a target."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from hashlib import sha256
+from typing import final
+
+from backapp_core.plugin_api import (
+    DamagedRepository,
+    EntryKind,
+    EntryNotRestored,
+    Everything,
+    Extent,
+    Node,
+    Selection,
+    Target,
+    TargetFile,
+    to_text,
+)
+from backapp_plugins.archivers.targz.archive_reader import ArchiveReader, ReadAhead
+from backapp_plugins.archivers.targz.layout import Record
+from backapp_plugins.archivers.targz.manifest import (
+    Block,
+    DirLine,
+    EntryLine,
+    Reader,
+    node_of_directory,
+    node_of_entry,
+)
+from backapp_plugins.archivers.targz.place import Place
+
+_ZEROS = bytes(1 << 20)
+_SPECIAL_MARKS = tuple(
+    f'"type":"{kind.value}"'.encode() for kind in EntryKind if kind not in {EntryKind.FILE, EntryKind.DIRECTORY}
+)
+_LINKS_MARK = b'"links":'
+
+
+@final
+class SnapshotReader:
+    """One snapshot, opened; a context manager, used by one thread."""
+
+    def __init__(self, place: Place, record: Record) -> None:
+        self._place = place
+        self._record = record
+        self._stack = ExitStack()
+        self._pool: ThreadPoolExecutor | None = None
+        self._readers: dict[int, ArchiveReader] = {}
+        self._ahead = ReadAhead()
+        self._members: dict[int, tuple[str, list[int]]] = {}
+        self._member_bytes = 0
+
+    def __enter__(self) -> "SnapshotReader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def nodes(self, selection: Selection) -> Iterator[Node]:
+        """Yield the selected nodes in the manifest's order."""
+        for node, _ in self._walk(selection, with_ancestors=False):
+            yield node
+
+    def find(self, path: bytes) -> EntryLine | None:
+        """Return the line of one entry that is no directory."""
+        folder, _, name = path.rpartition(b"/")
+        text, folder_text = to_text(name), to_text(folder or b"/")
+        inside = False
+        for block in self._blocks():
+            if isinstance(block.head, DirLine):
+                if inside:
+                    return None
+                inside = block.head.dir == folder_text
+            if inside:
+                for line in block.lines():
+                    if line.name == text:
+                        return line
+        return None
+
+    def content(self, line: EntryLine) -> Iterator[bytes]:
+        """Yield the content of a file, holes as zeros, and verify it.
+
+        Raises:
+            DamagedRepository: If it is missing or altered.
+        """
+        position = 0
+        for offset, piece in self.pieces(line):
+            yield from _zeros(offset - position)
+            yield bytes(piece)
+            position = offset + len(piece)
+        yield from _zeros(line.size - position)
+
+    def pieces(self, line: EntryLine) -> Iterator[tuple[int, memoryview]]:
+        """Yield the stored content of a file with the offset of each piece, and verify it at the end.
+
+        Raises:
+            DamagedRepository: If it is missing or altered; nothing that was yielded is to be trusted then.
+        """
+        hasher = sha256()
+        if line.at is not None:
+            number, position = line.at
+            reader = self._reader(number)
+            for extent in line.extents if line.extents is not None else (Extent(0, line.size),):
+                offset = extent.offset
+                for piece in reader.pieces(position, extent.length_bytes):
+                    hasher.update(piece)
+                    yield offset, piece
+                    offset += len(piece)
+                position += extent.length_bytes
+        if hasher.hexdigest() != line.sha256:
+            raise DamagedRepository(f"the content of '{line.name}' differs from what was backed up")
+
+    def restore(self, target: Target, selection: Selection) -> None:
+        """Write the selected nodes into ``target``: directories and files, then links and special files."""
+        first_names: dict[tuple[int, int], bytes] = {}
+        cancel = self._place.surroundings.cancel
+        for node, line in self._walk(selection, with_ancestors=True):
+            cancel.check()
+            if line is None:
+                target.directory(node)
+            elif node.kind is EntryKind.FILE and self._is_first(node, first_names):
+                file = target.file(node)
+                if file is not None:
+                    self._write(file, line)
+        target.links_follow()
+        for node, line in self._walk(selection, with_ancestors=False, only_links=True):
+            cancel.check()
+            if line is None:
+                continue
+            if node.kind is EntryKind.FILE:
+                first = first_names.get((node.device, node.inode))
+                if node.is_hard_linked and first is not None and first != node.path:
+                    target.link(node, first)
+            elif self._is_first(node, first_names):
+                target.special(node)
+            else:
+                target.link(node, first_names[node.device, node.inode])
+
+    def verify(self, line: EntryLine) -> None:
+        """Read a file's content and say nothing if it is whole.
+
+        Raises:
+            DamagedRepository: If it is missing or altered.
+        """
+        for _ in self.pieces(line):
+            pass
+
+    def lines(self) -> Iterator[tuple[Node, EntryLine]]:
+        """Yield every entry that is no directory."""
+        for node, line in self._walk(Everything(), with_ancestors=False):
+            if line is not None:
+                yield node, line
+
+    def _write(self, file: TargetFile, line: EntryLine) -> None:
+        try:
+            with file:
+                for offset, piece in self.pieces(line):
+                    file.write_at(offset, piece)
+                file.finish()
+        except (DamagedRepository, EntryNotRestored):
+            return  # the target has counted and reported it when the file was abandoned
+
+    @staticmethod
+    def _is_first(node: Node, first_names: dict[tuple[int, int], bytes]) -> bool:
+        if not node.is_hard_linked:
+            return True
+        return first_names.setdefault((node.device, node.inode), node.path) == node.path
+
+    def _walk(
+        self, selection: Selection, *, with_ancestors: bool, only_links: bool = False
+    ) -> Iterator[tuple[Node, EntryLine | None]]:
+        pending: list[Node] = []
+        folder = b"/"
+        enters = False
+        for block in self._blocks():
+            if isinstance(block.head, DirLine):
+                node = node_of_directory(block.head)
+                folder = node.path
+                while pending and not _is_inside(folder, pending[-1].path):
+                    pending.pop()
+                enters = selection.enters(folder)
+                if selection.wants(node):
+                    if with_ancestors:
+                        yield from ((ancestor, None) for ancestor in pending)
+                        pending.clear()
+                    yield node, None
+                elif with_ancestors:
+                    pending.append(node)
+            if not enters or (only_links and not _has_links(block)):
+                continue
+            for line in block.lines():
+                node = node_of_entry(folder, line)
+                if selection.wants(node):
+                    yield from ((ancestor, None) for ancestor in pending)
+                    pending.clear()
+                    yield node, line
+
+    def _blocks(self) -> Iterator[Block]:
+        with self._place.open_manifest(self._record) as stream:
+            reader = Reader(stream, name=self._record.manifest.name)
+            self._members = reader.archives
+            self._member_bytes = reader.member_bytes
+            yield from reader.blocks()
+
+    def _reader(self, number: int) -> ArchiveReader:
+        reader = self._readers.get(number)
+        if reader is None:
+            if number not in self._members:
+                raise DamagedRepository(f"{self._record.manifest.name} is damaged: it knows no archive {number}")
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._place.surroundings.threads, "gunzip")
+                self._stack.callback(self._pool.shutdown, cancel_futures=True)
+            name, sizes = self._members[number]
+            reader = ArchiveReader(
+                self._place, name, sizes, member_bytes=self._member_bytes, pool=self._pool, ahead=self._ahead
+            )
+            self._stack.callback(reader.close)
+            self._readers[number] = reader
+        return reader
+
+
+def _is_inside(path: bytes, folder: bytes) -> bool:
+    return folder == b"/" or path.startswith(folder + b"/")
+
+
+def _has_links(block: Block) -> bool:
+    return _LINKS_MARK in block.raw or any(mark in block.raw for mark in _SPECIAL_MARKS)
+
+
+def _zeros(count: int) -> Iterator[bytes]:
+    while count > 0:
+        yield _ZEROS[:count]
+        count -= len(_ZEROS)
