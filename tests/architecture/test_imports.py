@@ -17,7 +17,10 @@ PACKAGES = [
     ROOT / "frontends/backapp_web",
 ]
 FILES = sorted(
-    path for package in PACKAGES for path in package.rglob("*.py") if "__pycache__" not in path.parts
+    path
+    for package in PACKAGES
+    for path in package.rglob("*.py")
+    if "__pycache__" not in path.parts
 )
 # Modules of the standard library that Windows has not.
 POSIX_MODULES = {
@@ -33,7 +36,9 @@ def relative(path: Path) -> str:
 
 def loaded_after(code: str) -> set[str]:
     """Run ``code`` in a new interpreter and return the top-level names of all modules it loaded."""
-    report = "\nimport json, sys; print(json.dumps(sorted({n.partition('.')[0] for n in sys.modules})))"
+    report = (
+        "\nimport json, sys; print(json.dumps(sorted({n.partition('.')[0] for n in sys.modules})))"
+    )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code + report],
         capture_output=True,
@@ -45,7 +50,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 def imports_at_load(node: ast.AST) -> list[tuple[str, int]]:
-    """Return every module that is imported when the module with this tree is, unless its absence is handled."""
+    """Return what a module imports when it is imported, unless its absence is handled."""
     found: list[tuple[str, int]] = []
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.Try):
@@ -92,8 +97,9 @@ def test_module_has_no_relative_import(path):
 
 
 def test_every_module_can_be_imported_without_what_only_posix_has():
-    # Everything is imported once, so that libraries and the standard library are complete; then ours is imported again
-    # in a process that has lost the POSIX modules and the names that Windows' `os`, `signal` and `socket` lack.
+    # Everything is imported once, so that libraries and the standard library are complete; then
+    # ours is imported again in a process that has lost the POSIX modules and the names that
+    # Windows' `os`, `signal` and `socket` lack.
     code = f"""
 import importlib, os, signal, socket, sys
 names = {json.dumps(importable_modules())}
@@ -116,18 +122,46 @@ for name in names:
     assert done.returncode == 0, done.stderr
 
 
-# What the documentation of the standard library gives as "Availability: Unix" (or Linux) and our subject tempts to use.
+# What the documentation of the standard library gives as "Availability: Unix" (or Linux) and our
+# subject tempts to use.
 LOST_NAMES = {
     "os": [
-        *("O_CLOEXEC", "O_DIRECTORY", "O_DIRECT", "O_NOATIME", "O_NOCTTY", "O_NOFOLLOW", "O_NONBLOCK"),
+        *(
+            "O_CLOEXEC",
+            "O_DIRECTORY",
+            "O_DIRECT",
+            "O_NOATIME",
+            "O_NOCTTY",
+            "O_NOFOLLOW",
+            "O_NONBLOCK",
+        ),
         *("O_PATH", "O_SYNC", "O_DSYNC", "O_TMPFILE", "SEEK_DATA", "SEEK_HOLE", "XATTR_CREATE"),
         *("chown", "chroot", "copy_file_range", "fchmod", "fchown", "fdatasync", "fork", "fwalk"),
         *("getegid", "geteuid", "getgid", "getgroups", "getuid", "getxattr", "lchown", "listxattr"),
-        *("major", "makedev", "minor", "mkfifo", "mknod", "posix_fadvise", "pread", "pwrite", "pwritev"),
+        *(
+            "major",
+            "makedev",
+            "minor",
+            "mkfifo",
+            "mknod",
+            "posix_fadvise",
+            "pread",
+            "pwrite",
+            "pwritev",
+        ),
         *("register_at_fork", "removexattr", "sched_getaffinity", "setuid", "setxattr", "statvfs"),
         *("sysconf", "uname", "WNOHANG", "killpg", "getpgid", "setsid", "POSIX_FADV_DONTNEED"),
     ],
-    "signal": ["SIGHUP", "SIGKILL", "SIGPIPE", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGTSTP", "alarm"],
+    "signal": [
+        "SIGHUP",
+        "SIGKILL",
+        "SIGPIPE",
+        "SIGUSR1",
+        "SIGUSR2",
+        "SIGWINCH",
+        "SIGTSTP",
+        "alarm",
+    ],
     "socket": ["AF_UNIX"],
 }
 
@@ -156,7 +190,9 @@ def test_the_directions_of_imports_hold():
 
 
 def test_every_layer_of_the_core_is_watched():
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
     assert {contract["id"] for contract in contracts} >= {
         *("directions", "core-layers", "plugin-surface", "plugins-apart", "no-vendors"),
         *("pure-model", "test-tools", "no-cycles"),

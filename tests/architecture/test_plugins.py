@@ -1,4 +1,4 @@
-"""Every role has its page and its kit; every built-in plugin comes the way a stranger's does and passes the kit."""
+"""Every role has its page and kit; built-in plugins come as strangers' do, and pass the kit."""
 
 import ast
 import tomllib
@@ -31,7 +31,7 @@ def signature(node: ast.FunctionDef) -> str:
 
 
 def described(node: ast.ClassDef) -> str:
-    """Return a class as a page shows it: its attributes and the methods that somebody has to write."""
+    """Return a class as a page shows it: its attributes, and the methods to write."""
     lines = [f"class {node.name}:"]
     for item in node.body:
         if isinstance(item, ast.AnnAssign):
@@ -56,7 +56,9 @@ def test_role_has_a_page_with_its_signatures(role, pytestconfig):
     if pytestconfig.getoption("--rewrite-docs"):
         page.write_text(before + BEGIN + signatures(role) + END + after, encoding="utf-8")
         return
-    assert signatures(role) == shown, "run: pytest tests/architecture/test_plugins.py --rewrite-docs"
+    assert signatures(role) == shown, (
+        "run: pytest tests/architecture/test_plugins.py --rewrite-docs"
+    )
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -111,7 +113,9 @@ def test_entry_point_is_named_after_its_role_and_kind(name):
 def test_built_in_plugin_is_tested_with_the_kit_of_its_role(name):
     role = name.partition(".")[0].removesuffix("s")
     tests = (ROOT / f"tests/plugins/{role}s").rglob("test_*.py")
-    inheriting = [path for path in tests if inherits_kit(path, role) and uses(path, ENTRY_POINTS[name])]
+    inheriting = [
+        path for path in tests if inherits_kit(path, role) and uses(path, ENTRY_POINTS[name])
+    ]
     assert inheriting, f"no test in tests/plugins/{role}s inherits the {role} contract for {name}"
 
 

@@ -47,7 +47,8 @@ def test_plugin_surface_is_complete():
 
 
 def test_host_surface_is_complete():
-    # Names that are imported on first use stand in a mapping of the module; what is bound already stands in `vars`.
+    # Names that are imported on first use stand in a mapping of the module; what is bound already
+    # stands in `vars`.
     public = {
         name
         for name, value in vars(backapp_core).items()

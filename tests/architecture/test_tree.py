@@ -32,12 +32,13 @@ def purpose_of(module: Path) -> str:
 
 
 def draw(package: str) -> str:
-    """Return the picture of one package: a line per module, with the first line of its docstring."""
+    """Return the picture of one package: a line per module, with its purpose."""
     rows: list[tuple[str, str]] = []
 
     def visit(folder: Path, name: str, depth: int) -> None:
         rows.append((f"{'    ' * depth}{name}/", purpose_of(folder / "__init__.py")))
-        # What another tool reads from below a package (templates, migrations) may lack an `__init__.py`.
+        # What another tool reads from below a package (templates, migrations) may lack an
+        # `__init__.py`.
         for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
             if path.is_dir() and (path / "__init__.py").exists():
                 visit(path, path.name, depth + 1)

@@ -49,7 +49,9 @@ def test_wheel_holds_no_tests_and_no_documentation(wheel):
 
 def test_wheel_holds_the_migrations_of_the_store(wheel):
     migrations = [
-        name for name in wheel.namelist() if name.startswith("backapp_plugins/stores/sql/migrations/")
+        name
+        for name in wheel.namelist()
+        if name.startswith("backapp_plugins/stores/sql/migrations/")
     ]
     assert any(name.endswith("/env.py") for name in migrations)
     assert any("/versions/" in name and name.endswith(".py") for name in migrations)
@@ -75,4 +77,6 @@ def test_extra_all_takes_every_other_extra_but_the_developers():
     extras = dict(PROJECT["optional-dependencies"])
     (everything,) = extras.pop("all")
     assert any(line.startswith("backapp[all]") for line in extras.pop("dev"))
-    assert sorted(everything.removeprefix("backapp[").removesuffix("]").split(",")) == sorted(extras)
+    assert sorted(everything.removeprefix("backapp[").removesuffix("]").split(",")) == sorted(
+        extras
+    )

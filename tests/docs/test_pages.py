@@ -1,4 +1,4 @@
-"""The pages: their links lead somewhere, their Python compiles, and what is marked as run is run."""
+"""The pages: links lead somewhere, Python compiles, and what is marked as run is run."""
 
 import re
 import subprocess
@@ -7,8 +7,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from backapp_cli.exits import ExitCode
 
+from backapp_cli.exits import ExitCode
 from backapp_core import errors
 
 ROOT = Path(__file__).parents[2]
@@ -27,8 +27,10 @@ def relative(path: Path) -> str:
 
 
 def anchors_of(page: Path) -> set[str]:
-    prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
-    titles = re.findall(r"^#+ (.+)$", prose, flags=re.M)
+    prose = re.sub(
+        r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    titles = re.findall(r"^#+ (.+)$", prose, flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
@@ -37,7 +39,9 @@ def blocks(language: str) -> list[tuple[Path, int, str, bool]]:
     found: list[tuple[Path, int, str, bool]] = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, flags=re.M | re.S):
+        for match in re.finditer(
+            rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL
+        ):
             line = text.count("\n", 0, match.start()) + 1
             found.append((page, line, match[1], text[: match.start()].endswith(RUN)))
     return found
@@ -50,7 +54,9 @@ def name_of(block: object) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_links_lead_somewhere(page):
-    prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    prose = re.sub(
+        r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
     broken: list[str] = []
     for link in LINK.findall(prose):
         if re.match(r"[a-z]+:", link):
@@ -109,7 +115,9 @@ def test_something_is_marked_as_run():
 
 
 def test_library_example_of_the_readme_is_under_fifteen_lines():
-    (example,) = [body for page, _, body, run in blocks("python") if run and page.name == "README.md"]
+    (example,) = [
+        body for page, _, body, run in blocks("python") if run and page.name == "README.md"
+    ]
     assert len(example.splitlines()) < 15
 
 
@@ -147,7 +155,9 @@ def test_part_of_a_page_is_what_the_code_says(name, pytestconfig):
 
 def test_exit_codes_in_the_reference_are_those_of_the_command_line():
     page = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
-    assert sorted(map(int, re.findall(r"^\| (\d+) \|", page, flags=re.M))) == sorted(ExitCode)
+    assert sorted(map(int, re.findall(r"^\| (\d+) \|", page, flags=re.MULTILINE))) == sorted(
+        ExitCode
+    )
 
 
 def test_decisions_are_numbered_without_gap_or_double():
@@ -161,4 +171,6 @@ def test_decisions_are_numbered_without_gap_or_double():
 def test_decision_says_context_decision_and_consequences(page):
     text = page.read_text(encoding="utf-8")
     assert text.startswith(f"# {int(page.name[:4])}. ")
-    assert [part for part in ("Context", "Decision", "Consequences") if f"**{part}.**" not in text] == []
+    assert [
+        part for part in ("Context", "Decision", "Consequences") if f"**{part}.**" not in text
+    ] == []

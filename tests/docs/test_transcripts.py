@@ -1,9 +1,9 @@
-"""Transcripts in README and tutorial are what the commands really print: they are run, and compared.
+"""Transcripts in README and tutorial are what the commands really print.
 
-A block in the language ``console`` holds commands after ``$ `` (a line that ends in a backslash goes on) and what they
-print. All blocks of a page are run one after the other by one shell in a new home, in which ``documents`` stands.
-Identifiers, figures and times differ from run to run and are compared by their shape. ``--rewrite-docs`` writes
-what the commands print now into the pages.
+A block in the language ``console`` holds commands after ``$ `` (a line that ends in a backslash
+goes on) and what they print. All blocks of a page are run one after the other by one shell in a new
+home, in which ``documents`` stands. Identifiers, figures and times differ from run to run and are
+compared by their shape. ``--rewrite-docs`` writes what the commands print now into the pages.
 """
 
 import os
@@ -17,8 +17,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs/tutorial").glob("*.md"))]
-BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
-COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n", re.M)
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n", re.MULTILINE)
 MARK = "--- end of command, exit code "
 
 
@@ -37,7 +37,7 @@ def commands_of(page: Path) -> list[tuple[str, str]]:
 
 
 def run(commands: list[str], home: Path) -> list[tuple[str, int]]:
-    """Run commands in one shell as a person would, and return what each printed and its exit code."""
+    """Run commands in one shell and return what each printed and its exit code."""
     (home / "documents").mkdir(parents=True)
     (home / "documents/letter.txt").write_text("Dear reader,\n")
     (home / "documents/notes.md").write_text("# Notes\n" * 100)
@@ -61,7 +61,7 @@ def run(commands: list[str], home: Path) -> list[tuple[str, int]]:
         text=True,
         check=False,
     )
-    pieces = re.split(rf"^{MARK}(\d+)\n", done.stdout, flags=re.M)
+    pieces = re.split(rf"^{MARK}(\d+)\n", done.stdout, flags=re.MULTILINE)
     assert len(pieces) == 2 * len(commands) + 1, done.stdout
     shown = [piece.replace(str(home), "/home/you") for piece in pieces[:-1:2]]
     return list(zip(shown, map(int, pieces[1::2]), strict=True))
@@ -77,7 +77,7 @@ def shape(text: str) -> list[str]:
 
 
 def anonymous(text: str) -> str:
-    return re.sub(r"\b%s\b" % re.escape(os.uname().nodename), "laptop", text)
+    return re.sub(rf"\b{re.escape(os.uname().nodename)}\b", "laptop", text)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
@@ -103,7 +103,9 @@ def rewrite(page: Path, shown: list[str]) -> None:
 
     def block(match: re.Match[str]) -> str:
         pieces = COMMAND.split(match[1])[1:]
-        return "```console\n" + "".join(f"$ {piece}\n{next(outputs)}" for piece in pieces[::2]) + "```"
+        return (
+            "```console\n" + "".join(f"$ {piece}\n{next(outputs)}" for piece in pieces[::2]) + "```"
+        )
 
     page.write_text(BLOCK.sub(block, page.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Uses of the public types, as a program and as a plugin; never run, only read by the type checkers."""
+"""Uses of the public types, as a program and as a plugin; only type-checked, never run."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -11,8 +11,8 @@ from typing_extensions import override
 import backapp_core
 from backapp_core import plugin_api
 
-
-# --- a program ---------------------------------------------------------------------------------------
+# --- a program
+# ---------------------------------------------------------------------------------------
 
 
 def listen(event: backapp_core.Event) -> None:
@@ -58,7 +58,8 @@ def fail(folder: Path) -> int:
     return 0
 
 
-# --- a plugin ----------------------------------------------------------------------------------------
+# --- a plugin
+# ----------------------------------------------------------------------------------------
 
 
 @frozen
