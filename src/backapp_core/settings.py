@@ -68,7 +68,8 @@ class Settings:
     """URL of the store for jobs and runs; empty means a SQLite file in the state folder."""
     plugins: PluginSettings = PluginSettings()
     notifiers: Mapping[str, Mapping[str, object]] = field(factory=dict[str, Mapping[str, object]])
-    """Notifiers by name of your choice; ``kind`` names the plugin's kind, the rest are its settings."""
+    """Notifiers by name of your choice; ``kind`` names the plugin's kind, the rest are its
+    settings."""
     threads: int = field(default=0, validator=_is_thread_count)
     """How many threads may compress and hash; 0 means as many as the machine has."""
     cache_folder: str = field(default="", validator=_is_plain_line)
@@ -90,7 +91,9 @@ class Settings:
         return from_plain(data, cls, source=source) if data != {} else cls()
 
     def repository_at(self, name: str = "") -> RepositorySettings:
-        """Return what is known of the repository called ``name``, or at that address; empty means the default one.
+        """Return what is known of the repository called ``name``, or at that address.
+
+        Empty means the default one.
 
         What has no ``[repositories.NAME]`` is unlocked by what stands at the top of the file.
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from attrs import evolve, frozen
 from typing_extensions import override
 
+from backapp_core.engine.extract import FolderTarget
 from backapp_core.engine.extract_policy import Preview
 from backapp_core.engine.patterns import Chosen, Patterns, select
+from backapp_core.engine.progress import ReportingTarget
 from backapp_core.engine.selections import Single, clean_path, is_below
 from backapp_core.errors import InputError, PathNotFound
 from backapp_core.model.entries import EntryKind, Node
@@ -89,13 +91,27 @@ def restore(surroundings: Surroundings, plan: RestorePlan) -> RestoreOutcome:
         TransportError: If the repository's destination fails.
         RunCancelled: If the run is asked to stop.
     """
-    from backapp_core.engine.extract import FolderTarget  # noqa: PLC0415  # until it stands there
-
     request = plan.request
-    folder = FolderTarget(request.target, surroundings, overwrite=request.overwrite)
-    target: Target = folder if plan.top == b"/" else _Rebased(folder, plan.top)
+    folder = FolderTarget(
+        request.target,
+        surroundings,
+        overwrite=request.overwrite,
+        owners=request.owners,
+        special=request.special,
+        reports_files=request.reports_files,
+    )
+    target: Target = ReportingTarget(folder, folder.ledger, surroundings, *_totals(plan))
+    if plan.top != b"/":
+        target = _Rebased(target, plan.top)
     plan.repository.restore(plan.snapshot, target, plan.selection)
     return folder.outcome
+
+
+def _totals(plan: RestorePlan) -> tuple[int | None, int | None]:
+    """Return how many files and bytes there are, where that is known without a walk."""
+    if not isinstance(plan.selection, Everything):
+        return None, None
+    return plan.snapshot.counts.files, plan.snapshot.counts.processed_bytes
 
 
 def _check_folder(repository: Repository, snapshot: Snapshot, top: bytes) -> None:

@@ -49,7 +49,10 @@ class SideStats:
 
 @frozen
 class DiffStats:
-    """Figures over a comparison. A file whose content changed counts on both sides in bytes only."""
+    """Figures over a comparison.
+
+    A file whose content changed counts on both sides in bytes only.
+    """
 
     added: SideStats = SideStats()
     removed: SideStats = SideStats()

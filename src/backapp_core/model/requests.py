@@ -48,6 +48,12 @@ class RestoreRequest:
     ignores_case: bool = False
     """Whether patterns match without regard to upper and lower case."""
     overwrite: Overwrite = Overwrite.IF_CHANGED
+    owners: bool | None = None
+    """Whether owners and groups come back; None means if this is run by root."""
+    special: bool | None = None
+    """Whether set-id bits, devices and privileged attributes come back; None means if this is run by root."""
+    reports_files: bool = False
+    """Whether there is one event per file."""
 
 
 @frozen

@@ -1,0 +1,435 @@
+"""The plainest repository that keeps the contract: one object per content and one per snapshot, all held in memory.
+
+For tests of whatever stands on a repository, and as a second implementation beside which the archiver kit is
+honest. It is not for anybody's data: a snapshot's nodes are one JSON object, and files are read whole.
+
+Objects: ``config``, ``data/<sha256>``, ``snapshots/<sha256 of the record>``, ``locks/<random>``.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from attrs import evolve, field, frozen
+from typing_extensions import override
+
+from backapp_core.codec import from_plain, to_plain
+from backapp_core.errors import (
+    DamagedRepository,
+    EntryNotRestored,
+    InvalidSettings,
+    ObjectExists,
+    ObjectMissing,
+    RepositoryExists,
+    RepositoryLocked,
+    UnknownFormat,
+)
+from backapp_core.events import Level, LogLine, SnapshotSaved
+from backapp_core.model.entries import EntryKind, Node
+from backapp_core.model.jobs import BackupOptions
+from backapp_core.model.repositories import (
+    CheckReport,
+    CleanUpPlan,
+    Finding,
+    RemovalPlan,
+    RepositoryInfo,
+    RepositoryStats,
+    Severity,
+)
+from backapp_core.model.snapshots import Snapshot
+from backapp_core.ports.archivers import ArchiverKind, BackupResult, Repository
+from backapp_core.ports.scanners import Scanner
+from backapp_core.ports.surroundings import Keys, Surroundings
+from backapp_core.ports.targets import Everything, Selection, Target
+from backapp_core.ports.transports import CanTidy, Transport
+from backapp_core.testing.memory_collector import Collected, Collector
+
+_VERSION = 1
+_LOCK_LIFE = timedelta(minutes=30)
+
+
+@frozen
+class MemoryArchiverSettings:
+    """Nothing can be chosen but a word that is kept."""
+
+    motto: str = ""
+
+
+@frozen
+class _Config:
+    id: str
+    version: int
+    created_at: datetime
+    motto: str = ""
+
+
+@frozen
+class _Record:
+    """What a snapshot object holds."""
+
+    snapshot: Snapshot
+    nodes: tuple[Node, ...] = field(factory=tuple[Node, ...])
+
+
+class MemoryRepository(Repository):
+    """Whole trees, naively; see `Repository` for what it promises."""
+
+    def __init__(
+        self, transport: Transport, info: RepositoryInfo, surroundings: Surroundings
+    ) -> None:
+        self.info = info
+        self._transport = transport
+        self._surroundings = surroundings
+
+    @override
+    def backup(self, scanner: Scanner, options: BackupOptions) -> BackupResult:
+        taken_at = self._surroundings.clock.now()
+        with self._lock(is_exclusive=False):
+            parent = self._parent(scanner, options)
+            collector = Collector(
+                self._transport,
+                self._surroundings,
+                self._load(parent.id).nodes if parent else (),
+                rereads_all=options.rereads_all,
+            )
+            collected = collector.collect(scanner)
+            snapshot = Snapshot(
+                id="",
+                taken_at=taken_at,
+                hostname=options.hostname,
+                username=options.username,
+                roots=tuple(sorted(scanner.roots)),
+                tags=tuple(sorted(set(options.tags))),
+                parent_id=parent.id if parent else None,
+                program=options.program,
+                counts=collected.counts,
+            )
+            snapshot, name, size_bytes = self._save(snapshot, collected)
+        self._surroundings.events(SnapshotSaved(snapshot))
+        return BackupResult(snapshot, (*collected.objects, (name, size_bytes)))
+
+    @override
+    def snapshots(self) -> Sequence[Snapshot]:
+        found: list[Snapshot] = []
+        for info in self._transport.list("snapshots/"):
+            try:
+                found.append(self._load(info.name.removeprefix("snapshots/")).snapshot)
+            except DamagedRepository as error:
+                self._surroundings.events(LogLine(Level.WARNING, error.message))
+            except ObjectMissing:
+                continue  # removed since it was listed
+        return sorted(found, key=lambda one: (one.taken_at, one.id))
+
+    @override
+    def nodes(self, snapshot: Snapshot, selection: Selection = Everything()) -> Iterator[Node]:
+        return self._nodes(snapshot, selection)
+
+    @override
+    def read(self, snapshot: Snapshot, node: Node) -> Iterator[bytes]:
+        del snapshot
+        data = self._content(node.sha256)
+        position = 0
+        for extent in node.extents if node.extents is not None else ((0, node.size_bytes),):
+            yield bytes(extent[0] - position)
+            yield data[extent[0] : extent[0] + extent[1]]
+            position = extent[0] + extent[1]
+        yield bytes(node.size_bytes - position)
+
+    @override
+    def restore(
+        self, snapshot: Snapshot, target: Target, selection: Selection = Everything()
+    ) -> None:
+        try:
+            self._restore(snapshot, target, selection)
+        finally:
+            target.close()
+
+    @override
+    def check(self, *, read_data: bool = False) -> CheckReport:
+        findings: list[Finding] = []
+        present = {info.name for info in self._transport.list()}
+        users: dict[str, list[tuple[str, bytes]]] = {}
+        for name in sorted(one for one in present if one.startswith("snapshots/")):
+            snapshot_id = name.removeprefix("snapshots/")
+            try:
+                record = self._load(snapshot_id)
+            except DamagedRepository as error:
+                findings.append(Finding(Severity.ERROR, name, error.message, (snapshot_id,)))
+                continue
+            for node in record.nodes:
+                if node.sha256:
+                    users.setdefault(node.sha256, []).append((snapshot_id, node.path))
+        read_bytes = 0
+        for digest, places in sorted(users.items()):
+            read_bytes += self._check_content(digest, places, present, findings, read_data)
+        snapshots = sum(name.startswith("snapshots/") for name in present)
+        return CheckReport(snapshots, len(present), read_bytes, tuple(findings))
+
+    @override
+    def retag(self, snapshot: Snapshot, tags: Sequence[str]) -> Snapshot:
+        with self._lock(is_exclusive=True):
+            record = self._load(snapshot.id)
+            renewed = record.snapshot.tagged(tuple(tags), new_id="")
+            renewed, _, _ = self._save(renewed, Collected(record.nodes))
+            if renewed.id != snapshot.id:
+                self._transport.delete(f"snapshots/{snapshot.id}")
+        return renewed
+
+    @override
+    def remove(self, plan: RemovalPlan) -> None:
+        with self._lock(is_exclusive=True):
+            for snapshot_id in plan.remove:
+                self._transport.delete(f"snapshots/{snapshot_id}")
+
+    @override
+    def plan_clean_up(self) -> CleanUpPlan:
+        needed = {
+            f"data/{node.sha256}"
+            for info in self._transport.list("snapshots/")
+            for node in self._load(info.name.removeprefix("snapshots/")).nodes
+        }
+        stored = sorted((info.name, info.size_bytes) for info in self._transport.list("data/"))
+        kept = [size for name, size in stored if name in needed]
+        useless = tuple(pair for pair in stored if pair[0] not in needed)
+        return CleanUpPlan(useless, len(kept), sum(kept))
+
+    @override
+    def clean_up(self, plan: CleanUpPlan) -> CleanUpPlan:
+        with self._lock(is_exclusive=True):
+            now = self.plan_clean_up()
+            both = tuple(pair for pair in now.objects if pair in set(plan.objects))
+            for name, _ in both:
+                self._transport.delete(name)
+            if isinstance(self._transport, CanTidy):
+                self._transport.tidy(older_than_seconds=3600)
+        return evolve(now, objects=both)
+
+    @override
+    def stats(self, snapshots: Sequence[Snapshot]) -> RepositoryStats:
+        sizes = [info.size_bytes for info in self._transport.list()]
+        files = [
+            node.size_bytes
+            for snapshot in snapshots
+            for node in self._load(snapshot.id).nodes
+            if node.kind is EntryKind.FILE
+        ]
+        everything = sum(1 for _ in self._transport.list("snapshots/"))
+        return RepositoryStats(everything, len(sizes), sum(sizes), sum(files), len(files))
+
+    @override
+    def close(self) -> None:
+        self._transport.close()
+
+    # --- records
+
+    def _save(self, snapshot: Snapshot, collected: Collected) -> tuple[Snapshot, str, int]:
+        """Store a record; its id is the hash of the record, in which the id itself is left empty."""
+        body = json.dumps(to_plain(_Record(snapshot, collected.nodes))).encode()
+        digest = hashlib.sha256(body).hexdigest()
+        name = f"snapshots/{digest}"
+        try:
+            self._transport.put(name, [body], size_bytes=len(body))
+        except ObjectExists:
+            pass  # the same record; nothing could be said better
+        return evolve(snapshot, id=digest), name, len(body)
+
+    def _load(self, snapshot_id: str) -> _Record:
+        name = f"snapshots/{snapshot_id}"
+        body = self._transport.read(name)
+        if hashlib.sha256(body).hexdigest() != snapshot_id:
+            raise DamagedRepository(f"object '{name}' is not what was stored")
+        record = from_plain(json.loads(body), _Record, source=name)
+        return evolve(record, snapshot=evolve(record.snapshot, id=snapshot_id))
+
+    def _content(self, digest: str) -> bytes:
+        name = f"data/{digest}"
+        try:
+            data = self._transport.read(name)
+        except ObjectMissing:
+            raise DamagedRepository(f"object '{name}' is missing") from None
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise DamagedRepository(f"object '{name}' is not what was stored")
+        return data
+
+    def _nodes(self, snapshot: Snapshot, selection: Selection) -> Iterator[Node]:
+        try:
+            record = self._load(snapshot.id)
+        except ObjectMissing:
+            raise DamagedRepository(f"snapshot {snapshot.short_id} is missing") from None
+        closed: list[bytes] = []
+        for node in record.nodes:
+            self._surroundings.cancel.check()
+            if any(node.path.startswith(folder) for folder in closed[-1:]):
+                continue
+            if selection.wants(node):
+                yield node
+            if node.kind is EntryKind.DIRECTORY and not selection.enters(node.path):
+                closed.append(node.path.rstrip(b"/") + b"/")
+
+    # --- restoring
+
+    def _restore(self, snapshot: Snapshot, target: Target, selection: Selection) -> None:
+        first_names: dict[tuple[int, int], bytes] = {}
+        later: list[Node] = []
+        for node in self._nodes(snapshot, selection):
+            if node.kind is EntryKind.DIRECTORY:
+                target.directory(node)
+            elif node.kind is not EntryKind.FILE or (node.device, node.inode) in first_names:
+                later.append(node)
+            elif self._restore_file(target, node) and node.is_hard_linked:
+                first_names[node.device, node.inode] = node.path
+        target.links_follow()
+        for node in later:
+            if node.kind is EntryKind.FILE:
+                target.link(node, first_names[node.device, node.inode])
+            else:
+                target.special(node)
+
+    def _restore_file(self, target: Target, node: Node) -> bool:
+        file = target.file(node)
+        if file is None:
+            return False
+        with file:
+            try:
+                data = self._content(node.sha256)
+            except DamagedRepository as error:
+                file.abandon(error.message)
+                return False
+            extents = node.extents if node.extents is not None else ((0, node.size_bytes),)
+            try:
+                for offset, length_bytes in extents:
+                    file.write_at(offset, data[offset : offset + length_bytes])
+                file.finish()
+            except EntryNotRestored:
+                return False  # the target has reported it
+        return True
+
+    # --- the rest
+
+    def _check_content(
+        self,
+        digest: str,
+        places: Sequence[tuple[str, bytes]],
+        present: set[str],
+        findings: list[Finding],
+        read_data: bool,  # noqa: FBT001  # private
+    ) -> int:
+        name = f"data/{digest}"
+        try:
+            if name not in present:
+                raise DamagedRepository(f"object '{name}' is missing")
+            return len(self._content(digest)) if read_data else 0
+        except DamagedRepository as error:
+            ids = tuple(sorted({snapshot_id for snapshot_id, _ in places}))
+            paths = tuple(sorted({path for _, path in places}))
+            findings.append(Finding(Severity.ERROR, name, error.message, ids, paths))
+            return 0
+
+    def _parent(self, scanner: Scanner, options: BackupOptions) -> Snapshot | None:
+        if options.is_full:
+            return None
+        candidates = [
+            one
+            for one in self.snapshots()
+            if one.id == options.parent_id
+            or (
+                options.parent_id is None
+                and one.hostname == options.hostname
+                and one.roots == tuple(sorted(scanner.roots))
+            )
+        ]
+        return candidates[-1] if candidates else None
+
+    @contextmanager
+    def _lock(self, *, is_exclusive: bool) -> Iterator[None]:
+        clock = self._surroundings.clock
+        word = "exclusive" if is_exclusive else "shared"
+        own = f"locks/{word}-{self._surroundings.random_bytes(8).hex()}"
+        self._transport.put(own, [clock.now().isoformat().encode()])
+        try:
+            for info in self._transport.list("locks/"):
+                concerns_us = is_exclusive or info.name.startswith("locks/exclusive-")
+                if info.name != own and concerns_us and self._is_fresh(info.name):
+                    raise RepositoryLocked(
+                        f"another process uses the repository ({info.name}); try again later"
+                    )
+            yield
+        finally:
+            self._transport.delete(own)
+
+    def _is_fresh(self, lock: str) -> bool:
+        try:
+            written_at = datetime.fromisoformat(self._transport.read(lock).decode())
+        except ObjectMissing:
+            return False
+        return self._surroundings.clock.now() - written_at < _LOCK_LIFE
+
+
+def _create(
+    transport: Transport,
+    settings: MemoryArchiverSettings,
+    keys: Keys,
+    surroundings: Surroundings,
+) -> Repository:
+    del keys
+    config = _Config(
+        id=surroundings.random_bytes(16).hex(),
+        version=_VERSION,
+        created_at=surroundings.clock.now(),
+        motto=settings.motto,
+    )
+    try:
+        transport.put("config", [json.dumps(to_plain(config)).encode()])
+    except ObjectExists:
+        raise RepositoryExists(f"a repository exists at {transport.address} already") from None
+    return _opened(transport, config, surroundings)
+
+
+def _open(transport: Transport, keys: Keys, surroundings: Surroundings) -> Repository:
+    del keys
+    body = transport.read("config")
+    try:
+        plain: Any = json.loads(body)
+        config = from_plain(plain, _Config, source="config")
+    except (ValueError, InvalidSettings) as error:
+        raise DamagedRepository(
+            f"the description of the repository at {transport.address} is damaged"
+        ) from error
+    if config.version != _VERSION:
+        raise UnknownFormat(
+            f"the repository at {transport.address} has version {config.version}, "
+            f"this program knows version {_VERSION}"
+        )
+    return _opened(transport, config, surroundings)
+
+
+def _opened(transport: Transport, config: _Config, surroundings: Surroundings) -> Repository:
+    info = RepositoryInfo(
+        id=config.id,
+        archiver="memory",
+        version=config.version,
+        created_at=config.created_at,
+        is_encrypted=False,
+    )
+    return MemoryRepository(transport, info, surroundings)
+
+
+def _recognises(transport: Transport) -> bool:
+    try:
+        transport.stat("config")
+    except ObjectMissing:
+        return False
+    return True
+
+
+MEMORY_ARCHIVER = ArchiverKind(
+    name="memory",
+    settings=MemoryArchiverSettings,
+    recognises=_recognises,
+    create=_create,
+    open=_open,
+)
+"""The kind, to be registered by hand: ``PluginManager([("memory", "", plugin)])``."""

@@ -1,0 +1,186 @@
+"""A scanner of a tree that exists in memory only: paths and contents are said, everything else is made up."""
+
+import stat
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+
+from attrs import field, frozen
+from typing_extensions import override
+
+from backapp_core.errors import EntryUnreadable, EntryVanished, SourceNotFound
+from backapp_core.model.entries import Entry, Extent, path_key
+from backapp_core.ports.scanners import FoundDirectory, OpenedFile, Scanner, ScannerKind
+from backapp_core.ports.surroundings import Surroundings
+
+_MTIME_NS = 1_700_000_000_123_456_789
+_FILE, _FOLDER, _LINK = stat.S_IFREG | 0o640, stat.S_IFDIR | 0o750, stat.S_IFLNK | 0o777
+
+
+@frozen
+class Link:
+    """A symlink to ``target``."""
+
+    target: bytes
+
+
+@frozen
+class Unreadable:
+    """A file that is there and may not be read."""
+
+
+Content = bytes | Link | Unreadable
+"""What stands at a path; folders are made where paths need them."""
+
+
+@frozen
+class MemoryScannerSettings:
+    """Which of the tree is scanned."""
+
+    roots: tuple[bytes, ...] = ()
+    skip_folders: tuple[bytes, ...] = ()
+
+
+def memory_scanner(tree: Mapping[bytes, Content], *, name: str = "files") -> ScannerKind:
+    """Return a kind whose scanners look at ``tree``, as it is at the moment of the scan."""
+
+    def open_scanner(settings: MemoryScannerSettings, surroundings: Surroundings) -> Scanner:
+        return MemoryScanner(tree, settings, surroundings)
+
+    return ScannerKind(name, MemoryScannerSettings, open_scanner)
+
+
+class MemoryScanner(Scanner):
+    """Keeps the order and the cancelling that `Scanner` asks for."""
+
+    def __init__(
+        self,
+        tree: Mapping[bytes, Content],
+        settings: MemoryScannerSettings,
+        surroundings: Surroundings,
+    ) -> None:
+        self._tree = tree
+        self._skipped = settings.skip_folders
+        self._cancel = surroundings.cancel
+        self.roots = tuple(sorted(settings.roots, key=path_key))
+
+    @property
+    @override
+    def problems(self) -> int:
+        return 0
+
+    @override
+    def scan(self) -> Iterator[FoundDirectory]:
+        chosen = {path: what for path, what in self._tree.items() if self._is_chosen(path)}
+        if not chosen:
+            raise SourceNotFound("none of the sources exists")
+        return self._walk(chosen)
+
+    @override
+    def user_name(self, uid: int) -> str:
+        return "somebody" if uid else "root"
+
+    @override
+    def group_name(self, gid: int) -> str:
+        return "somebody" if gid else "root"
+
+    def _is_chosen(self, path: bytes) -> bool:
+        is_inside = any(path == root or path.startswith(root + b"/") for root in self.roots)
+        return is_inside and not any(path.startswith(one + b"/") for one in self._skipped)
+
+    def _walk(self, chosen: Mapping[bytes, Content]) -> Iterator[FoundDirectory]:
+        folders: dict[bytes, dict[bytes, Content]] = {b"/": {}}
+        for path, what in chosen.items():
+            parent, _, name = path.rpartition(b"/")
+            folders.setdefault(parent or b"/", {})[name] = what
+            while parent:
+                folders.setdefault(parent, {})
+                parent = parent.rpartition(b"/")[0]
+        for path in sorted(folders, key=lambda one: path_key(one.rstrip(b"/"))):
+            self._cancel.check()
+            yield _Found(path, folders[path])
+
+
+@frozen
+class _Opened(OpenedFile):
+    entry: Entry
+    content: bytes
+
+    @override
+    def extents(self) -> Sequence[Extent] | None:
+        return None
+
+    @override
+    def read_at(self, offset: int, length_bytes: int) -> bytes:
+        return self.content[offset : offset + length_bytes]
+
+    @override
+    def has_changed(self) -> bool:
+        return False
+
+    @override
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@frozen(slots=False)
+class _Found(FoundDirectory):
+    path: bytes
+    contents: Mapping[bytes, Content]
+    entry: Entry = field(init=False)
+    entries: Sequence[Entry] = field(init=False)
+
+    @entry.default
+    def _own_entry(self) -> Entry:
+        return _entry(self.path, self.path.rpartition(b"/")[2] or b"/", None)
+
+    @entries.default
+    def _all_entries(self) -> Sequence[Entry]:
+        prefix = self.path.rstrip(b"/") + b"/"
+        return [_entry(prefix + name, name, what) for name, what in sorted(self.contents.items())]
+
+    @override
+    def open(self, entry: Entry) -> OpenedFile:
+        match self.contents.get(entry.name):
+            case bytes() as content:
+                return _Opened(entry, content)
+            case Unreadable():
+                raise EntryUnreadable("may not be read")
+            case _:
+                raise EntryVanished("is gone")
+
+    @override
+    def attributes(self, entry: Entry | None) -> tuple[tuple[bytes, bytes], ...]:
+        return ()
+
+    @override
+    def link_target(self, entry: Entry) -> bytes:
+        match self.contents.get(entry.name):
+            case Link(target):
+                return target
+            case _:
+                raise EntryVanished("is gone")
+
+    @override
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _entry(path: bytes, name: bytes, what: Content | None) -> Entry:
+    """Make up facts; times and inode follow from path and content, so that a change shows and a rescan agrees."""
+    content = what if isinstance(what, bytes) else b""
+    mode = _FOLDER if what is None else _LINK if isinstance(what, Link) else _FILE
+    changed_ns = _MTIME_NS + (zlib.crc32(content) if content else 0)
+    return Entry(
+        name=name,
+        mode=mode,
+        uid=0,
+        gid=0,
+        size_bytes=len(content),
+        mtime_ns=changed_ns,
+        ctime_ns=changed_ns,
+        inode=zlib.crc32(path),
+        device=1,
+        links=1,
+        rdev=0,
+        allocated_bytes=len(content),
+    )
