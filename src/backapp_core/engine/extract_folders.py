@@ -1,7 +1,8 @@
-"""Walks the directories of a restore's target by descriptor, so that no link and no race leads outside.
+"""Walks a restore's target by descriptors of directories, so that nothing leads outside.
 
-The root is opened once, by its path. Below it every directory is opened relative to the one above, never following a link.
-A walk keeps the descriptors of the deepest levels only; paths may be longer than the system's limit for one call.
+The root is opened once, by its path. Below it every directory is opened relative to the one above,
+never following a link. A walk keeps the descriptors of the deepest levels only, and paths may be
+longer than the system takes in one call.
 """
 
 import os
@@ -24,8 +25,8 @@ _ACCESS_ACL = "system.posix_acl_access"
 class Folder:
     """An open directory below the target's root.
 
-    Its descriptor is closed when the last one who holds the object lets go: files that several threads finish
-    need the directory for longer than the walk stays in it, and counting them by hand costs more per file.
+    Its descriptor is closed when the last one who holds the object lets go: files that several
+    threads finish need it for longer than the walk stays in it, and counting by hand costs more.
     """
 
     __slots__ = ("fd", "has_default_acl", "is_new", "made")
@@ -58,7 +59,8 @@ class FolderWalk:
         """Go to the directory at node path ``path`` (empty: the root) and return it.
 
         Raises:
-            EntryNotRestored: If ``path`` is no clean absolute path, or something else stands where one of its parts belongs.
+            EntryNotRestored: If ``path`` is no clean absolute path, or what stands on the way is no
+                directory.
             OSError: If a directory is missing and not to be made, or cannot be opened or made.
         """
         names = split_path(path)
@@ -75,10 +77,15 @@ class FolderWalk:
         return folder
 
     def step(self, parent: Folder, name: bytes, *, make: bool = False) -> Folder:
-        """Go from ``parent``, where the walk stands, into its directory ``name``; ``make`` expects that it is missing.
+        """Go from ``parent``, where the walk stands, into its directory ``name``.
+
+        Args:
+            parent: Where the walk stands.
+            name: Name of the directory.
+            make: Expect that it is missing.
 
         Raises:
-            EntryNotRestored: If something that is no directory stands there.
+            InTheWay: If something that is no directory stands there.
             OSError: If it is missing and not to be made, or cannot be opened or made.
         """
         folder = _make(parent, name) if make else None
@@ -104,7 +111,7 @@ class FolderWalk:
             self._folders[-_OPEN_LEVELS - 1] = None
 
     def _reopen(self) -> Folder:
-        """Return the folder that the names lead to, opening again what was closed to save descriptors."""
+        """Return the folder that the names lead to; open again what was closed meanwhile."""
         first = len(self._folders)
         while first and self._folders[first - 1] is None:
             first -= 1
@@ -120,10 +127,10 @@ class FolderWalk:
 
 
 def open_root(path: bytes, *, make: bool) -> Folder:
-    """Open the root of a target; ``make`` makes it, and what is above it, with mode 0700 if missing.
+    """Open the root of a target; ``make`` makes it, and what is above, with mode 0700 if missing.
 
     Raises:
-        TargetError: If it cannot be opened or made, or this system cannot work with directory descriptors.
+        TargetError: If it cannot be opened or made, or this system has no directory descriptors.
     """
     shown = os.fsdecode(path)
     if os.open not in os.supports_dir_fd or not hasattr(os, "O_NOFOLLOW"):
@@ -148,7 +155,7 @@ def split_path(path: bytes) -> list[bytes]:
     """Return the parts of a node path below the root.
 
     Raises:
-        EntryNotRestored: If it is not absolute or has empty, ``.``, ``..`` or otherwise impossible parts.
+        EntryNotRestored: If it is not absolute or has empty, ``.``, ``..`` or impossible parts.
     """
     if not path:
         return []
@@ -214,7 +221,7 @@ class InTheWay(EntryNotRestored):
 
 
 def remove_attribute(fd: int, name: str) -> None:
-    """Remove an extended attribute if it is there; a file system without such has nothing to remove."""
+    """Remove an extended attribute if it is there."""
     try:
         os.removexattr(fd, name)
     except OSError:

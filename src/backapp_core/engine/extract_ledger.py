@@ -60,7 +60,7 @@ class Ledger:
         if self._reports_files:
             self._events(FileDone(Verb.RESTORE, node.path, "restored", size_bytes))
 
-    def file_kept(self, node: Node) -> None:
+    def entry_kept(self, node: Node) -> None:
         """Count an entry that stays as it was."""
         with self._lock:
             self.kept += 1
@@ -77,10 +77,13 @@ class Ledger:
         with self._lock:
             self.others += 1
 
-    def withhold(self) -> None:
-        """Count an entry that was not given its privileges, on purpose."""
-        with self._lock:
-            self.withheld += 1
+    def note(self, path: bytes, fault: str, *, is_withheld: bool) -> None:
+        """Note how giving metadata to an entry went; ``fault`` is empty if nothing failed."""
+        if is_withheld:
+            with self._lock:
+                self.withheld += 1
+        if fault:
+            self.lack(path, fault)
 
     def refuse(self, path: bytes, reason: str) -> None:
         """Report an entry that is not restored."""

@@ -13,6 +13,7 @@ from backapp_core.model.names import to_text
 
 SET_ID = 0o6000
 _MODE_BITS = 0o7777
+_AS_IT_IS = -1
 _ID_LIMIT = 0xFFFFFFFF
 _PRIVILEGED = (b"security.", b"trusted.")
 _ACCESS_ACL = b"system.posix_acl_access"
@@ -25,7 +26,7 @@ class Rights:
     owners: bool
     """Whether owner and group are given, by their numbers."""
     special: bool
-    """Whether set-id bits, devices and privileged attributes (``security.*``, ``trusted.*``) are given."""
+    """Whether set-id bits, devices, ``security.*`` and ``trusted.*`` attributes are given."""
 
 
 class Metadata(Protocol):
@@ -67,7 +68,7 @@ class Given:
     """Whether privileges were left away on purpose."""
 
 
-_ALL_GIVEN = Given()
+ALL_GIVEN = Given()
 
 
 def give(
@@ -80,9 +81,9 @@ def give(
 ) -> Given:
     """Give an entry its metadata, as far as ``rights`` and the system go.
 
-    The order matters: a change of owner clears set-id bits and capabilities; attributes need write permission, which
-    the final mode may lack; everything moves the times. Set-id bits go only to an entry that has the owner and the
-    group of the snapshot. Nothing is raised: content is worth keeping without its metadata.
+    The order matters: a change of owner clears set-id bits and capabilities; attributes need write
+    permission, which the final mode may lack. Set-id bits go only to an entry that has the owner
+    and the group of the snapshot. Nothing is raised: content is worth keeping without its metadata.
 
     Args:
         where: Descriptor of the entry, or a path that leads to an open one (``/proc/self/fd/7``).
@@ -104,18 +105,24 @@ def give(
         if mode & SET_ID and not (rights.special and is_owner):
             mode &= ~SET_ID
             is_withheld = True
-        if has_moved or wanted.xattrs or found.st_mode & _MODE_BITS != mode:
-            try:
-                os.chmod(where, mode)  # noqa: PTH101  # descriptor
-            except OSError as error:
-                faults.append(_fault("permissions", error))
-    try:
-        os.utime(where, ns=(wanted.mtime_ns, wanted.mtime_ns))
-    except (OSError, OverflowError) as error:
-        faults.append(_fault("times", error))
+        if not (has_moved or wanted.xattrs) and found.st_mode & _MODE_BITS == mode:
+            mode = _AS_IT_IS
+    _give_mode_and_times(where, mode if has_mode else _AS_IT_IS, wanted.mtime_ns, faults)
     if faults or is_withheld:
         return Given("; ".join(faults), is_withheld)
-    return _ALL_GIVEN
+    return ALL_GIVEN
+
+
+def _give_mode_and_times(where: int | str, mode: int, mtime_ns: int, faults: list[str]) -> None:
+    try:
+        if mode != _AS_IT_IS:
+            os.chmod(where, mode)  # noqa: PTH101  # descriptor
+    except OSError as error:
+        faults.append(_fault("permissions", error))
+    try:
+        os.utime(where, ns=(mtime_ns, mtime_ns))
+    except (OSError, OverflowError) as error:
+        faults.append(_fault("times", error))
 
 
 def give_attributes(
@@ -124,7 +131,7 @@ def give_attributes(
     rights: Rights,
     faults: list[str],
 ) -> bool:
-    """Set extended attributes, note what failed in ``faults``, and say whether privileged ones were left away."""
+    """Set attributes, add what failed to ``faults``; say whether privileged ones were left away."""
     is_withheld = False
     for name, value in attributes:
         if name.startswith(_PRIVILEGED) and not rights.special:
@@ -138,7 +145,7 @@ def give_attributes(
 
 
 def lacks_access_list(wanted: Metadata) -> bool:
-    """Say whether the snapshot has no access list for an entry, so that an inherited one has to go."""
+    """Say whether an entry has no access list in the snapshot; an inherited one has to go."""
     return all(name != _ACCESS_ACL for name, _ in wanted.xattrs)
 
 

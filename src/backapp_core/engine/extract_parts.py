@@ -1,8 +1,8 @@
 """Files on their way: temporary names, content at any offset, the final name last.
 
-A temporary name begins with ``.backapp-`` and ends in ``.part``; it names the machine and the process that made it,
-so that a later restore removes what a dead process left. Nothing is forced to the disk: as with tar, a power
-cut soon after a restore may cost what the system had not written yet.
+A temporary name begins with ``.backapp-`` and ends in ``.part``; it names the machine and the
+process that made it, so that a later restore removes what a dead process left. Nothing is forced to
+the disk: as with tar, a power cut soon after may cost what the system had not written yet.
 """
 
 import errno
@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from backapp_core.engine.extract_folders import Folder, remove_attribute
 from backapp_core.engine.extract_ledger import Ledger
-from backapp_core.engine.extract_metadata import Rights, give, lacks_access_list
+from backapp_core.engine.extract_metadata import ALL_GIVEN, Rights, give, lacks_access_list
 from backapp_core.errors import EntryNotRestored, TargetError
 from backapp_core.model.entries import Node
 from backapp_core.ports.targets import TargetFile
@@ -134,10 +134,8 @@ class PartFile(TargetFile):
         self._parts.unfinished.discard(self)
         if not folder.is_new:
             folder.made.add(found.st_ino)
-        if given.fault:
-            self._ledger.lack(node.path, given.fault)
-        if given.is_withheld:
-            self._ledger.withhold()
+        if given is not ALL_GIVEN:
+            self._ledger.note(node.path, given.fault, is_withheld=given.is_withheld)
         self._ledger.file_done(node, node.size_bytes)
 
     @override
@@ -153,14 +151,14 @@ class PartFile(TargetFile):
 
 
 def failure(error: OSError, what: str) -> TargetError:
-    """Return the error of the target that ``error`` means: for the whole restore, or for one entry."""
+    """Return what ``error`` means: the end of the whole restore, or of one entry."""
     if error.errno in _FATAL:
         return TargetError(f"target cannot be written any more: {error.strerror}")
     return EntryNotRestored(f"{what}: {error.strerror}")
 
 
 def put_in_place(folder: Folder, temporary: bytes, name: bytes, *, replaces: bool) -> None:
-    """Rename ``temporary`` to ``name`` within ``folder``; unless it ``replaces``, nothing may stand there.
+    """Rename ``temporary`` to ``name``; only if it ``replaces`` may something be there.
 
     Raises:
         EntryNotRestored: If something stands there that was not there before.
@@ -185,7 +183,7 @@ def put_in_place(folder: Folder, temporary: bytes, name: bytes, *, replaces: boo
 
 
 def remove_part(folder: Folder, temporary: bytes) -> None:
-    """Remove a temporary file; one that is gone is fine, and one that cannot be removed has a name that says what it is."""
+    """Remove a temporary file if possible; if not, its name says what it is."""
     try:
         os.unlink(temporary, dir_fd=folder.fd)
     except OSError:
@@ -231,7 +229,7 @@ def _exists(folder: Folder, name: bytes) -> bool:
 
 @cache
 def _place() -> bytes:
-    """Return eight hex digits for the machine, or the container, whose process numbers are meant."""
+    """Return eight hex digits for the machine or container whose process numbers are meant."""
     import platform  # noqa: PLC0415  # a restore alone needs it
 
     try:
@@ -243,9 +241,10 @@ def _place() -> bytes:
 
 @cache
 def _exclusive_rename() -> Callable[[int, bytes, bytes], int] | None:
-    """Return a rename within a directory that never replaces and answers an error number; None if the system has none.
+    """Return a rename within a directory that never replaces and answers an error number.
 
-    Python does not offer it. It costs no more than the other rename, and one more look at the name is saved.
+    Python does not offer it. It costs no more than the other one and saves a look at the name.
+    None if the system has none.
     """
     import ctypes  # noqa: PLC0415  # a restore alone needs it
 

@@ -1,4 +1,4 @@
-"""What a restore does with an entry, given what stands in its place; also asked ahead, without touching anything."""
+"""What a restore does with an entry, given what stands in its place; `Preview` asks ahead."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ from backapp_core.model.restores import Action, Overwrite
 def decide(node: Node, found: os.stat_result, overwrite: Overwrite) -> Action:
     """Say what happens to ``node`` where something with the facts ``found`` stands.
 
-    A directory that is in the way of something else is replaced only if it is empty, which the answer leaves open.
+    A directory in the way of something else is replaced only if it is empty; not known here.
     """
     if node.kind is EntryKind.DIRECTORY and stat.S_ISDIR(found.st_mode):
         return Action.KEEP
@@ -61,7 +61,7 @@ def has_same_metadata(node: Node, found: os.stat_result) -> bool:
 class Preview:
     """Says what a restore would do, and changes nothing; a context manager."""
 
-    def __init__(self, root: bytes, overwrite: Overwrite) -> None:
+    def __init__(self, root: str | bytes | os.PathLike[str], overwrite: Overwrite) -> None:
         """Look at the target ``root``, which may be missing.
 
         Raises:
@@ -70,10 +70,10 @@ class Preview:
         self._overwrite = overwrite
         self._walk: FolderWalk | None = None
         if os.path.lexists(root):
-            self._walk = FolderWalk(open_root(root, make=False), makes=False)
+            self._walk = FolderWalk(open_root(os.fsencode(root), make=False), makes=False)
 
     def would(self, node: Node) -> Action:
-        """Say what would happen to ``node`` as things stand now; other nodes of the same restore are not thought of."""
+        """Say what would happen to ``node`` alone, as things stand now."""
         if node.path == b"/":
             return Action.KEEP
         try:

@@ -20,8 +20,8 @@ def renew(
 ) -> Given | None:
     """Give the file ``name``, whose content stays, the metadata of ``node``.
 
-    A file with several names is not touched, because some of them may lie outside the target; neither is anything but
-    a regular file.
+    A file with several names is not touched, because some of them may lie outside the target;
+    neither is anything but a regular file.
 
     Returns:
         How it went, or None if only writing the entry anew can help.

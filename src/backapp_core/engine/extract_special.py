@@ -1,4 +1,4 @@
-"""Makes symlinks, fifos, sockets and devices under a temporary name, complete with their metadata."""
+"""Makes symlinks, fifos, sockets and devices under a temporary name, with all their metadata."""
 
 import os
 import stat
@@ -13,7 +13,7 @@ def make_special(folder: Folder, temporary: bytes, node: Node, rights: Rights) -
     """Make what ``node`` says as ``temporary`` in ``folder`` and give it its metadata.
 
     Raises:
-        EntryNotRestored: If it may not be made, or somebody put something else in its place meanwhile.
+        EntryNotRestored: If it may not be made, or something else took its place meanwhile.
         OSError: If the system refuses.
     """
     if node.kind.is_device and not rights.special:
@@ -27,7 +27,7 @@ def make_special(folder: Folder, temporary: bytes, node: Node, rights: Rights) -
             os.mknod(temporary, kind | 0o600, device, dir_fd=folder.fd)
     except (ValueError, OverflowError) as error:
         raise EntryNotRestored(f"it cannot be made: {error}") from error
-    # The calls that take names either follow links or cannot set everything; a pinned inode is neither link nor race.
+    # Calls that take names follow links or cannot set everything; a pinned inode can be trusted.
     fd = os.open(temporary, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.fd)
     try:
         found = os.fstat(fd)

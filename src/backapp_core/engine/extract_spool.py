@@ -22,7 +22,7 @@ class DirectoryRecord(msgspec.Struct, array_like=True, frozen=True):
     uid: int
     gid: int
     mtime_seconds: int
-    """Apart from the rest: nanoseconds since 1970 outgrow 64 bits in 2262, and file systems keep later times."""
+    """Apart: nanoseconds since 1970 outgrow 64 bits in 2262, and file systems keep later times."""
     mtime_rest_ns: int
     xattrs: tuple[tuple[bytes, bytes], ...]
     is_new: bool

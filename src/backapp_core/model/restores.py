@@ -48,7 +48,7 @@ class RestoreOutcome:
     not_restored: tuple[tuple[bytes, str], ...] = ()
     """Path and reason, in the order of events; the first 10,000."""
     incomplete: tuple[tuple[bytes, str], ...] = ()
-    """Path and reason of what is there with its content but not with all its metadata; the first 10,000."""
+    """Path and reason of what is there, but not with all its metadata; the first 10,000."""
 
     @property
     def is_complete(self) -> bool:
