@@ -1,0 +1,20 @@
+"""The program: runs a command and turns whatever happens into one sentence and an exit code."""
+
+import sys
+
+
+def main() -> int:
+    """Run the command line of this process and return its exit code."""
+    if sys.argv[1:] == ["--version"]:
+        # By far the quickest way; scripts and package tests ask nothing else.
+        from importlib.metadata import version
+
+        sys.stdout.write(f"backapp {version('backapp')}\n")
+        return 0
+    from backapp_cli.run import run
+
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

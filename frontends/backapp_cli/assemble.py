@@ -1,0 +1,155 @@
+"""Reads what was configured (environment, settings file) and makes an engine of it; the one place that does.
+
+What is given on the command line goes before the environment, ``BACKAPP_*`` before ``RESTIC_*``, and
+the environment before the settings file.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, evolve, field
+
+from backapp_core.errors import InputError, InvalidSettings
+from backapp_core.events import EventSink
+from backapp_core.ports.surroundings import CancelToken
+from backapp_core.settings import Settings
+
+if TYPE_CHECKING:
+    from backapp_core.engine import Engine
+
+CONFIG = "BACKAPP_CONFIG"
+DEBUG = "BACKAPP_DEBUG"
+
+
+@define
+class Choices:
+    """What the command line said; empty where it said nothing."""
+
+    repository: str = ""
+    password_file: str = ""
+    password_command: str = ""
+    identity_files: tuple[str, ...] = ()
+    cache_folder: str = ""
+    config: str = ""
+    is_debug: bool = False
+    environment: Mapping[str, str] = field(factory=lambda: os.environ)
+
+
+@define
+class Secret:
+    """Where the password comes from: at most one of these is set."""
+
+    value: str = field(default="", repr=False)
+    file: str = ""
+    command: str = ""
+
+
+def wants_traceback(choices: Choices) -> bool:
+    """Say whether unexpected errors are to be shown in full."""
+    return choices.is_debug or bool(choices.environment.get(DEBUG))
+
+
+def repository_name(choices: Choices, settings: Settings) -> str:
+    """Return the address, or name in the settings file, of the repository that is meant.
+
+    Raises:
+        InputError: If none is named anywhere.
+    """
+    name = choices.repository or _variable(choices, "REPOSITORY") or settings.repository
+    if not name:
+        raise InputError(
+            "no repository is named; give one with --repo (-r) or in the variable BACKAPP_REPOSITORY"
+        )
+    return name
+
+
+def secret(choices: Choices, configured: Secret) -> Secret:
+    """Return where the password comes from, the command line first.
+
+    Raises:
+        InputError: If the command line names both a file and a command.
+    """
+    if choices.password_file and choices.password_command:
+        raise InputError("--password-file and --password-command exclude each other; give one")
+    if choices.password_file or choices.password_command:
+        return Secret(file=choices.password_file, command=choices.password_command)
+    for prefix in ("BACKAPP_", "RESTIC_"):
+        found = Secret(
+            value=choices.environment.get(f"{prefix}PASSWORD", ""),
+            file=choices.environment.get(f"{prefix}PASSWORD_FILE", ""),
+            command=choices.environment.get(f"{prefix}PASSWORD_COMMAND", ""),
+        )
+        if found != Secret():
+            return found
+    return configured
+
+
+def identity_files(choices: Choices, configured: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the paths of the age identity files to try."""
+    listed = choices.environment.get("BACKAPP_IDENTITY_FILE", "")
+    return choices.identity_files or tuple(filter(None, listed.split(os.pathsep))) or configured
+
+
+def has_terminal(choices: Choices) -> bool:
+    """Say whether standard error is a terminal on which the cursor can be moved."""
+    return sys.stderr.isatty() and choices.environment.get("TERM", "dumb") not in {"", "dumb"}
+
+
+def make_engine(settings: Settings, *, events: EventSink, cancel: CancelToken) -> "Engine":
+    """Return an engine on what is installed and what ``settings`` say; opens nothing yet."""
+    from backapp_core.assembly import assemble
+
+    return assemble(settings, events=events, cancel=cancel)
+
+
+def read_settings(choices: Choices) -> Settings:
+    """Return what the settings file says, with what the command line says instead of it.
+
+    Raises:
+        InvalidSettings: If it cannot be used; every fault is listed.
+    """
+    data, source = _read_settings_file(choices)
+    settings = Settings.parse(data, source=source) if data else Settings()
+    cache_folder = choices.cache_folder or choices.environment.get("BACKAPP_CACHE_DIR", "")
+    return evolve(settings, cache_folder=cache_folder or settings.cache_folder)
+
+
+def _read_settings_file(choices: Choices) -> tuple[Mapping[str, Any], str]:
+    named = choices.config or choices.environment.get(CONFIG, "")
+    path = Path(named).expanduser() if named else _default_settings_file()
+    source = f"settings file {path}"
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        if named:
+            raise InvalidSettings(source, [("", "the file does not exist")]) from None
+        return {}, source
+    except OSError as error:
+        raise InvalidSettings(source, [("", error.strerror or str(error))]) from error
+    except UnicodeDecodeError as error:
+        raise InvalidSettings(source, [("", f"byte {error.start} is no UTF-8")]) from error
+    return _parse(text, source), source
+
+
+def _parse(text: str, source: str) -> Mapping[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidSettings(source, [("", f"is no TOML: {error}")]) from error
+
+
+def _default_settings_file() -> Path:
+    import platformdirs
+
+    return platformdirs.user_config_path("backapp") / "backapp.toml"
+
+
+def _variable(choices: Choices, name: str) -> str:
+    return choices.environment.get(f"BACKAPP_{name}") or choices.environment.get(
+        f"RESTIC_{name}", ""
+    )

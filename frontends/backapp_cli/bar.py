@@ -1,0 +1,117 @@
+"""The progress bar of a terminal: how far, how fast, how long still, which file, how many errors."""
+
+import time
+from collections import deque
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from backapp_cli.show import count, duration, size
+from backapp_core.events import Progress
+from backapp_core.model.names import to_line, to_text
+
+_DRAWS_PER_SECOND = 8
+_RATE_OVER_SECONDS = 8.0
+_INDENT = 2
+
+
+class Bar:
+    """Drawn by a thread of its own; what is handed in is only remembered."""
+
+    def __init__(self) -> None:
+        # Neither markup nor emoji codes nor highlighting: names of files are just names.
+        self._console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+        self._began = time.monotonic()
+        self._progress: Progress | None = None
+        self._samples: deque[tuple[float, int]] = deque()
+        self.remark = ""
+        """A line shown below the bar; may be set at any moment, in a signal handler too."""
+        self._live = Live(
+            self,
+            console=self._console,
+            refresh_per_second=_DRAWS_PER_SECOND,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start()
+
+    def show(self, progress: Progress) -> None:
+        """Draw this the next time."""
+        if self._progress is not None and self._progress.verb is not progress.verb:
+            self._samples.clear()
+            self._began = time.monotonic()
+        self._progress = progress
+
+    def print_above(self, text: str) -> None:
+        """Print a line that scrolls away above the bar."""
+        self._console.print(Text(to_line(text)), soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the bar off the terminal and show the cursor again."""
+        self._live.stop()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw."""
+        del console
+        if self._progress is None:
+            return
+        lines: list[Text | Table] = [self._first_line(self._progress, options.max_width)]
+        current = to_text(self._progress.current)
+        lines.append(Text(" " * _INDENT + _end_of(current, options.max_width - _INDENT - 1)))
+        if self.remark:
+            lines.append(Text(self.remark, style="yellow", no_wrap=True, overflow="ellipsis"))
+        yield Group(*lines)
+
+    def _first_line(self, progress: Progress, columns: int) -> Table:
+        now = time.monotonic()
+        words = Text(no_wrap=True, overflow="ellipsis")
+        total = progress.bytes_total
+        rate = self._rate(now, progress.bytes_done)
+        if total:
+            part = min(1.0, progress.bytes_done / total)
+            words.append(f"{part:4.0%}  {size(progress.bytes_done)} of {size(total)}")
+        else:
+            words.append(f"{size(progress.bytes_done)}")
+        words.append(f"  {size(int(rate))}/s  {_left(progress, rate, now - self._began)}")
+        words.append(f"  {count(progress.files_done, 'file')}")
+        if progress.problems:
+            words.append(f"  {count(progress.problems, 'error')}", style="bold red")
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_column(no_wrap=True)
+        cells: list[Text | ProgressBar] = [Text(str(progress.verb))]
+        room = columns - words.cell_len - len(progress.verb) - 5
+        if room >= 10:
+            line.add_column()
+            cells.append(ProgressBar(total, progress.bytes_done, width=min(room, 30), pulse=not total))
+        line.add_column(no_wrap=True, overflow="ellipsis")
+        line.add_row(*cells, words)
+        return line
+
+    def _rate(self, now: float, done_bytes: int) -> float:
+        samples = self._samples
+        samples.append((now, done_bytes))
+        while len(samples) > 2 and now - samples[0][0] > _RATE_OVER_SECONDS:
+            samples.popleft()
+        seconds = now - samples[0][0]
+        return max(0.0, (done_bytes - samples[0][1]) / seconds) if seconds > 0 else 0.0
+
+
+def _left(progress: Progress, rate: float, elapsed_seconds: float) -> str:
+    if progress.bytes_total and rate > 0:
+        left = max(0, progress.bytes_total - progress.bytes_done) / rate
+        return f"ETA {duration(left)}"
+    return duration(elapsed_seconds)
+
+
+def _end_of(path: str, columns: int) -> str:
+    """Return as much of the end of ``path`` as fits; where a file is matters less than which it is."""
+    text = Text(path)
+    if text.cell_len <= columns:
+        return path
+    while text.cell_len > max(columns - 1, 1):
+        text = text[text.cell_len - columns + 1 :] if len(text) > columns else text[1:]
+    return "…" + text.plain

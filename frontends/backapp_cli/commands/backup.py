@@ -1,0 +1,122 @@
+"""Make a snapshot of folders and files."""
+
+import time
+
+import click
+
+from backapp_cli import values
+from backapp_cli.exits import ExitCode
+from backapp_cli.filters import complete_snapshot
+from backapp_cli.grammar import Command
+from backapp_cli.options import global_options, repository_options
+from backapp_cli.plain import count_fields
+from backapp_cli.session import Session
+from backapp_cli.show import count, duration, size
+from backapp_cli.sources import files_from_options, source_options, sources_from
+from backapp_core.model.requests import BackupRequest
+from backapp_core.model.snapshots import Counts, Snapshot
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        backapp backup ~/Documents /etc -r /srv/backup
+        backapp backup / -x --exclude '*.tmp' --exclude-caches -r /srv/backup
+        backapp backup /srv/www --tag nightly --host web1 -r sftp://me@nas/srv/backup
+    """,
+)
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=values.path_bytes)
+@source_options
+@files_from_options
+@click.option("--tag", multiple=True, metavar="TAG[,TAG...]", help="Tag the snapshot (repeatable).")
+@click.option("-H", "--host", default="", metavar="NAME", help="Name of this machine in the snapshot.")
+@click.option("-f", "--force", is_flag=True, help="Read every file again, changed or not.")
+@click.option("--full", is_flag=True, help="Depend on nothing that was stored before.")
+@click.option(
+    "--parent",
+    default="",
+    metavar="SNAPSHOT",
+    shell_complete=complete_snapshot,
+    help="Compare with this snapshot instead of the newest of the same host and paths.",
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Only count what would be backed up.")
+@repository_options
+@global_options
+@click.pass_obj
+def backup(
+    session: Session,
+    paths: tuple[bytes, ...],
+    scanner_settings: dict[str, object],
+    files_from: tuple[bytes, ...],
+    files_from_verbatim: tuple[bytes, ...],
+    files_from_raw: tuple[bytes, ...],
+    tag: tuple[str, ...],
+    host: str,
+    force: bool,
+    full: bool,
+    parent: str,
+    dry_run: bool,
+) -> int:
+    """Back folders and files up into a new snapshot.
+
+    Files that did not change since the last snapshot are not read again. Patterns are those of .gitignore,
+    held against whole paths; a later one wins, and ! takes one back. What cannot be read is reported, the
+    rest is backed up, and the exit code is 3.
+    """
+    request = BackupRequest(
+        roots=sources_from(paths, files_from, files_from_verbatim, files_from_raw),
+        scanner_settings=scanner_settings,
+        tags=values.tags(tag),
+        hostname=host,
+        is_full=full,
+        rereads_all=force,
+        parent=parent,
+    )
+    began = time.monotonic()
+    engine = session.engine
+    with session.stoppable(), session.repository() as repository:
+        if dry_run:
+            return _show_estimate(session, engine.estimate(request))
+        snapshot = engine.backup(repository, request).snapshot
+    _show_summary(session, snapshot, time.monotonic() - began)
+    return ExitCode.INCOMPLETE if snapshot.counts.problems else ExitCode.DONE
+
+
+def _show_estimate(session: Session, counts: Counts) -> int:
+    session.output.message("summary", {"dry_run": True, **count_fields(counts)})
+    session.output.line(
+        f"would back up {count(counts.files, 'file')} in "
+        f"{count(counts.directories, 'folder')}, {size(counts.processed_bytes)}"
+    )
+    return ExitCode.INCOMPLETE if counts.problems else ExitCode.DONE
+
+
+def _show_summary(session: Session, snapshot: Snapshot, seconds: float) -> None:
+    output, counts = session.output, snapshot.counts
+    output.message(
+        "summary",
+        {
+            **count_fields(counts),
+            "total_duration": round(seconds, 3),
+            "snapshot_id": snapshot.id,
+            "parent": snapshot.parent_id,
+        },
+    )
+    if not output.is_quiet:
+        output.lines(
+            [
+                f"Files:  {counts.files_new:>9,} new, {counts.files_changed:>9,} changed, "
+                f"{counts.files_unmodified:>9,} unmodified",
+                f"Others: {counts.directories:>9,} folders, {counts.others:,} links and special files",
+                f"Read {size(counts.read_bytes)}, stored {size(counts.stored_bytes)}",
+                "",
+                f"processed {count(counts.files, 'file')}, {size(counts.processed_bytes)} "
+                f"in {duration(seconds)}",
+            ]
+        )
+    output.line(f"snapshot {snapshot.short_id} saved")
+    if counts.problems:
+        output.note(
+            f"warning: {count(counts.problems, 'entry', 'entries')} could not be read; "
+            "the snapshot lacks them or holds them in part"
+        )

@@ -1,0 +1,32 @@
+"""Shell completion."""
+
+import click
+
+from backapp_cli.grammar import Command
+from backapp_cli.options import global_options
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        source <(backapp completion bash)
+        backapp completion zsh > ~/.zfunc/_backapp
+        backapp completion fish > ~/.config/fish/completions/backapp.fish
+    """,
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@global_options
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the script that makes a shell complete commands, options and snapshots.
+
+    For bash, put the first line below into ~/.bashrc. For zsh, write the script to a file in a folder of
+    $fpath. For fish, write it as below.
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None, f"Click completes no {shell}"  # noqa: S101  # the three above are its own
+    root = ctx.find_root()
+    # Not `Output`: the script is code with control characters of its own, and comes from Click.
+    click.echo(found(root.command, {}, "backapp", "_BACKAPP_COMPLETE").source())

@@ -1,0 +1,174 @@
+"""Take snapshots away by a policy, and free what nothing needs any more."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from backapp_cli import values
+from backapp_cli.filters import filter_options, snapshot_argument
+from backapp_cli.grammar import Command
+from backapp_cli.options import global_options, repository_options
+from backapp_cli.plain import snapshot_fields
+from backapp_cli.retention import retention_options
+from backapp_cli.session import Session
+from backapp_cli.show import count, local_time, size, table
+from backapp_core.model.names import to_text
+from backapp_core.model.repositories import CleanUpPlan
+from backapp_core.model.requests import ForgetRequest
+from backapp_core.model.retention import Retention
+from backapp_core.model.snapshots import SnapshotFilter
+
+if TYPE_CHECKING:
+    from backapp_core.engine.prune import ForgetGroup, ForgetPlan
+    from backapp_core.ports.archivers import Repository
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        backapp forget --keep-daily 7 --keep-weekly 5 --dry-run -r /srv/backup
+        backapp forget --keep-within 1y --prune -r /srv/backup
+        backapp forget 1a2b3c4d -r /srv/backup
+    """,
+)
+@snapshot_argument(is_repeated=True, is_required=False)
+@retention_options
+@click.option(
+    "-g",
+    "--group-by",
+    type=values.groups,
+    metavar="FIELDS",
+    default="host,paths",
+    show_default=True,
+    help="Apply the policy to each group by itself; '' for all together.",
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Only show what would go.")
+@click.option("--prune", "prunes", is_flag=True, help="Free the space, too.")
+@filter_options
+@repository_options
+@global_options
+@click.pass_obj
+def forget(
+    session: Session,
+    snapshots: tuple[str, ...],
+    retention: Retention,
+    group_by: frozenset[str],
+    dry_run: bool,
+    prunes: bool,
+    snapshot_filter: SnapshotFilter,
+) -> None:
+    """Remove snapshots: those that are named, or those that no --keep rule wants.
+
+    The space is freed by 'prune', or at once with --prune. Rules are independent; a snapshot stays if any
+    of them wants it. Look first, with --dry-run.
+    """
+    engine = session.engine
+    request = ForgetRequest(
+        snapshots=snapshots,
+        retention=retention,
+        snapshot_filter=snapshot_filter,
+        groups_by_host="host" in group_by,
+        groups_by_roots="paths" in group_by,
+        groups_by_tags="tags" in group_by,
+    )
+    with session.stoppable(), session.repository() as repository:
+        plan = engine.plan_forget(repository, request)
+        _show_plan(session, plan)
+        removed = () if dry_run else engine.forget(repository, plan)
+        _show_removed(session, plan, is_dry=dry_run)
+        if prunes and removed:
+            _prune(session, repository, is_dry=False)
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        backapp prune --dry-run -r /srv/backup
+        backapp prune -r /srv/backup
+    """,
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Only show what would be deleted.")
+@repository_options
+@global_options
+@click.pass_obj
+def prune(session: Session, dry_run: bool) -> None:
+    """Delete what no snapshot needs any more, and leftovers of interrupted runs."""
+    with session.stoppable(), session.repository() as repository:
+        _prune(session, repository, is_dry=dry_run)
+
+
+def _prune(session: Session, repository: "Repository", *, is_dry: bool) -> None:
+    plan = session.engine.plan_prune(repository)
+    done = plan if is_dry else session.engine.prune(repository, plan)
+    _show_freed(session, done, is_dry=is_dry)
+
+
+def _show_plan(session: Session, plan: "ForgetPlan") -> None:
+    for group in plan.groups:
+        kept = {one.snapshot.id: list(one.reasons) for one in group.decisions if one.is_kept}
+        session.output.message(
+            "group",
+            {
+                "host": group.hostname,
+                "paths": None if group.roots is None else [to_text(root) for root in group.roots],
+                "tags": None if group.tags is None else list(group.tags),
+                "keep": [snapshot_fields(one) for one in group.kept],
+                "remove": [snapshot_fields(one) for one in group.removed],
+                "reasons": kept,
+            },
+        )
+        session.output.lines(_group_lines(group))
+
+
+def _group_lines(group: "ForgetGroup") -> list[str]:
+    rows = [
+        (
+            one.snapshot.short_id,
+            local_time(one.snapshot.taken_at),
+            one.snapshot.hostname,
+            "keep" if one.is_kept else "remove",
+            "\n".join(one.reasons),
+            "\n".join(map(to_text, one.snapshot.roots)),
+        )
+        for one in group.decisions
+    ]
+    return [*table(("ID", "Time", "Host", "What", "Why", "Paths"), rows), ""]
+
+
+def _show_removed(
+    session: Session, plan: "ForgetPlan", *, is_dry: bool
+) -> None:
+    going = plan.removal.remove
+    session.output.message(
+        "summary",
+        {
+            "dry_run": is_dry,
+            "removed": list(going),
+            "kept": list(plan.removal.keep),
+        },
+    )
+    words = "would remove" if is_dry else "removed"
+    session.output.line(
+        f"{words} {count(len(going), 'snapshot')}, {len(plan.removal.keep):,} stay"
+    )
+
+
+def _show_freed(session: Session, done: CleanUpPlan, *, is_dry: bool) -> None:
+    if session.verbosity or is_dry:
+        for name, size_bytes in done.objects:
+            session.output.line(f"{size(size_bytes):>10}  {name}")
+    session.output.message(
+        "pruned",
+        {
+            "dry_run": is_dry,
+            "objects": [{"name": name, "size": size_bytes} for name, size_bytes in done.objects],
+            "freed_bytes": done.freed_bytes,
+            "kept_objects": done.kept_objects,
+            "kept_bytes": done.kept_bytes,
+        },
+    )
+    words = "would delete" if is_dry else "deleted"
+    session.output.line(
+        f"{words} {count(len(done.objects), 'object')}, {size(done.freed_bytes)}; "
+        f"{count(done.kept_objects, 'object')}, {size(done.kept_bytes)} stay"
+    )

@@ -1,0 +1,219 @@
+"""Repositories as such: create one, check it, count what is in it."""
+
+from pathlib import Path
+
+import click
+
+from backapp_cli import values
+from backapp_cli.exits import ExitCode
+from backapp_cli.filters import filter_options, snapshot_argument
+from backapp_cli.grammar import Command
+from backapp_cli.options import global_options, repository_options
+from backapp_cli.plain import finding_fields
+from backapp_cli.session import Session
+from backapp_cli.show import count, size
+from backapp_core.errors import InputError
+from backapp_core.model.names import to_text
+from backapp_core.model.repositories import Finding, Severity
+from backapp_core.model.snapshots import SnapshotFilter
+
+_MOST_PATHS_SHOWN = 10
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        backapp init -r /srv/backup
+        backapp init -r sftp://me@nas/srv/backup --recipient age1qyqszqgpqyqszqgp...
+        backapp init -r /srv/backup --archiver targz -o KEY=VALUE
+    """,
+)
+@click.option(
+    "--archiver", default="targz", show_default=True, metavar="NAME", help="Format to write."
+)
+@click.option(
+    "-o",
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=lambda ctx, param, value: values.key_values(value),
+    help="Option of the archiver (repeatable); 'backapp plugins -v' lists them.",
+)
+@click.option(
+    "--recipient",
+    "recipients",
+    multiple=True,
+    metavar="RECIPIENT",
+    help="Encrypt to this age recipient, such as age1... (repeatable).",
+)
+@click.option(
+    "--recipients-file",
+    "--age-recipients-file",
+    "recipients_files",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(),
+    help="Encrypt to the age recipients in this file (repeatable).",
+)
+@repository_options
+@global_options
+@click.pass_obj
+def init(
+    session: Session,
+    archiver: str,
+    options: dict[str, str],
+    recipients: tuple[str, ...],
+    recipients_files: tuple[str, ...],
+) -> None:
+    """Create a repository.
+
+    Nothing may stand at the address yet. What is written there can be read without this program, too:
+    targz, the default, is ordinary .tar.gz archives, inside age envelopes if recipients are given.
+    """
+    from backapp_cli.archiver_options import plain_options
+
+    engine = session.engine
+    plain = plain_options(options, engine.plugins.archivers.get(archiver).settings)
+    listed = [*recipients, *(one for name in recipients_files for one in _recipients_in(name))]
+    if listed:
+        plain["recipients"] = listed
+    known = session.settings.repository_at(session.address)
+    keys = session.keys(known, is_new=True)
+    with (
+        session.stoppable(),
+        engine.create_repository(
+            known.url, archiver=archiver, options=plain, keys=keys
+        ) as repository,
+    ):
+        info = repository.info
+        address = engine.address_of(repository)
+    session.output.message(
+        "initialized",
+        {"id": info.id, "repository": address, "archiver": info.archiver, "version": info.version},
+    )
+    sealed = "encrypted " if info.is_encrypted else ""
+    session.output.remark(f"created {sealed}{info.archiver} repository {info.id[:8]} at {address}")
+    if info.is_encrypted:
+        session.output.remark(
+            "keep the key that opens it in a second place: without it nobody gets anything back"
+        )
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        backapp check -r /srv/backup
+        backapp check --read-data -r /srv/backup
+    """,
+)
+@click.option("--read-data", is_flag=True, help="Read and verify every stored byte.")
+@click.option(
+    "--accept-missing",
+    is_flag=True,
+    help="Snapshots that vanished were meant to: report them for the last time.",
+)
+@repository_options
+@global_options
+@click.pass_obj
+def check(session: Session, read_data: bool, accept_missing: bool) -> int:
+    """Look whether everything that snapshots need is there and whole.
+
+    Without --read-data the stored objects are only looked up. Snapshots that this machine saw before and that
+    are gone are reported, too. Damage makes the exit code 1.
+    """
+    with session.stoppable(), session.repository() as repository:
+        report = session.engine.check(
+            repository, read_data=read_data, accepts_missing=accept_missing
+        )
+    for finding in report.findings:
+        _show_finding(session, finding)
+    errors = sum(finding.severity is Severity.ERROR for finding in report.findings)
+    session.output.message(
+        "summary",
+        {
+            "num_errors": errors,
+            "snapshots": report.snapshots,
+            "objects": report.objects,
+            "bytes_read": report.read_bytes,
+        },
+    )
+    looked = f"{count(report.snapshots, 'snapshot')}, {count(report.objects, 'object')}"
+    if read_data:
+        looked += f", {size(report.read_bytes)} read"
+    verdict = "no damage found" if report.is_clean else f"{count(errors, 'error')} found"
+    session.output.line(f"{looked}: {verdict}")
+    return ExitCode.DONE if report.is_clean else ExitCode.FAILED
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        backapp stats -r /srv/backup
+        backapp stats latest -r /srv/backup
+    """,
+)
+@snapshot_argument(is_repeated=True, is_required=False)
+@filter_options
+@repository_options
+@global_options
+@click.pass_obj
+def stats(session: Session, snapshots: tuple[str, ...], snapshot_filter: SnapshotFilter) -> None:
+    """Show how much is stored, and how much a restore would bring back.
+
+    Counts all snapshots unless some are named or filtered.
+    """
+    engine = session.engine
+    with session.repository() as repository:
+        chosen = (
+            [engine.find_snapshot(repository, name, snapshot_filter) for name in snapshots]
+            if snapshots
+            else engine.snapshots(repository, snapshot_filter)
+        )
+        figures = engine.stats(repository, chosen)
+    session.output.message(
+        "stats",
+        {
+            "total_size": figures.restore_bytes,
+            "total_file_count": figures.restore_files,
+            "snapshots_count": len(chosen),
+            "repository_snapshots": figures.snapshots,
+            "repository_objects": figures.objects,
+            "repository_size": figures.stored_bytes,
+        },
+    )
+    restored = f"{count(figures.restore_files, 'file')}, {size(figures.restore_bytes)}"
+    session.output.lines(
+        [
+            f"Snapshots counted:   {len(chosen):,} of {figures.snapshots:,}",
+            f"Restoring them:      {restored}",
+            f"Stored altogether:   {count(figures.objects, 'object')}, {size(figures.stored_bytes)}",
+        ]
+    )
+
+
+def _recipients_in(name: str) -> list[str]:
+    try:
+        text = Path(name).expanduser().read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise InputError(f"recipients file {name} cannot be read: {reason}") from error
+    lines = (line.strip() for line in text.splitlines())
+    found = [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise InputError(f"recipients file {name} names no recipient")
+    return found
+
+
+def _show_finding(session: Session, finding: Finding) -> None:
+    output = session.output
+    output.message("finding", finding_fields(finding))
+    where = f"{finding.object_name}: " if finding.object_name else ""
+    output.line(f"{finding.severity}: {where}{finding.message}")
+    if finding.snapshot_ids:
+        listed = ", ".join(one[:8] for one in finding.snapshot_ids)
+        output.line(f"  snapshots: {listed}")
+    for path in finding.paths[:_MOST_PATHS_SHOWN]:
+        output.line(f"  {to_text(path)}")
+    if len(finding.paths) > _MOST_PATHS_SHOWN:
+        output.line(f"  and {len(finding.paths) - _MOST_PATHS_SHOWN:,} more paths")

@@ -1,0 +1,86 @@
+"""How commands are found and how their help looks."""
+
+from collections.abc import Mapping, Sequence
+from pkgutil import resolve_name
+from typing import Any
+
+import click
+from typing_extensions import override
+
+from backapp_cli.options import GlobalOption
+
+
+class Command(click.Command):
+    """A command whose help ends with examples, and whose global options stand apart."""
+
+    def __init__(self, *arguments: Any, examples: str = "", **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.examples = examples
+
+    @override
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_options(self.get_params(ctx), ctx, formatter)
+
+    @override
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_examples(self.examples, formatter)
+
+
+class Group(click.Group):
+    """A command with commands below it, each of which is loaded when it is asked for."""
+
+    def __init__(
+        self,
+        *arguments: Any,
+        examples: str = "",
+        places: Mapping[str, str] | None = None,
+        **keywords: Any,
+    ) -> None:
+        """Make a group whose commands stand at ``places``: name of the command to ``module:object``."""
+        super().__init__(*arguments, **keywords)
+        self.examples = examples
+        self._places = places or {}
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self._places, *sorted(self.commands)]
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._places:
+            found = resolve_name(self._places[cmd_name])
+            assert isinstance(found, click.Command), f"{cmd_name} is no command"  # noqa: S101  # our own table
+            return found
+        return super().get_command(ctx, cmd_name)
+
+    @override
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        _write_options(self.get_params(ctx), ctx, formatter)
+
+    @override
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_examples(self.examples, formatter)
+
+
+def _write_options(
+    params: Sequence[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter
+) -> None:
+    for title, is_global in (("Options", False), ("Global options", True)):
+        records = [
+            record
+            for param in params
+            if isinstance(param, GlobalOption) is is_global
+            and (record := param.get_help_record(ctx)) is not None
+        ]
+        if records:
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def _write_examples(examples: str, formatter: click.HelpFormatter) -> None:
+    lines = [line.strip() for line in examples.strip().splitlines()]
+    if lines:
+        with formatter.section("Examples"):
+            for line in lines:
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")

@@ -1,0 +1,130 @@
+"""Options that several commands share; what they say is put into the session, not handed to the command."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from backapp_cli.session import Session
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_Store = Callable[[Session, Any], None]
+
+
+class GlobalOption(click.Option):
+    """An option that is the same everywhere; stands at the end of a command's help."""
+
+
+def global_options(function: _F) -> _F:
+    """Add the options that every command has, and the program itself in front of a command."""
+    return _add(
+        function,
+        _option("--json", is_flag=True, store=_json, help="Write one JSON object per line."),
+        _option(
+            "-q",
+            "--quiet",
+            is_flag=True,
+            store=_quiet,
+            help="No progress and no remarks; results and errors only.",
+        ),
+        _option(
+            "-v", "--verbose", count=True, store=_verbose, help="Say more; twice: name every file."
+        ),
+        _option(
+            "--config",
+            metavar="FILE",
+            type=click.Path(),
+            store=_choice("config"),
+            help="Settings file, instead of the user's own. [$BACKAPP_CONFIG]",
+        ),
+        _option(
+            "--cache-dir",
+            metavar="FOLDER",
+            type=click.Path(),
+            store=_choice("cache_folder"),
+            help="Folder for caches. [$BACKAPP_CACHE_DIR]",
+        ),
+        _option(
+            "--debug",
+            is_flag=True,
+            store=_choice("is_debug"),
+            help="Show the traceback of an unexpected error. [$BACKAPP_DEBUG]",
+        ),
+    )
+
+
+def repository_options(function: _F) -> _F:
+    """Add the options that say which repository is meant and what opens it."""
+    return _add(
+        function,
+        _option(
+            "-r",
+            "--repo",
+            metavar="URL",
+            type=click.Path(),
+            store=_choice("repository"),
+            help="Address of the repository, or its name in the settings file. "
+            "[$BACKAPP_REPOSITORY, $RESTIC_REPOSITORY]",
+        ),
+        _option(
+            "-p",
+            "--password-file",
+            metavar="FILE",
+            type=click.Path(),
+            store=_choice("password_file"),
+            help="File that holds the password. [$BACKAPP_PASSWORD_FILE, $RESTIC_PASSWORD_FILE]",
+        ),
+        _option(
+            "--password-command",
+            metavar="COMMAND",
+            store=_choice("password_command"),
+            help="Command that prints the password. "
+            "[$BACKAPP_PASSWORD_COMMAND, $RESTIC_PASSWORD_COMMAND]",
+        ),
+        _option(
+            "-I",
+            "--identity-file",
+            metavar="FILE",
+            type=click.Path(),
+            multiple=True,
+            store=_choice("identity_files"),
+            help="File with an age identity (repeatable). [$BACKAPP_IDENTITY_FILE]",
+        ),
+    )
+
+
+def _option(*names: str, store: _Store, **keywords: Any) -> Callable[[_F], _F]:
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        del param
+        # Given in front of the command and after it, the latter counts; not given, it changes nothing.
+        if value:
+            store(ctx.ensure_object(Session), value)
+
+    return click.option(
+        *names, cls=GlobalOption, expose_value=False, callback=callback, **keywords
+    )
+
+
+def _add(function: _F, *options: Callable[[_F], _F]) -> _F:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _choice(name: str) -> _Store:
+    def store(session: Session, value: Any) -> None:
+        setattr(session.choices, name, value)
+
+    return store
+
+
+def _json(session: Session, value: bool) -> None:
+    session.output.is_json = value
+
+
+def _quiet(session: Session, value: bool) -> None:
+    session.output.is_quiet = value
+
+
+def _verbose(session: Session, value: int) -> None:
+    session.verbosity += value

@@ -1,0 +1,109 @@
+"""Runs one command line; the only place that turns exceptions into exit codes."""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+import click
+
+from backapp_cli.assemble import wants_traceback
+from backapp_cli.exits import ExitCode, code_for
+from backapp_cli.main import backapp
+from backapp_cli.session import Session
+from backapp_cli.signals import Stopping, Terminated
+from backapp_core.errors import BackappError, RunCancelled
+
+_REPORT = "run it again with --debug to see where, and please report it"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run ``arguments`` and return the exit code; says in one sentence on standard error what went wrong."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that is not set to UTF-8 shows names as escapes; it does not stop the program.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files
+    stopping = Stopping()
+    stopping.raise_on_terminate()
+    session = Session(stopping)
+    try:
+        return _flushed(_guarded(arguments, session), session)
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        return ExitCode.PIPE_CLOSED
+    finally:
+        with suppress(BrokenPipeError):
+            sys.stderr.flush()
+
+
+def _guarded(arguments: Sequence[str], session: Session) -> int:
+    try:
+        return _run(arguments, session)
+    except BackappError as error:
+        is_stop = isinstance(error, RunCancelled) and session.stopping.received
+        code = session.stopping.exit_code if is_stop else code_for(error)
+        return _fail(session, error.message, code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(f"{error.format_message()}\n")
+        return ExitCode.BAD_USAGE
+    except click.UsageError as error:
+        hint = f"; see: {error.ctx.command_path} --help" if error.ctx else ""
+        return _fail(session, f"{_sentence(error.format_message())}{hint}", ExitCode.BAD_USAGE)
+    except click.ClickException as error:
+        return _fail(session, _sentence(error.format_message()), ExitCode.FAILED)
+    except (KeyboardInterrupt, click.Abort, Terminated):
+        return _fail(session, "interrupted", session.stopping.exit_code)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001  # the last resort of the program, which must say something
+        return _unexpected(session, error)
+
+
+def _run(arguments: Sequence[str], session: Session) -> int:
+    try:
+        answer = backapp.main(
+            list(arguments), prog_name="backapp", standalone_mode=False, obj=session
+        )
+    finally:
+        session.close()
+    return answer if isinstance(answer, int) else ExitCode.DONE
+
+
+def _fail(session: Session, sentence: str, code: int) -> int:
+    session.output.error(sentence, code)
+    return code
+
+
+def _unexpected(session: Session, error: Exception) -> int:
+    if wants_traceback(session.choices):
+        import traceback
+
+        sys.stderr.write("".join(traceback.format_exception(error)))
+    kind = type(error).__name__
+    detail = f"{kind}: {error}" if str(error) else kind
+    return _fail(session, f"an unexpected error happened ({detail}); {_REPORT}", ExitCode.FAILED)
+
+
+def _flushed(code: int, session: Session) -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _silence(sys.stdout)
+        return _fail(session, f"standard output cannot be written: {error.strerror}", ExitCode.FAILED)
+    return code
+
+
+def _sentence(message: str) -> str:
+    """Return Click's message as we write them: no capital, no full stop."""
+    text = " ".join(message.split()).removesuffix(".")
+    return text[:1].lower() + text[1:]
+
+
+def _silence(stream: object) -> None:
+    """Point a stream whose reader is gone elsewhere, so that Python's own flush at the end stays quiet."""
+    del stream
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)

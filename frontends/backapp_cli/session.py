@@ -1,0 +1,130 @@
+"""What one invocation of the program holds: choices, output, and an engine once somebody needs it."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from backapp_cli import assemble
+from backapp_cli.assemble import Choices, Secret
+from backapp_cli.show import Output
+from backapp_cli.signals import Stopping
+from backapp_core.ports.surroundings import CancelToken
+
+if TYPE_CHECKING:
+    # Loaded when a command needs an engine; help, version and completion do without.
+    from backapp_cli.progress import Shown
+    from backapp_core.engine import Engine
+    from backapp_core.events import Event
+    from backapp_core.ports.archivers import Repository
+    from backapp_core.ports.surroundings import Keys
+    from backapp_core.settings import RepositorySettings, Settings
+
+
+class Session:
+    """Made by `main` before anything is parsed; commands receive it and ask it for what they need."""
+
+    def __init__(self, stopping: Stopping | None = None) -> None:
+        self.choices = Choices()
+        self.output = Output()
+        self.verbosity = 0
+        self.cancel = CancelToken()
+        self.stopping = stopping or Stopping()
+        self._shown: Shown | None = None
+        self._closing = ExitStack()
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """What the settings file says, and the command line instead of it.
+
+        Raises:
+            InvalidSettings: If it cannot be used; every fault is listed.
+        """
+        return assemble.read_settings(self.choices)
+
+    @cached_property
+    def engine(self) -> "Engine":
+        """The engine, opened on first use and closed by `close`.
+
+        Raises:
+            InvalidSettings: If the settings file cannot be used.
+            PluginError: If a plugin breaks its contract.
+        """
+        return self._closing.enter_context(
+            assemble.make_engine(self.settings, events=self.hear, cancel=self.cancel)
+        )
+
+    @property
+    def address(self) -> str:
+        """Address or name of the repository that is meant.
+
+        Raises:
+            InputError: If none is named anywhere.
+        """
+        return assemble.repository_name(self.choices, self.settings)
+
+    @property
+    def shown(self) -> "Shown":
+        """What draws events; made when the first one arrives."""
+        if self._shown is None:
+            self._shown = self._show()
+        return self._shown
+
+    def hear(self, event: "Event") -> None:
+        """Take an event of the engine."""
+        self.shown(event)
+
+    def keys(
+        self, known: "RepositorySettings", *, is_new: bool = False, may_ask: bool = True
+    ) -> "Keys":
+        """Return what opens the repository that ``known`` describes.
+
+        Raises:
+            InputError: If a key is named that cannot be used.
+        """
+        from backapp_cli.passwords import keys
+
+        return keys(
+            assemble.secret(
+                self.choices, Secret(file=known.password_file, command=known.password_command)
+            ),
+            assemble.identity_files(self.choices, known.identity_files),
+            before_prompt=lambda: self.shown.pause(),
+            is_new=is_new,
+            may_ask=may_ask,
+        )
+
+    @contextmanager
+    def repository(self, *, may_ask: bool = True) -> Iterator["Repository"]:
+        """Open the repository that is meant; ask for a password if need be and allowed.
+
+        Raises:
+            BackappError: As `Engine.open_repository` does.
+        """
+        known = self.settings.repository_at(self.address)
+        with self.engine.open_repository(known.url, keys=self.keys(known, may_ask=may_ask)) as repository:
+            yield repository
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Within this, the first signal only asks the engine to stop; for verbs that leave something behind."""
+        with self.stopping.cancelling(self.cancel, lambda text: self.shown.announce(text)):
+            try:
+                yield
+            finally:
+                self.shown.pause()
+
+    def close(self) -> None:
+        """Let go of everything; closing twice is fine."""
+        if self._shown is not None:
+            self._shown.pause()
+        self._closing.close()
+
+    def _show(self) -> "Shown":
+        from backapp_cli import progress
+
+        if self.output.is_json:
+            return progress.AsJson(self.output, self.verbosity)
+        if assemble.has_terminal(self.choices) and not self.output.is_quiet:
+            return progress.OnTerminal(self.output, self.verbosity)
+        return progress.Lines(self.output, self.verbosity)

@@ -1,0 +1,115 @@
+"""Values on the command line, from text: paths as bytes, sizes, durations, lists of tags, times."""
+
+import os
+import re
+from datetime import datetime
+
+import click
+
+from backapp_core.errors import InputError
+from backapp_core.model.retention import Within
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmgtp]?)(?:i?b)?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+_GROUPS = {"host": "host", "hosts": "host", "path": "paths", "paths": "paths", "tag": "tags", "tags": "tags"}
+
+
+def path_bytes(text: str | bytes) -> bytes:
+    """Return a path as the bytes that the shell handed over, whatever they are.
+
+    Raises:
+        click.BadParameter: If it is empty.
+    """
+    if not text:
+        raise click.BadParameter("an empty path names nothing")
+    return os.fsencode(text)
+
+
+def size_bytes(text: str | int) -> int:
+    """Return the number of bytes that ``10M`` or ``1.5 GiB`` says; units are powers of 1024, as in restic.
+
+    Raises:
+        click.BadParameter: If it is no size.
+    """
+    if isinstance(text, int):
+        return text
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise click.BadParameter(f"'{text}' is no size; write it like 500K, 10M or 1.5G")
+    return int(float(match[1]) * 1024 ** _POWERS[match[2].lower()])
+
+
+def within(text: str | Within) -> Within:
+    """Return the stretch of time that ``1y6m7d12h`` says.
+
+    Raises:
+        click.BadParameter: If it is no duration.
+    """
+    if isinstance(text, Within):
+        return text
+    try:
+        return Within.parse(text)
+    except InputError as error:
+        raise click.BadParameter(error.message) from error
+
+
+def moment(text: str | datetime) -> datetime:
+    """Return the moment that ``2026-05-01`` or ``2026-05-01 22:08:41`` says, in local time unless it has an offset.
+
+    Raises:
+        click.BadParameter: If it is no date or time.
+    """
+    if isinstance(text, datetime):
+        return text
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise click.BadParameter(
+            f"'{text}' is no time; write it like 2026-05-01 or '2026-05-01 22:08:41'"
+        ) from None
+
+
+def tags(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the tags of several ``tag[,tag,...]`` values in order, once each."""
+    return tuple(dict.fromkeys(tag for text in texts for tag in _split(text)))
+
+
+def tag_lists(texts: tuple[str, ...]) -> tuple[frozenset[str], ...]:
+    """Return one set per ``tag[,tag,...]`` value; an empty value means snapshots without tags."""
+    return tuple(frozenset(_split(text)) for text in texts)
+
+
+def key_values(texts: tuple[str, ...]) -> dict[str, str]:
+    """Return ``key=value`` texts as a mapping.
+
+    Raises:
+        click.BadParameter: If one has no ``=``, or a key comes twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"'{text}' is not of the form key=value")
+        if key in found:
+            raise click.BadParameter(f"'{key}' is given twice")
+        found[key] = value
+    return found
+
+
+def groups(text: str | frozenset[str]) -> frozenset[str]:
+    """Return the fields that ``host,paths,tags``, any of them, or nothing names.
+
+    Raises:
+        click.BadParameter: If something else is named.
+    """
+    if isinstance(text, frozenset):
+        return text
+    named = _split(text)
+    for name in named:
+        if name not in _GROUPS:
+            raise click.BadParameter(f"'{name}' cannot be grouped by; use host, paths or tags")
+    return frozenset(_GROUPS[name] for name in named)
+
+
+def _split(text: str) -> list[str]:
+    return [part for part in (piece.strip() for piece in text.split(",")) if part]
