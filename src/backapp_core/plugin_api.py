@@ -1,6 +1,7 @@
 """Everything that a plugin author may import, and nothing else.
 
-A plugin is a module or object with functions marked `hookimpl`, announced as an entry point of the group ``backapp``.
+A plugin is a module or object with functions marked `hookimpl`, announced as an entry point of the
+group ``backapp``.
 """
 
 from backapp_core.clock import Clock
@@ -31,6 +32,7 @@ from backapp_core.errors import (
     RepositoryLocked,
     RunCancelled,
     RunNotFound,
+    SnapshotNotFound,
     SourceError,
     SourceNotFound,
     StorageFull,
@@ -176,6 +178,7 @@ __all__ = [
     "Selection",
     "Severity",
     "Snapshot",
+    "SnapshotNotFound",
     "SnapshotSaved",
     "SourceError",
     "SourceNotFound",
@@ -198,9 +201,13 @@ __all__ = [
     "Verb",
     "Within",
     "WrongPassword",
+    "check_job_name",
     "check_object_name",
+    "event_from_plain",
+    "event_to_plain",
     "check_object_prefix",
     "format_of_kind",
+    "from_plain",
     "from_text",
     "hookimpl",
     "kind_of_mode",
