@@ -1,22 +1,15 @@
-"""Notifications by mail, handed to one mail server over SMTP.
-
-The connection is encrypted and the server's certificate verified before anything is said that matters; a server that
-offers no STARTTLS is refused and not spoken to in the clear. Only ``security = "none"`` sends without encryption, and logs
-in only to this very machine.
-"""
+"""One message to one mail server."""
 
 import hashlib
-import ipaddress
 import re
 import smtplib
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
-from enum import StrEnum
 from typing import final
 
 from attrs import frozen
@@ -25,99 +18,16 @@ from typing_extensions import override
 from backapp_core.plugin_api import (
     DeliveryError,
     InputError,
-    InvalidSettings,
     Notification,
     Notifier,
-    NotifierKind,
-    Surroundings,
-    hookimpl,
     read_secret_file,
     to_line,
 )
+from backapp_plugins.notifiers.email.settings import PORTS, EmailSettings, Security, is_loopback
 
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
-_HOST = re.compile(r"[A-Za-z0-9:](?:[A-Za-z0-9.:-]{0,252}[A-Za-z0-9:])?")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LONGEST_TIMEOUT_SECONDS = 600
 _LONGEST_SUBJECT = 250
 _LONGEST_ANSWER = 200
-
-
-class Security(StrEnum):
-    """How the connection to the mail server is protected."""
-
-    STARTTLS = "starttls"
-    """Encrypted after the greeting; refused if the server does not offer it."""
-    TLS = "tls"
-    """Encrypted from the first byte."""
-    NONE = "none"
-    """In the clear; logs in only to this machine."""
-
-
-_PORTS = {Security.STARTTLS: 587, Security.TLS: 465, Security.NONE: 25}
-
-
-@frozen
-class EmailSettings:
-    """Which mail server takes messages from whom to whom."""
-
-    host: str
-    sender: str
-    """Plain address, ``backup@example.org``; also where bounces go."""
-    recipients: tuple[str, ...]
-    """Plain addresses; all of them see one another."""
-    port: int | None = None
-    """None: 587 for starttls, 465 for tls, 25 for none."""
-    security: Security = Security.STARTTLS
-    username: str = ""
-    """Empty: no login."""
-    password_file: str = ""
-    """Path of a file with the password on one line, readable by its owner only."""
-    timeout_seconds: float = 30
-    """Longest wait for any one answer of the server."""
-    ca_file: str = ""
-    """PEM file with the authorities to trust; empty: those of the system."""
-
-    def __attrs_post_init__(self) -> None:
-        if faults := list(_faults(self)):
-            raise InvalidSettings("email notifier", faults)
-
-
-def _faults(settings: EmailSettings) -> list[tuple[str, str]]:
-    faults = [
-        ("host", f"'{to_line(settings.host[:80])}' is no host name or address", _HOST.fullmatch(settings.host)),
-        ("sender", f"'{to_line(settings.sender[:80])}' is no mail address", _ADDRESS.fullmatch(settings.sender)),
-        ("recipients", "name at least one", settings.recipients),
-        ("port", f"{settings.port} is no port; use 1 to 65535", settings.port is None or 1 <= settings.port <= 65535),
-        (
-            "timeout_seconds",
-            f"must be more than 0 and at most {_LONGEST_TIMEOUT_SECONDS}",
-            0 < settings.timeout_seconds <= _LONGEST_TIMEOUT_SECONDS,
-        ),
-        ("username", "must be printable ASCII", settings.username.isascii() and settings.username.isprintable()),
-        (
-            "password_file",
-            "username and password_file go together; give both or neither",
-            bool(settings.username) == bool(settings.password_file),
-        ),
-        (
-            "security",
-            "a login without encryption is sent to this machine only (localhost, 127.0.0.1, ::1);"
-            " use starttls or tls, or leave username out",
-            settings.security is not Security.NONE or not settings.username or _is_loopback(settings.host),
-        ),
-    ]
-    for index, address in enumerate(settings.recipients):
-        problem = f"'{to_line(address[:80])}' is no mail address"
-        faults.append((f"recipients[{index}]", problem, _ADDRESS.fullmatch(address)))
-    return [(path, reason) for path, reason, is_good in faults if not is_good]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host.lower() == "localhost" or ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
 
 
 @final
@@ -146,7 +56,9 @@ class EmailNotifier(Notifier):
         except (smtplib.SMTPException, OSError, ValueError) as error:
             raise self._translated(error) from error
         if refused:
-            raise DeliveryError(f"{self._place} refused {_named(refused)} and accepted the other recipients")
+            raise DeliveryError(
+                f"{self._place} refused {_named(refused)} and accepted the other recipients"
+            )
 
     @property
     def _place(self) -> str:
@@ -154,12 +66,14 @@ class EmailNotifier(Notifier):
 
     @property
     def _port(self) -> int:
-        return self._settings.port or _PORTS[self._settings.security]
+        return self._settings.port or PORTS[self._settings.security]
 
     def _connect(self) -> smtplib.SMTP:
         host, timeout_seconds = self._settings.host, self._settings.timeout_seconds
         if self._settings.security is Security.TLS:
-            return smtplib.SMTP_SSL(host, self._port, timeout=timeout_seconds, context=self._trust())
+            return smtplib.SMTP_SSL(
+                host, self._port, timeout=timeout_seconds, context=self._trust()
+            )
         return smtplib.SMTP(host, self._port, timeout=timeout_seconds)
 
     def _trust(self) -> ssl.SSLContext:
@@ -167,7 +81,9 @@ class EmailNotifier(Notifier):
             return ssl.create_default_context(cafile=self._settings.ca_file or None)
         except OSError as error:
             reason = error.strerror or "it holds no certificate"
-            raise DeliveryError(f"ca_file {to_line(self._settings.ca_file)} cannot be used: {reason}") from error
+            raise DeliveryError(
+                f"ca_file {to_line(self._settings.ca_file)} cannot be used: {reason}"
+            ) from error
 
     def _protect(self, server: smtplib.SMTP) -> None:
         server.ehlo_or_helo_if_needed()
@@ -184,8 +100,10 @@ class EmailNotifier(Notifier):
     def _log_in(self, server: smtplib.SMTP, password: str) -> None:
         if not self._settings.username:
             return
-        if self._settings.security is Security.NONE and not _is_loopback(_peer_of(server)):
-            raise DeliveryError(f"{self._place} is not this machine; the password is not sent to it in the clear")
+        if self._settings.security is Security.NONE and not is_loopback(_peer_of(server)):
+            raise DeliveryError(
+                f"{self._place} is not this machine; the password is not sent to it in the clear"
+            )
         try:
             server.login(self._settings.username, password)
         except smtplib.SMTPResponseException as error:
@@ -193,7 +111,9 @@ class EmailNotifier(Notifier):
             code = error.smtp_code
         else:
             return
-        raise DeliveryError(f"{self._place} refused the login (answer {code})", is_retryable=_is_temporary(code))
+        raise DeliveryError(
+            f"{self._place} refused the login (answer {code})", is_retryable=_is_temporary(code)
+        )
 
     def _translated(self, error: Exception) -> DeliveryError:
         match error:
@@ -210,14 +130,22 @@ class EmailNotifier(Notifier):
                     is_retryable=_is_temporary(error.smtp_code),
                 )
             case ssl.SSLCertVerificationError():
-                return DeliveryError(f"the certificate of {self._place} is not trusted: {error.verify_message}")
+                return DeliveryError(
+                    f"the certificate of {self._place} is not trusted: {error.verify_message}"
+                )
             case smtplib.SMTPServerDisconnected():
-                return DeliveryError(f"{self._place} ended the connection or was too slow", is_retryable=True)
+                return DeliveryError(
+                    f"{self._place} ended the connection or was too slow", is_retryable=True
+                )
             case OSError() if not isinstance(error, smtplib.SMTPException):
                 reason = error.strerror or str(error)
-                return DeliveryError(f"{self._place} cannot be reached: {to_line(reason)}", is_retryable=True)
+                return DeliveryError(
+                    f"{self._place} cannot be reached: {to_line(reason)}", is_retryable=True
+                )
             case _:
-                return DeliveryError(f"{self._place} cannot be used: {to_line(str(error))[:_LONGEST_ANSWER]}")
+                return DeliveryError(
+                    f"{self._place} cannot be used: {to_line(str(error))[:_LONGEST_ANSWER]}"
+                )
 
 
 def compose(notification: Notification, settings: EmailSettings) -> EmailMessage:
@@ -231,7 +159,9 @@ def compose(notification: Notification, settings: EmailSettings) -> EmailMessage
     message["Message-ID"] = f"<{_id_for_mail(notification.id)}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
     message["X-BackApp-Urgency"] = notification.urgency.value
-    lines = [to_line(line) for line in notification.text.replace("\r\n", "\n").expandtabs().split("\n")]
+    lines = [
+        to_line(line) for line in notification.text.replace("\r\n", "\n").expandtabs().split("\n")
+    ]
     if notification.facts:
         lines += ["", *(f"{to_line(name)}: {to_line(value)}" for name, value in notification.facts)]
     message.set_content("\n".join(lines) + "\n")
@@ -266,15 +196,3 @@ def _is_temporary(code: int) -> bool:
 
 def _named(refused: Mapping[str, tuple[int, bytes]]) -> str:
     return ", ".join(f"{address} (answer {code})" for address, (code, _) in sorted(refused.items()))
-
-
-def open_email(settings: EmailSettings, surroundings: Surroundings) -> Notifier:
-    """Make the notifier; connects to nothing and reads no file yet."""
-    del surroundings
-    return EmailNotifier(settings)
-
-
-@hookimpl
-def backapp_notifiers() -> Sequence[NotifierKind]:
-    """Offer mail."""
-    return (NotifierKind(name="email", settings=EmailSettings, open=open_email),)
