@@ -1,0 +1,122 @@
+"""One directory as it is handed over: looks its names up in the very directory that was listed."""
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from typing import final
+
+from typing_extensions import override
+
+from backapp_core.plugin_api import Entry, EntryKind, FoundDirectory, OpenedFile
+from backapp_plugins.scanners.files.content import OpenedContent
+from backapp_plugins.scanners.files.faults import replaced, source_error
+from backapp_plugins.scanners.files.folders import Folder, Folders
+from backapp_plugins.scanners.files.listing import entry_of
+from backapp_plugins.scanners.files.metadata import attributes_at
+
+_NO_FILE = frozenset({errno.ENXIO, errno.ENODEV, errno.EISDIR})
+"""What opening a socket, a device without a driver or a directory says."""
+
+
+@final
+class FilesDirectory(FoundDirectory):
+    """A directory on disk."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        folders: Folders,
+        *,
+        entry: Entry,
+        entries: Sequence[Entry],
+        has_content: bool,
+    ) -> None:
+        self.path = folder.path
+        self.entry = entry
+        self.entries = entries
+        self._folder = folder
+        self._folders = folders
+        self._has_content = has_content
+        self._is_closed = False
+
+    @override
+    def open(self, entry: Entry) -> OpenedFile:
+        path = self._path_of(entry)
+        if entry.kind is not EntryKind.FILE:
+            raise replaced(path)
+        above = self._use(path)
+        try:
+            descriptor = _open_to_read(entry, above)
+        except OSError as error:
+            raise (
+                replaced(path) if error.errno in _NO_FILE else source_error(error, path)
+            ) from error
+        finally:
+            self._folders.done(self._folder)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise replaced(path)
+        opened = entry_of(entry.name, status)
+        if not self._has_content:
+            opened = opened._replace(size_bytes=0, allocated_bytes=0)
+        return OpenedContent(descriptor, opened, path, actual_bytes=status.st_size)
+
+    @override
+    def attributes(self, entry: Entry | None) -> tuple[tuple[bytes, bytes], ...]:
+        path = self.path if entry is None else self._path_of(entry)
+        above = self._use(path)
+        try:
+            return attributes_at(above, entry.name if entry else None)
+        except OSError as error:
+            raise source_error(error, path) from error
+        finally:
+            self._folders.done(self._folder)
+
+    @override
+    def link_target(self, entry: Entry) -> bytes:
+        path = self._path_of(entry)
+        above = self._use(path)
+        try:
+            return os.readlink(entry.name, dir_fd=above)
+        except OSError as error:
+            raise (
+                replaced(path) if error.errno == errno.EINVAL else source_error(error, path)
+            ) from error
+        finally:
+            self._folders.done(self._folder)
+
+    @override
+    def close(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._folders.release(self._folder)
+
+    def _use(self, path: bytes) -> int:
+        if self._is_closed:
+            raise ValueError("this directory was closed")
+        try:
+            return self._folders.use(self._folder)
+        except OSError as error:
+            raise source_error(error, path) from error
+
+    def _path_of(self, entry: Entry) -> bytes:
+        return self.path.removesuffix(b"/") + b"/" + entry.name
+
+
+def _open_to_read(entry: Entry, above: int) -> int:
+    """Open without following links, without blocking and, where one may, without moving the access time.
+
+    Raises:
+        OSError: If it cannot be opened.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    no_atime = getattr(os, "O_NOATIME", 0)
+    if no_atime and os.geteuid() in {0, entry.uid}:
+        try:
+            return os.open(entry.name, flags | no_atime, dir_fd=above)
+        except PermissionError:
+            # Root of a user namespace may not; if that was not the reason, it shows again below.
+            pass
+    return os.open(entry.name, flags, dir_fd=above)

@@ -1,0 +1,171 @@
+"""The inner loop: one directory read once, one `lstat` per entry that is no directory.
+
+Measured on 100,000 files in 10,000 directories: 0.41 s with nothing but the system calls and the
+tuples; everything that is added here is paid a hundred thousand times.
+"""
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Collection
+from itertools import islice
+from operator import eq, itemgetter
+
+from attrs import field, frozen
+
+from backapp_core.plugin_api import Entry
+from backapp_plugins.scanners.files.rules import NameTests
+
+NO_TESTS = NameTests(excludes_file=None, excludes_directory=None)
+_BATCH = 4096
+_ENCODING = sys.getfilesystemencoding()
+_ERRORS = sys.getfilesystemencodeerrors()
+_FORMAT = 0o170000
+_REGULAR = stat.S_IFREG
+_name_of = itemgetter(0)
+
+
+@frozen
+class Wanted:
+    """What of a directory is kept."""
+
+    tests: NameTests = NO_TESTS
+    largest_bytes: int = sys.maxsize
+    has_content: bool = True
+    """Whether files hold data; those of kernel file systems are listed as empty."""
+    named: Collection[bytes] = ()
+    """Names that are kept although the tests exclude them, since a root is called so or lies below."""
+
+
+@frozen
+class Listing:
+    """What was found."""
+
+    entries: list[Entry] = field(factory=list[Entry])
+    """In byte order of names."""
+    folders: list[bytes] = field(factory=list[bytes])
+    """Names of directories, in reverse byte order, so that the next one is popped from the end."""
+    passages: set[bytes] = field(factory=set[bytes])
+    """Those of the directories that were excluded but lie on the way to a root."""
+    faults: list[tuple[bytes, OSError]] = field(factory=list[tuple[bytes, OSError]])
+
+
+def entry_of(name: bytes, status: os.stat_result) -> Entry:
+    """Return the entry that ``status`` describes."""
+    mode = status.st_mode
+    is_file = stat.S_ISREG(mode)
+    return Entry(
+        name=name,
+        mode=mode,
+        uid=status.st_uid,
+        gid=status.st_gid,
+        size_bytes=status.st_size if is_file else 0,
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+        inode=status.st_ino,
+        device=status.st_dev,
+        links=status.st_nlink,
+        rdev=status.st_rdev if stat.S_ISBLK(mode) or stat.S_ISCHR(mode) else 0,
+        allocated_bytes=status.st_blocks * 512 if is_file else 0,
+    )
+
+
+def list_folder(descriptor: int, wanted: Wanted, check: Callable[[], None]) -> Listing:
+    """Return what an open directory holds; ``check`` is called once in a while and may raise.
+
+    Raises:
+        OSError: If the directory cannot be read to its end.
+    """
+    listing = Listing()
+    with os.scandir(descriptor) as items:
+        while batch := list(islice(items, _BATCH)):
+            check()
+            _examine(batch, wanted, listing)
+    entries, folders = listing.entries, listing.folders
+    entries.sort(key=_name_of)
+    folders.sort(reverse=True)
+    if any(map(eq, map(_name_of, entries), map(_name_of, islice(entries, 1, None)))) or (
+        folders and _clashes(entries, folders)
+    ):
+        _drop_doubles(listing)
+    return listing
+
+
+def _examine(batch: list[os.DirEntry[str]], wanted: Wanted, listing: Listing) -> None:  # noqa: C901, PLR0912, PLR0914  # the hot path, see above
+    excludes_file = wanted.tests.excludes_file
+    excludes_directory = wanted.tests.excludes_directory
+    largest_bytes = wanted.largest_bytes
+    named = wanted.named
+    add = listing.entries.append
+    make = tuple.__new__  # A third of the cost of calling Entry.
+    # One object for equal numbers: a million entries of one directory take 340 instead of 440 bytes each.
+    same = dict[int, int]().setdefault
+    for item in batch:
+        text = item.name
+        name = text.encode(_ENCODING, _ERRORS)
+        try:
+            if item.is_dir(follow_symlinks=False):
+                if excludes_directory is not None and excludes_directory(text):
+                    if name not in named:
+                        continue
+                    listing.passages.add(name)
+                listing.folders.append(name)
+                continue
+            if excludes_file is not None and excludes_file(text) and name not in named:
+                continue
+            status = item.stat(follow_symlinks=False)
+        except OSError as error:
+            listing.faults.append((name, error))
+            continue
+        mode = status.st_mode
+        if mode & _FORMAT != _REGULAR:
+            if stat.S_ISDIR(mode):  # It became one since the directory was read.
+                listing.folders.append(name)
+            else:
+                add(entry_of(name, status))
+            continue
+        size_bytes = status.st_size
+        if size_bytes > largest_bytes and name not in named:
+            continue
+        mtime_ns = status.st_mtime_ns
+        ctime_ns = status.st_ctime_ns
+        device = status.st_dev
+        uid = status.st_uid
+        gid = status.st_gid
+        allocated_bytes = status.st_blocks * 512
+        if not wanted.has_content:
+            size_bytes = allocated_bytes = 0
+        add(
+            make(
+                Entry,
+                (
+                    name,
+                    same(mode, mode),
+                    same(uid, uid),
+                    same(gid, gid),
+                    size_bytes,
+                    mtime_ns,
+                    mtime_ns if ctime_ns == mtime_ns else ctime_ns,
+                    status.st_ino,
+                    same(device, device),
+                    status.st_nlink,
+                    0,
+                    same(allocated_bytes, allocated_bytes),
+                ),
+            )
+        )
+
+
+def _clashes(entries: list[Entry], folders: list[bytes]) -> bool:
+    files = (
+        set(map(_name_of, entries)) if len(folders) * 8 > len(entries) else map(_name_of, entries)
+    )
+    return not set(folders).isdisjoint(files) or len(set(folders)) < len(folders)
+
+
+def _drop_doubles(listing: Listing) -> None:
+    """Keep one of each name: a directory that is changed while it is read may show a name twice."""
+    folders = set(listing.folders)
+    last = {entry.name: entry for entry in listing.entries if entry.name not in folders}
+    listing.entries[:] = last.values()
+    listing.folders[:] = sorted(folders, reverse=True)
