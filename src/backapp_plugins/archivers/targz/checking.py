@@ -112,7 +112,7 @@ class Check:
         try:
             with SnapshotReader(self._place, record) as reader:
                 for node, line in reader.lines():
-                    if line.at is None or line.at[0] not in numbers:
+                    if line.at is None or (line.at[0] not in numbers and line.at[0] in names):
                         continue
                     files += 1
                     try:
@@ -125,11 +125,12 @@ class Check:
         except DamagedRepository as error:
             self._error(record.manifest.name, error.message, [snapshot_id])
         for number, paths in damaged.items():
+            name = names.get(number, record.manifest.name)
             self._findings.append(
                 Finding(
                     Severity.ERROR,
-                    names[number],
-                    f"{names[number]} no longer holds the content of {len(paths)} files, the first of them {to_text(paths[0])}",
+                    name,
+                    f"{name} no longer holds the content of {len(paths)} files, the first of them {to_text(paths[0])}",
                     (snapshot_id,),
                     tuple(paths),
                 )

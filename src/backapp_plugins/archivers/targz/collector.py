@@ -27,7 +27,6 @@ from backapp_plugins.archivers.targz.manifest import (
     DirLine,
     EntryLine,
     MoreLine,
-    encode_block,
     xattrs_to_plain,
 )
 from backapp_plugins.archivers.targz.manifest_writer import ManifestWriter
@@ -132,17 +131,13 @@ class Collector:
             is_settled = is_settled and not line.racy and not line.flags
             lines.append(line)
             if len(lines) == ENTRIES_PER_BLOCK:
-                self._write_block(block, lines)
+                self._manifest.add(block, lines)
                 block, lines = MoreLine(more=head.dir), []
         if block is head:
             # Only a directory that fits into one block, had no trouble and was long at rest may be copied unseen next time.
             head.seen = seen if is_settled and problems == self.tally.problems else ""
         if lines or block is head:
-            self._write_block(block, lines)
-
-    def _write_block(self, head: DirLine | MoreLine, lines: list[EntryLine]) -> None:
-        self._manifest.write(encode_block(head, lines))
-        self._manifest.archives.update(head.archives)
+            self._manifest.add(block, lines)
 
     def _head(self, found: FoundDirectory, old: OldDirectory | None) -> DirLine:
         entry = found.entry

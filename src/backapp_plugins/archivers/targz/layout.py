@@ -55,6 +55,8 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """How many increments may follow a full backup."""
     recipients: tuple[str, ...] = ()
     """age recipients that archives and manifests are sealed to; none means they are not encrypted."""
+    checksum: str = ""
+    """SHA-256 of this description as compact JSON without the checksum itself."""
 
     @property
     def info(self) -> RepositoryInfo:
@@ -145,6 +147,11 @@ def encode(value: Config | Record) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
+def new_config(config: Config) -> bytes:
+    """Return the bytes of a new description, with its checksum."""
+    return encode(msgspec.structs.replace(config, checksum=_checksum(config)))
+
+
 def decode_config(data: bytes, *, address: str) -> Config:
     """Read ``backapp.json``.
 
@@ -160,7 +167,10 @@ def decode_config(data: bytes, *, address: str) -> Config:
             f"{address} was written in version {head.version} of the {FORMAT} format and this program knows "
             f"version {VERSION}; use the BackApp that wrote it or a newer one"
         )
-    return _decode(data, Config, name=CONFIG_NAME)
+    config = _decode(data, Config, name=CONFIG_NAME)
+    if config.checksum != _checksum(config) or data != encode(config):
+        raise DamagedRepository(f"{CONFIG_NAME} at {address} is damaged: its checksum differs from its content")
+    return config
 
 
 def decode_record(data: bytes, *, name: str) -> tuple[str, Record]:
@@ -193,6 +203,10 @@ def archive_name(run: str, *, is_encrypted: bool) -> str:
 def manifest_name(run: str, *, is_encrypted: bool) -> str:
     """Return the object name of a backup's manifest."""
     return f"{MANIFESTS}{run}.jsonl.gz{'.age' if is_encrypted else ''}"
+
+
+def _checksum(config: Config) -> str:
+    return sha256(msgspec.json.encode(msgspec.structs.replace(config, checksum=""))).hexdigest()
 
 
 class _Head(msgspec.Struct):

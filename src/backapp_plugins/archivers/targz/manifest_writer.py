@@ -2,13 +2,20 @@
 
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, final
 
 from backapp_core.plugin_api import StorageFull
 from backapp_plugins.archivers.targz.gzip_members import MEMBER_BYTES
-from backapp_plugins.archivers.targz.manifest import Block, encode_end
+from backapp_plugins.archivers.targz.manifest import (
+    Block,
+    DirLine,
+    EntryLine,
+    MoreLine,
+    encode_block,
+    encode_end,
+)
 
 _IN_MEMORY_BYTES = 4 << 20
 _MEMBERS_AHEAD = 4
@@ -36,20 +43,26 @@ class ManifestWriter:
         """Count a directory; its blocks follow."""
         self._directories += 1
 
-    def write(self, block: bytes) -> None:
-        """Append an encoded block.
+    def add(self, head: DirLine | MoreLine, lines: Sequence[EntryLine]) -> None:
+        """Append a block.
 
         Raises:
             StorageFull: If the temporary folder has no room.
         """
-        self._buffer += block
+        block = encode_block(head, lines)
+        self.archives.update(head.archives)
+        self._append(block)
+
+    def _append(self, data: bytes) -> None:
+        self._buffer += data
         if len(self._buffer) >= MEMBER_BYTES:
             self._flush()
 
     def copy(self, block: Block) -> None:
         """Append a block of the parent's manifest as it stands."""
         self._buffer += block.raw_head
-        self.write(block.raw)
+        self.archives.update(block.head.archives)
+        self._append(block.raw)
 
     def finish(self) -> None:
         """Append the end.

@@ -69,7 +69,7 @@ def create(
         increments=settings.increments,
         recipients=settings.recipients,
     )
-    data = layout.encode(config)
+    data = layout.new_config(config)
     try:
         transport.put(layout.CONFIG_NAME, [data], size_bytes=len(data))
     except ObjectExists as error:
