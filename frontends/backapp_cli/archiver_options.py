@@ -54,10 +54,8 @@ def _read(text: str, kind: Any) -> object:
 
 def _describe(one: "Attribute[Any]") -> str:
     default = one.default
-    if default is None or callable(getattr(default, "factory", None)):
-        return one.name
     if isinstance(default, tuple):
         return f"{one.name}={','.join(map(str, typing.cast('tuple[object, ...]', default)))}"
     if isinstance(default, bool):
         return f"{one.name}={str(default).lower()}"
-    return one.name if getattr(default, "__class__", None).__name__ == "_Nothing" else f"{one.name}={default}"
+    return f"{one.name}={default}" if isinstance(default, int | float | str) else one.name

@@ -1,7 +1,7 @@
-"""Reads what was configured (environment, settings file) and makes an engine of it; the one place that does.
+"""Reads environment and settings file and makes an engine; the one place that does.
 
-What is given on the command line goes before the environment, ``BACKAPP_*`` before ``RESTIC_*``, and
-the environment before the settings file.
+What is given on the command line goes before the environment, ``BACKAPP_*`` before ``RESTIC_*``,
+and the environment before the settings file.
 """
 
 import os
@@ -61,7 +61,7 @@ def repository_name(choices: Choices, settings: Settings) -> str:
     name = choices.repository or _variable(choices, "REPOSITORY") or settings.repository
     if not name:
         raise InputError(
-            "no repository is named; give one with --repo (-r) or in the variable BACKAPP_REPOSITORY"
+            "no repository is named; give one with --repo (-r) or in $BACKAPP_REPOSITORY"
         )
     return name
 

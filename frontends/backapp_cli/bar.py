@@ -1,4 +1,4 @@
-"""The progress bar of a terminal: how far, how fast, how long still, which file, how many errors."""
+"""The progress bar of a terminal: how far, how fast, how long, which file, how many errors."""
 
 import time
 from collections import deque
@@ -9,13 +9,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from backapp_cli.show import count, duration, size
+from backapp_cli.show import count, duration, size, width
 from backapp_core.events import Progress
 from backapp_core.model.names import to_line, to_text
 
 _DRAWS_PER_SECOND = 8
 _RATE_OVER_SECONDS = 8.0
 _INDENT = 2
+_LEAST_WIDTH = 10
+_LEAST_SAMPLES = 2
 
 
 class Bar:
@@ -84,9 +86,11 @@ class Bar:
         line.add_column(no_wrap=True)
         cells: list[Text | ProgressBar] = [Text(str(progress.verb))]
         room = columns - words.cell_len - len(progress.verb) - 5
-        if room >= 10:
+        if room >= _LEAST_WIDTH:
             line.add_column()
-            cells.append(ProgressBar(total, progress.bytes_done, width=min(room, 30), pulse=not total))
+            cells.append(
+                ProgressBar(total, progress.bytes_done, width=min(room, 30), pulse=not total)
+            )
         line.add_column(no_wrap=True, overflow="ellipsis")
         line.add_row(*cells, words)
         return line
@@ -94,7 +98,7 @@ class Bar:
     def _rate(self, now: float, done_bytes: int) -> float:
         samples = self._samples
         samples.append((now, done_bytes))
-        while len(samples) > 2 and now - samples[0][0] > _RATE_OVER_SECONDS:
+        while len(samples) > _LEAST_SAMPLES and now - samples[0][0] > _RATE_OVER_SECONDS:
             samples.popleft()
         seconds = now - samples[0][0]
         return max(0.0, (done_bytes - samples[0][1]) / seconds) if seconds > 0 else 0.0
@@ -108,10 +112,10 @@ def _left(progress: Progress, rate: float, elapsed_seconds: float) -> str:
 
 
 def _end_of(path: str, columns: int) -> str:
-    """Return as much of the end of ``path`` as fits; where a file is matters less than which it is."""
-    text = Text(path)
-    if text.cell_len <= columns:
+    """Return as much of the end of ``path`` as fits; which file it is matters most."""
+    if width(path) <= columns:
         return path
-    while text.cell_len > max(columns - 1, 1):
-        text = text[text.cell_len - columns + 1 :] if len(text) > columns else text[1:]
-    return "…" + text.plain
+    shown = path[-columns:]
+    while width(shown) >= columns:
+        shown = shown[1:]
+    return f"…{shown}"

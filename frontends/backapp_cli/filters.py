@@ -60,10 +60,8 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_filter
 
 
-def complete_snapshot(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[Any]:
-    """Return the snapshots whose short id begins so; none if looking them up would ask, fail or take a password."""
+def complete_snapshot(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """Return the snapshots whose short id begins so; none if looking them up would ask or fail."""
     from click.shell_completion import CompletionItem
 
     del param

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from attrs import evolve
@@ -26,7 +26,7 @@ _FORM = "backapp_cli.job_form"
 
 
 def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a job; what they say is kept with the context for `new_job` and `edited`."""
+    """Add the options of a job; what they say is kept in the context for `new_job`, `edited`."""
 
     @functools.wraps(function)
     @click.pass_context
@@ -157,7 +157,7 @@ def _new_schedule(present: Schedule | None, form: dict[str, Any]) -> Schedule | 
 
 
 def _with_keys(session: Session, job: Job) -> Job:
-    """Note where the secrets are kept, by absolute path, since a job runs from anywhere; never a secret itself."""
+    """Note where the secrets are kept, by absolute path since a job runs from anywhere."""
     is_known = not session.choices.repository and bool(job.password_file or job.password_command)
     known = session.settings.repository_at(job.repository)
     found = assemble.secret(
@@ -208,5 +208,5 @@ def _schedule(job: Job) -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType]  # plain data
+        return ", ".join(map(str, cast("list[object]", value)))
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -48,6 +48,6 @@ PLACES = {
 def backapp() -> None:
     """Back folders up and get them back: incremental, in formats that other tools open.
 
-    A repository is where snapshots are kept; name it with -r or in $BACKAPP_REPOSITORY. Every command
-    explains itself: backapp COMMAND --help.
+    A repository is where snapshots are kept; name it with -r or in $BACKAPP_REPOSITORY. Every
+    command explains itself: backapp COMMAND --help.
     """

@@ -1,4 +1,4 @@
-"""Options that several commands share; what they say is put into the session, not handed to the command."""
+"""Options that several commands share; what they say goes into the session."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -96,13 +96,11 @@ def repository_options(function: _F) -> _F:
 def _option(*names: str, store: _Store, **keywords: Any) -> Callable[[_F], _F]:
     def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         del param
-        # Given in front of the command and after it, the latter counts; not given, it changes nothing.
+        # Given before the command and after it, the latter counts; not given, it says nothing.
         if value:
             store(ctx.ensure_object(Session), value)
 
-    return click.option(
-        *names, cls=GlobalOption, expose_value=False, callback=callback, **keywords
-    )
+    return click.option(*names, cls=GlobalOption, expose_value=False, callback=callback, **keywords)
 
 
 def _add(function: _F, *options: Callable[[_F], _F]) -> _F:

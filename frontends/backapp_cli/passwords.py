@@ -1,4 +1,4 @@
-"""Gets keys from where a person keeps them, when they are needed and not before; never shows them."""
+"""Gets keys from where a person keeps them, once they are needed; never shows them."""
 
 import sys
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Snapshots, nodes and figures as plain fields for programs; names are restic's where restic has one."""
+"""Snapshots, nodes and figures as fields for programs; named as in restic where it has them."""
 
 from datetime import UTC, datetime
 
@@ -113,7 +113,7 @@ def permissions(node: Node) -> str:
 
 
 def time_of_ns(moment_ns: int) -> str:
-    """Return a file's time as ISO 8601 in UTC with all nine digits; its bare seconds where the calendar ends."""
+    """Return a file's time as ISO 8601 with nine digits; bare seconds where the calendar ends."""
     seconds, rest = divmod(moment_ns, 1_000_000_000)
     try:
         moment = datetime.fromtimestamp(seconds, UTC)

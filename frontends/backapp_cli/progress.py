@@ -1,7 +1,7 @@
-"""Shows events while a verb runs: a bar on a terminal, plain lines elsewhere, JSON lines for programs.
+"""Shows events while a verb runs: a bar on a terminal, else plain or JSON lines.
 
-A sink is called from the thread that works, so it only remembers; drawing is done by a thread of its
-own a few times a second, and not at all within the first moments of a verb.
+A sink is called from the thread that works, so it only remembers; drawing is done by a thread of
+its own a few times a second, and not at all within the first moments of a verb.
 """
 
 import os
@@ -49,7 +49,7 @@ class Shown(Protocol):
 
 
 class Lines:
-    """Plain lines on standard error: what went wrong, and at times how far it is if that is wanted."""
+    """Plain lines on standard error: what went wrong, and how far it is if that is wanted."""
 
     def __init__(self, output: Output, verbosity: int) -> None:
         self._output = output
@@ -87,7 +87,7 @@ class Lines:
             self._output.note(text)
 
     def announce(self, text: str) -> None:
-        """Say something at once; no lock and no buffer, since a signal may have come in the middle of writing."""
+        """Say something at once; unbuffered, since a signal may come in the middle of writing."""
         os.write(2, f"{text}\n".encode())
 
     def pause(self) -> None:

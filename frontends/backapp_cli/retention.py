@@ -7,33 +7,27 @@ from typing import Any
 import click
 
 from backapp_cli import values
-from backapp_core.model.retention import Retention, Within
+from backapp_core.model.retention import Retention
 
 _PERIODS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 _SHORT = {"last": "-l"}
 
 
 def retention_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the --keep options; the command receives them as one ``retention``, empty if none is given."""
+    """Add the --keep options; the command receives one ``retention``, empty if none is given."""
 
     @functools.wraps(function)
     def with_retention(*arguments: Any, keep_tag: tuple[str, ...], **keywords: Any) -> Any:
-        counts: dict[str, int] = {
-            period: _taken(keywords, f"keep_{period}") or 0 for period in _PERIODS
+        rules: dict[str, Any] = {
+            name: keywords.pop(f"keep_{name}") for name in (*_PERIODS, *_windows())
         }
-        windows: dict[str, Within] = {
-            name: _taken(keywords, f"keep_{name}") or Within() for name in _windows()
-        }
-        retention = Retention(**counts, **windows, tags=values.tag_lists(keep_tag))
+        given = {name: value for name, value in rules.items() if value is not None}
+        retention = Retention(**given, tags=values.tag_lists(keep_tag))
         return function(*arguments, retention=retention, **keywords)
 
     for option in reversed([*_count_options(), *_window_options(), _tag_option()]):
         with_retention = option(with_retention)
     return with_retention
-
-
-def _taken(keywords: dict[str, Any], name: str) -> Any:
-    return keywords.pop(name)
 
 
 def _windows() -> list[str]:
@@ -46,7 +40,7 @@ def _count_options() -> list[Callable[..., Any]]:
             *(*((_SHORT[period],) if period in _SHORT else ()), f"--keep-{period}"),
             type=click.IntRange(-1),
             metavar="N",
-            help=f"Keep the last N {'' if period == 'last' else period + ' '}snapshots; -1 keeps all.",
+            help=f"Keep the last N {period} snapshots; -1: all.".replace("last N last", "last N"),
         )
         for period in _PERIODS
     ]
@@ -77,9 +71,7 @@ def _tag_option() -> Callable[..., Any]:
 def described_rules(retention: Retention) -> list[str]:
     """Return the rules of a policy as the options that make it."""
     rules = [
-        f"--keep-{period} {number}"
-        for period in _PERIODS
-        if (number := getattr(retention, period))
+        f"--keep-{period} {number}" for period in _PERIODS if (number := getattr(retention, period))
     ]
     rules += [
         f"--keep-{name.replace('_', '-')} {window}"

@@ -18,17 +18,17 @@ _REPORT = "run it again with --debug to see where, and please report it"
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run ``arguments`` and return the exit code; says in one sentence on standard error what went wrong."""
+    """Run ``arguments`` and return the exit code; say in one sentence what went wrong."""
     for stream in (sys.stdout, sys.stderr):
         # A terminal that is not set to UTF-8 shows names as escapes; it does not stop the program.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # text
     stopping = Stopping()
     stopping.raise_on_terminate()
     session = Session(stopping)
     try:
         return _flushed(_guarded(arguments, session), session)
     except BrokenPipeError:
-        _silence(sys.stdout)
+        _silence_output()
         return ExitCode.PIPE_CLOSED
     finally:
         with suppress(BrokenPipeError):
@@ -54,7 +54,7 @@ def _guarded(arguments: Sequence[str], session: Session) -> int:
         return _fail(session, "interrupted", session.stopping.exit_code)
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001  # the last resort of the program, which must say something
+    except Exception as error:  # noqa: BLE001  # the program must say something
         return _unexpected(session, error)
 
 
@@ -89,8 +89,10 @@ def _flushed(code: int, session: Session) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _silence(sys.stdout)
-        return _fail(session, f"standard output cannot be written: {error.strerror}", ExitCode.FAILED)
+        _silence_output()
+        return _fail(
+            session, f"standard output cannot be written: {error.strerror}", ExitCode.FAILED
+        )
     return code
 
 
@@ -100,9 +102,8 @@ def _sentence(message: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _silence(stream: object) -> None:
-    """Point a stream whose reader is gone elsewhere, so that Python's own flush at the end stays quiet."""
-    del stream
+def _silence_output() -> None:
+    """Point standard output elsewhere, so that Python's own flush at the end stays quiet."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)

@@ -1,6 +1,6 @@
-"""What one invocation of the program holds: choices, output, and an engine once somebody needs it."""
+"""What one invocation holds: choices, output, and an engine once somebody needs it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """Made by `main` before anything is parsed; commands receive it and ask it for what they need."""
+    """Made before anything is parsed; commands receive it and ask it for what they need."""
 
     def __init__(self, stopping: Stopping | None = None) -> None:
         self.choices = Choices()
@@ -89,26 +89,28 @@ class Session:
                 self.choices, Secret(file=known.password_file, command=known.password_command)
             ),
             assemble.identity_files(self.choices, known.identity_files),
-            before_prompt=lambda: self.shown.pause(),
+            before_prompt=self._step_aside,
             is_new=is_new,
             may_ask=may_ask,
         )
 
     @contextmanager
-    def repository(self, *, may_ask: bool = True) -> Iterator["Repository"]:
+    def repository(self, *, may_ask: bool = True) -> Generator["Repository"]:
         """Open the repository that is meant; ask for a password if need be and allowed.
 
         Raises:
             BackappError: As `Engine.open_repository` does.
         """
         known = self.settings.repository_at(self.address)
-        with self.engine.open_repository(known.url, keys=self.keys(known, may_ask=may_ask)) as repository:
+        with self.engine.open_repository(
+            known.url, keys=self.keys(known, may_ask=may_ask)
+        ) as repository:
             yield repository
 
     @contextmanager
-    def stoppable(self) -> Iterator[None]:
-        """Within this, the first signal only asks the engine to stop; for verbs that leave something behind."""
-        with self.stopping.cancelling(self.cancel, lambda text: self.shown.announce(text)):
+    def stoppable(self) -> Generator[None]:
+        """Within this, the first signal only asks the engine to stop; for verbs that write."""
+        with self.stopping.cancelling(self.cancel, self._announce):
             try:
                 yield
             finally:
@@ -119,6 +121,12 @@ class Session:
         if self._shown is not None:
             self._shown.pause()
         self._closing.close()
+
+    def _step_aside(self) -> None:
+        self.shown.pause()
+
+    def _announce(self, text: str) -> None:
+        self.shown.announce(text)
 
     def _show(self) -> "Shown":
         from backapp_cli import progress

@@ -1,7 +1,7 @@
 """Words for people and lines for programs; everything that reaches a terminal goes through here.
 
 Nothing that came from outside (names, tags, hosts, messages of errors) can break a line, move the
-cursor or turn text around: `to_line` is applied to whatever is written, in the one place that writes.
+cursor or turn text around: `to_line` is applied to all that is written, in one place.
 Paths come as the text of `model.names.to_text`, which is printable already.
 """
 
@@ -14,21 +14,19 @@ from typing import TextIO
 
 from backapp_core.model.names import to_line
 
+_STEP = 1024
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def size(count_bytes: int) -> str:
     """Return a number of bytes as people read it: ``1.5 GiB``."""
-    if abs(count_bytes) < 1024:
+    if count_bytes < _STEP:
         return f"{count_bytes} B"
-    value = float(count_bytes)
-    unit = "B"
-    for unit in _UNITS:
-        value /= 1024
-        # 1023.96 KiB would be shown as 1024.0 KiB.
-        if abs(value) < 1023.95:
-            break
-    return f"{value:.1f} {unit}"
+    # Half of the last shown digit is added, so that 1023.96 KiB becomes 1.0 MiB and not 1024.0 KiB.
+    power = 1
+    while count_bytes + _STEP**power / 20 >= _STEP ** (power + 1) and power < len(_UNITS):
+        power += 1
+    return f"{count_bytes / _STEP**power:.1f} {_UNITS[power - 1]}"
 
 
 def duration(seconds: float) -> str:
@@ -95,14 +93,14 @@ def table(
 def json_line(fields: dict[str, object]) -> str:
     """Return ``fields`` as JSON on one line in which every character is printable."""
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    if text.isto_line():
+    if text.isprintable():
         return text
     # Beyond ASCII only texts hold such characters, so the escape is always inside quotes.
-    return "".join(char if char.isto_line() else _json_escape(char) for char in text)
+    return "".join(char if char.isprintable() else _json_escape(char) for char in text)
 
 
 class Output:
-    """Where results and remarks go: results to standard output, everything else to standard error."""
+    """Where words go: results to standard output, everything else to standard error."""
 
     def __init__(self) -> None:
         self.is_json = False
@@ -120,7 +118,7 @@ class Output:
         for text in texts:
             self.line(text)
 
-    def remark(self, text: str) -> None:
+    def remark(self, text: str = "") -> None:
         """Write one line of result for people unless they asked for quiet."""
         if not self.is_quiet:
             self.line(text)

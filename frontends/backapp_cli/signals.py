@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -37,7 +37,7 @@ class Stopping:
         signal.signal(signal.SIGTERM, terminate)
 
     @contextmanager
-    def cancelling(self, cancel: CancelToken, note: Callable[[str], None]) -> Iterator[None]:
+    def cancelling(self, cancel: CancelToken, note: Callable[[str], None]) -> Generator[None]:
         """Within this, a signal sets ``cancel`` and a second one ends the process at once."""
 
         def stop(number: int, frame: FrameType | None) -> None:

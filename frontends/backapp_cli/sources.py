@@ -15,7 +15,7 @@ from backapp_core.model.names import to_text
 
 
 def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose files; the command receives them as plain ``scanner_settings``."""
+    """Add the options that choose files; the command receives plain ``scanner_settings``."""
 
     @functools.wraps(function)
     def with_settings(*arguments: Any, **keywords: Any) -> Any:
@@ -138,14 +138,22 @@ def _scanner_settings(given: dict[str, Any]) -> dict[str, object]:
     plain: dict[str, object] = {
         "excludes": list(given["exclude"]),
         "iexcludes": list(given["iexclude"]),
-        "exclude_files": [to_text(os.path.abspath(one)) for one in given["exclude_file"]],  # noqa: PTH100  # bytes
+        "exclude_files": [
+            to_text(os.path.abspath(one))  # noqa: PTH100  # bytes
+            for one in given["exclude_file"]
+        ],
         "includes": list(given["include"]),
         "exclude_caches": given["exclude_caches"],
         "exclude_if_present": [to_text(one) for one in given["exclude_if_present"]],
         "exclude_larger_than_bytes": given["exclude_larger_than"],
         "one_file_system": given["one_file_system"],
     }
-    return {name: value for name, value in plain.items() if value or value == 0 and value is not False}
+    # No `in`: a size limit of 0 equals False.
+    return {
+        name: value
+        for name, value in plain.items()
+        if value is not None and value is not False and value != []
+    }
 
 
 def _content(name: bytes) -> bytes:
@@ -154,7 +162,9 @@ def _content(name: bytes) -> bytes:
     try:
         return Path(os.fsdecode(name)).read_bytes()
     except OSError as error:
-        raise InputError(f"the list of files {to_text(name)} cannot be read: {error.strerror}") from error
+        raise InputError(
+            f"the list of files {to_text(name)} cannot be read: {error.strerror}"
+        ) from error
 
 
 def _expanded(pattern: bytes, source: bytes) -> list[bytes]:

@@ -11,7 +11,14 @@ from backapp_core.model.retention import Within
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-_GROUPS = {"host": "host", "hosts": "host", "path": "paths", "paths": "paths", "tag": "tags", "tags": "tags"}
+_GROUPS = {
+    "host": "host",
+    "hosts": "host",
+    "path": "paths",
+    "paths": "paths",
+    "tag": "tags",
+    "tags": "tags",
+}
 
 
 def path_bytes(text: str | bytes) -> bytes:
@@ -26,7 +33,7 @@ def path_bytes(text: str | bytes) -> bytes:
 
 
 def size_bytes(text: str | int) -> int:
-    """Return the number of bytes that ``10M`` or ``1.5 GiB`` says; units are powers of 1024, as in restic.
+    """Return the bytes that ``10M`` or ``1.5 GiB`` says; units are powers of 1024, as in restic.
 
     Raises:
         click.BadParameter: If it is no size.
@@ -54,7 +61,7 @@ def within(text: str | Within) -> Within:
 
 
 def moment(text: str | datetime) -> datetime:
-    """Return the moment that ``2026-05-01`` or ``2026-05-01 22:08:41`` says, in local time unless it has an offset.
+    """Return the moment that ``2026-05-01 22:08:41`` says, in local time unless it has an offset.
 
     Raises:
         click.BadParameter: If it is no date or time.

@@ -29,7 +29,9 @@ from backapp_core.model.snapshots import Counts, Snapshot
 @source_options
 @files_from_options
 @click.option("--tag", multiple=True, metavar="TAG[,TAG...]", help="Tag the snapshot (repeatable).")
-@click.option("-H", "--host", default="", metavar="NAME", help="Name of this machine in the snapshot.")
+@click.option(
+    "-H", "--host", default="", metavar="NAME", help="Name of this machine in the snapshot."
+)
 @click.option("-f", "--force", is_flag=True, help="Read every file again, changed or not.")
 @click.option("--full", is_flag=True, help="Depend on nothing that was stored before.")
 @click.option(
@@ -45,6 +47,7 @@ from backapp_core.model.snapshots import Counts, Snapshot
 @click.pass_obj
 def backup(
     session: Session,
+    *,
     paths: tuple[bytes, ...],
     scanner_settings: dict[str, object],
     files_from: tuple[bytes, ...],
@@ -59,9 +62,9 @@ def backup(
 ) -> int:
     """Back folders and files up into a new snapshot.
 
-    Files that did not change since the last snapshot are not read again. Patterns are those of .gitignore,
-    held against whole paths; a later one wins, and ! takes one back. What cannot be read is reported, the
-    rest is backed up, and the exit code is 3.
+    Files that did not change since the last snapshot are not read again. Patterns are those of
+    .gitignore, held against whole paths; a later one wins, and ! takes one back. What cannot be
+    read is reported, the rest is backed up, and the exit code is 3.
     """
     request = BackupRequest(
         roots=sources_from(paths, files_from, files_from_verbatim, files_from_raw),
@@ -107,7 +110,7 @@ def _show_summary(session: Session, snapshot: Snapshot, seconds: float) -> None:
             [
                 f"Files:  {counts.files_new:>9,} new, {counts.files_changed:>9,} changed, "
                 f"{counts.files_unmodified:>9,} unmodified",
-                f"Others: {counts.directories:>9,} folders, {counts.others:,} links and special files",
+                f"Others: {counts.directories:>9,} folders, {counts.others:,} links, special files",
                 f"Read {size(counts.read_bytes)}, stored {size(counts.stored_bytes)}",
                 "",
                 f"processed {count(counts.files, 'file')}, {size(counts.processed_bytes)} "

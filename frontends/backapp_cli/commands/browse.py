@@ -34,6 +34,7 @@ from backapp_core.model.snapshots import Snapshot, SnapshotFilter
 @click.pass_obj
 def ls(
     session: Session,
+    *,
     snapshot: str,
     paths: tuple[bytes, ...],
     is_long: bool,
@@ -42,8 +43,8 @@ def ls(
 ) -> None:
     """List what is in a snapshot.
 
-    Without a PATH everything is listed; with one, what stands directly in it. PATH is absolute, as it was
-    on the machine. The filters choose among snapshots when SNAPSHOT is 'latest'.
+    Without a PATH everything is listed; with one, what stands directly in it. PATH is absolute, as
+    it was on the machine. The filters choose among snapshots when SNAPSHOT is 'latest'.
     """
     engine = session.engine
     with session.repository() as repository:
@@ -83,6 +84,7 @@ def ls(
 @click.pass_obj
 def find(
     session: Session,
+    *,
     patterns: tuple[str, ...],
     ignore_case: bool,
     is_long: bool,
@@ -91,8 +93,8 @@ def find(
 ) -> None:
     """Look for files and folders in snapshots, the newest first.
 
-    A PATTERN without a slash is held against names, one that begins with a slash against whole paths. *
-    and ? stay within a name, ** crosses folders. Quote it, or the shell will expand it.
+    A PATTERN without a slash is held against names, one that begins with a slash against whole
+    paths. * and ? stay within a name, ** crosses folders. Quote it, or the shell will expand it.
     """
     engine = session.engine
     request = FindRequest(
@@ -124,7 +126,7 @@ def find(
 @global_options
 @click.pass_obj
 def diff(
-    session: Session, before: str, after: str, metadata: bool, snapshot_filter: SnapshotFilter
+    session: Session, *, before: str, after: str, metadata: bool, snapshot_filter: SnapshotFilter
 ) -> None:
     """Show what differs from the first snapshot to the second.
 

@@ -1,5 +1,7 @@
 """Shell completion."""
 
+from typing import cast
+
 import click
 
 from backapp_cli.grammar import Command
@@ -20,13 +22,13 @@ from backapp_cli.options import global_options
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the script that makes a shell complete commands, options and snapshots.
 
-    For bash, put the first line below into ~/.bashrc. For zsh, write the script to a file in a folder of
-    $fpath. For fish, write it as below.
+    For bash, put the first line below into ~/.bashrc. For zsh, write the script to a file in a
+    folder of $fpath. For fish, write it as below.
     """
-    from click.shell_completion import get_completion_class
+    from click.shell_completion import ShellComplete, get_completion_class
 
-    found = get_completion_class(shell)
-    assert found is not None, f"Click completes no {shell}"  # noqa: S101  # the three above are its own
+    # The three above are its own.
+    found = cast("type[ShellComplete]", get_completion_class(shell))
     root = ctx.find_root()
     # Not `Output`: the script is code with control characters of its own, and comes from Click.
     click.echo(found(root.command, {}, "backapp", "_BACKAPP_COMPLETE").source())

@@ -43,6 +43,7 @@ _MARKS = {"fine": "ok", "note": "note", "problem": "PROBLEM"}
 @click.pass_obj
 def doctor(
     session: Session,
+    *,
     paths: tuple[bytes, ...],
     scanner_settings: dict[str, object],
     target: Path | None,
@@ -50,8 +51,8 @@ def doctor(
 ) -> int:
     """Look whether backups and restores can work here.
 
-    Can every PATH be read, can the repository be reached and opened, what would not be kept on this file
-    system. Nothing is changed. Exit code 1 if there is a problem.
+    Can every PATH be read, can the repository be reached and opened, what would not be kept on this
+    file system. Nothing is changed. Exit code 1 if there is a problem.
     """
     address, keys = _repository(session)
     found = session.engine.diagnose(

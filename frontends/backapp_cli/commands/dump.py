@@ -48,6 +48,7 @@ from backapp_core.model.snapshots import SnapshotFilter
 @click.pass_obj
 def dump(
     session: Session,
+    *,
     snapshot: str,
     path: bytes,
     archive: str,
@@ -56,15 +57,13 @@ def dump(
 ) -> None:
     """Write a file of a snapshot to standard output, or a folder as a tar archive.
 
-    PATH is absolute, as it was on the machine; / is the whole snapshot. What comes out is verified, but
-    damage may be noticed after a part was written: look at the exit code, or use --target.
+    PATH is absolute, as it was on the machine; / is the whole snapshot. What comes out is verified,
+    but damage may be noticed after a part was written: look at the exit code, or use --target.
     """
     del archive  # there is one
     session.output.has_data_on_stdout = target is None
-    if target is None and sys.stdout.isatty():
-        raise InputError(
-            "standard output is a terminal; name a file with --target, or pipe it somewhere"
-        )
+    if target is None:
+        _refuse_terminal()
     with session.repository() as repository:
         found = session.engine.find_snapshot(repository, snapshot, snapshot_filter)
 
@@ -78,8 +77,24 @@ def dump(
             _into_file(target, write)
 
 
+def _refuse_terminal() -> None:
+    """Refuse to write what may be anything to where control characters act.
+
+    Raises:
+        InputError: If standard output is a terminal.
+    """
+    if sys.stdout.isatty():
+        raise InputError(
+            "standard output is a terminal; name a file with --target, or pipe it somewhere"
+        )
+
+
 def _into_file(target: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Call ``write`` with a temporary file beside ``target`` that takes its name in the end."""
+    """Call ``write`` with a temporary file beside ``target`` that takes its name in the end.
+
+    Raises:
+        TargetError: If it cannot be written; nothing is left behind.
+    """
     try:
         with tempfile.NamedTemporaryFile(
             dir=target.parent, prefix=f".{target.name[:64]}.", delete=False

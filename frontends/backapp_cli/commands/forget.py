@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def forget(
     session: Session,
+    *,
     snapshots: tuple[str, ...],
     retention: Retention,
     group_by: frozenset[str],
@@ -59,8 +60,8 @@ def forget(
 ) -> None:
     """Remove snapshots: those that are named, or those that no --keep rule wants.
 
-    The space is freed by 'prune', or at once with --prune. Rules are independent; a snapshot stays if any
-    of them wants it. Look first, with --dry-run.
+    The space is freed by 'prune', or at once with --prune. Rules are independent; a snapshot stays
+    if any of them wants it. Look first, with --dry-run.
     """
     engine = session.engine
     request = ForgetRequest(
@@ -135,9 +136,7 @@ def _group_lines(group: "ForgetGroup") -> list[str]:
     return [*table(("ID", "Time", "Host", "What", "Why", "Paths"), rows), ""]
 
 
-def _show_removed(
-    session: Session, plan: "ForgetPlan", *, is_dry: bool
-) -> None:
+def _show_removed(session: Session, plan: "ForgetPlan", *, is_dry: bool) -> None:
     going = plan.removal.remove
     session.output.message(
         "summary",
@@ -148,9 +147,7 @@ def _show_removed(
         },
     )
     words = "would remove" if is_dry else "removed"
-    session.output.line(
-        f"{words} {count(len(going), 'snapshot')}, {len(plan.removal.keep):,} stay"
-    )
+    session.output.line(f"{words} {count(len(going), 'snapshot')}, {len(plan.removal.keep):,} stay")
 
 
 def _show_freed(session: Session, done: CleanUpPlan, *, is_dry: bool) -> None:

@@ -57,8 +57,9 @@ def job() -> None:
 def add(ctx: click.Context, name: str, paths: tuple[bytes, ...]) -> None:
     """Add a job that backs up each PATH.
 
-    The password itself is never stored: name a file or a command that has it. Nothing runs by itself; a
-    job with a schedule is run by whatever calls 'backapp job run NAME' at the due time (see cron, systemd).
+    The password itself is never stored: name a file or a command that has it. Nothing runs by
+    itself; a job with a schedule is run by whatever calls 'backapp job run NAME' at the due time
+    (see cron, systemd).
     """
     session = ctx.ensure_object(Session)
     made = new_job(session, ctx, name, paths)
@@ -86,13 +87,11 @@ def add(ctx: click.Context, name: str, paths: tuple[bytes, ...]) -> None:
 @repository_options
 @global_options
 @click.pass_context
-def edit(
-    ctx: click.Context, name: str, paths: tuple[bytes, ...], clear: tuple[str, ...]
-) -> None:
+def edit(ctx: click.Context, name: str, paths: tuple[bytes, ...], clear: tuple[str, ...]) -> None:
     """Change a job: what is given replaces what was there, the rest stays.
 
-    Options of one sort belong together: given PATHs replace all paths, given --keep options the whole
-    policy, given --tag options all tags.
+    Options of one sort belong together: given PATHs replace all paths, given --keep options the
+    whole policy, given --tag options all tags.
     """
     session = ctx.ensure_object(Session)
     store = session.engine.jobs

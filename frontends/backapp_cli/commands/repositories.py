@@ -37,7 +37,6 @@ _MOST_PATHS_SHOWN = 10
     "options",
     multiple=True,
     metavar="KEY=VALUE",
-    callback=lambda ctx, param, value: values.key_values(value),
     help="Option of the archiver (repeatable); 'backapp plugins -v' lists them.",
 )
 @click.option(
@@ -61,20 +60,24 @@ _MOST_PATHS_SHOWN = 10
 @click.pass_obj
 def init(
     session: Session,
+    *,
     archiver: str,
-    options: dict[str, str],
+    options: tuple[str, ...],
     recipients: tuple[str, ...],
     recipients_files: tuple[str, ...],
 ) -> None:
     """Create a repository.
 
-    Nothing may stand at the address yet. What is written there can be read without this program, too:
-    targz, the default, is ordinary .tar.gz archives, inside age envelopes if recipients are given.
+    Nothing may stand at the address yet. What is written there can be read without this program,
+    too: targz, the default, is ordinary .tar.gz archives, inside age envelopes if recipients are
+    given.
     """
     from backapp_cli.archiver_options import plain_options
 
     engine = session.engine
-    plain = plain_options(options, engine.plugins.archivers.get(archiver).settings)
+    plain = plain_options(
+        values.key_values(options), engine.plugins.archivers.get(archiver).settings
+    )
     listed = [*recipients, *(one for name in recipients_files for one in _recipients_in(name))]
     if listed:
         plain["recipients"] = listed
@@ -119,8 +122,8 @@ def init(
 def check(session: Session, read_data: bool, accept_missing: bool) -> int:
     """Look whether everything that snapshots need is there and whole.
 
-    Without --read-data the stored objects are only looked up. Snapshots that this machine saw before and that
-    are gone are reported, too. Damage makes the exit code 1.
+    Without --read-data the stored objects are only looked up. Snapshots that this machine saw
+    before and that are gone are reported, too. Damage makes the exit code 1.
     """
     with session.stoppable(), session.repository() as repository:
         report = session.engine.check(
@@ -183,11 +186,12 @@ def stats(session: Session, snapshots: tuple[str, ...], snapshot_filter: Snapsho
         },
     )
     restored = f"{count(figures.restore_files, 'file')}, {size(figures.restore_bytes)}"
+    stored = f"{count(figures.objects, 'object')}, {size(figures.stored_bytes)}"
     session.output.lines(
         [
             f"Snapshots counted:   {len(chosen):,} of {figures.snapshots:,}",
             f"Restoring them:      {restored}",
-            f"Stored altogether:   {count(figures.objects, 'object')}, {size(figures.stored_bytes)}",
+            f"Stored altogether:   {stored}",
         ]
     )
 

@@ -1,5 +1,6 @@
 """Bring a snapshot, or a part of it, back."""
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from backapp_cli.session import Session
 from backapp_cli.show import count, duration, size
 from backapp_core.errors import InputError
 from backapp_core.model.entries import EntryKind
-from backapp_core.model.names import from_text, to_text
+from backapp_core.model.names import to_text
 from backapp_core.model.requests import RestoreRequest
 from backapp_core.model.restores import Action, Overwrite, RestoreOutcome
 from backapp_core.model.snapshots import SnapshotFilter
@@ -68,6 +69,7 @@ _REASONS_SHOWN = 20
 @click.pass_obj
 def restore(
     session: Session,
+    *,
     snapshot: str,
     target: Path,
     include: tuple[str, ...],
@@ -80,16 +82,15 @@ def restore(
 ) -> int:
     """Restore a snapshot below a folder.
 
-    Everything comes back below FOLDER with its whole path; SNAPSHOT:PATH restores what is in the folder PATH
-    of the snapshot, and without the path that leads to it. Contents are verified while they are written. What
-    could not be restored is listed, and the exit code is 1.
+    Everything comes back below FOLDER with its whole path; SNAPSHOT:PATH restores what is in the
+    folder PATH of the snapshot, and without the path that leads to it. Contents are verified while
+    they are written. What could not be restored is listed, and the exit code is 1.
     """
-    if (include or exclude) and (iinclude or iexclude):
-        raise InputError("patterns that heed case and patterns that do not cannot be mixed")
+    _refuse_mixed(include + exclude, iinclude + iexclude)
     name, _, folder = snapshot.partition(":")
     request = RestoreRequest(
         target=target,
-        folder=from_text(folder),
+        folder=os.fsencode(folder),
         include=include or iinclude,
         exclude=exclude or iexclude,
         ignores_case=bool(iinclude or iexclude),
@@ -107,6 +108,16 @@ def restore(
         outcome = engine.restore(plan)
     _show_outcome(session, outcome, found.id, time.monotonic() - began)
     return ExitCode.DONE if outcome.is_complete else ExitCode.FAILED
+
+
+def _refuse_mixed(heeding: tuple[str, ...], ignoring: tuple[str, ...]) -> None:
+    """Refuse patterns of both sorts, since a restore has one way to compare names.
+
+    Raises:
+        InputError: If there are some of each.
+    """
+    if heeding and ignoring:
+        raise InputError("patterns that heed case and patterns that do not cannot be mixed")
 
 
 def _show_plan(session: Session, plan: "RestorePlan") -> None:

@@ -11,8 +11,8 @@ from backapp_cli.options import global_options, repository_options
 from backapp_cli.plain import snapshot_fields
 from backapp_cli.session import Session
 from backapp_cli.show import count, local_time, size, table
-from backapp_core.model.names import to_text
 from backapp_core.model import retention
+from backapp_core.model.names import to_text
 from backapp_core.model.snapshots import Snapshot, SnapshotFilter
 
 _HEADINGS = ("ID", "Time", "Host", "Tags", "Size", "Paths")
@@ -45,6 +45,7 @@ _SIZE_COLUMN = 4
 @click.pass_obj
 def snapshots(
     session: Session,
+    *,
     snapshots: tuple[str, ...],
     latest: int | None,
     group_by: frozenset[str],
@@ -82,13 +83,16 @@ def snapshots(
 @snapshot_argument(is_repeated=True, is_required=False)
 @click.option("--add", multiple=True, metavar="TAG[,TAG...]", help="Add these tags.")
 @click.option("--remove", multiple=True, metavar="TAG[,TAG...]", help="Remove these tags.")
-@click.option("--set", "replace", multiple=True, metavar="TAG[,TAG...]", help="Have these tags only.")
+@click.option(
+    "--set", "replace", multiple=True, metavar="TAG[,TAG...]", help="Have these tags only."
+)
 @filter_options
 @repository_options
 @global_options
 @click.pass_obj
 def tag(
     session: Session,
+    *,
     snapshots: tuple[str, ...],
     add: tuple[str, ...],
     remove: tuple[str, ...],
@@ -97,8 +101,8 @@ def tag(
 ) -> None:
     """Change the tags of snapshots.
 
-    Without a SNAPSHOT, those that the filters let through; without filters, all of them. --set '' takes
-    all tags away. A snapshot may have another id afterwards, which is shown.
+    Without a SNAPSHOT, those that the filters let through; without filters, all of them. --set ''
+    takes all tags away. A snapshot may have another id afterwards, which is shown.
     """
     engine = session.engine
     with session.stoppable(), session.repository() as repository:
