@@ -12,7 +12,6 @@
 
 from backapp_core.assembly import assemble, load_plugins
 from backapp_core.engine import Engine
-from backapp_core.engine.diagnose import Diagnosis, Verdict
 from backapp_core.engine.keys import keys_from
 from backapp_core.errors import BackappError
 from backapp_core.events import (
@@ -31,6 +30,7 @@ from backapp_core.events import (
     void,
 )
 from backapp_core.model.changes import Change, ChangeKind, DiffStats
+from backapp_core.model.diagnoses import Diagnosis, Verdict
 from backapp_core.model.entries import EntryKind, Node
 from backapp_core.model.jobs import Job
 from backapp_core.model.names import from_text, to_text

@@ -24,7 +24,6 @@ from backapp_core.engine import (
     verify,
 )
 from backapp_core.engine.addresses import without_secret
-from backapp_core.engine.diagnose import Diagnosis
 from backapp_core.engine.diff import Differences
 from backapp_core.engine.find import Match
 from backapp_core.engine.keys import keys_from
@@ -32,6 +31,7 @@ from backapp_core.engine.prune import ForgetPlan
 from backapp_core.engine.restore import RestorePlan
 from backapp_core.engine.tag import Retagged
 from backapp_core.manager import PluginManager
+from backapp_core.model.diagnoses import Diagnosis
 from backapp_core.model.entries import Node
 from backapp_core.model.jobs import Job
 from backapp_core.model.repositories import CheckReport, CleanUpPlan, RepositoryStats

@@ -56,7 +56,7 @@ def backup(
         TransportError: If the destination fails.
         RunCancelled: If the run is asked to stop.
     """
-    request = evolve(request, roots=_absolute(request.roots))
+    request = evolve(request, roots=absolute_roots(request.roots))
     scanner = open_scanner(plugins, surroundings, request, folder=folder)
     parent_id = choose(repository.snapshots(), request.parent).id if request.parent else None
     result = repository.backup(scanner, _options(request, parent_id))
@@ -73,7 +73,7 @@ def estimate(plugins: PluginManager, surroundings: Surroundings, request: Backup
         PluginError: If the scanner is not installed.
         RunCancelled: If the run is asked to stop.
     """
-    request = evolve(request, roots=_absolute(request.roots))
+    request = evolve(request, roots=absolute_roots(request.roots))
     quiet = evolve(surroundings, events=void)
     scanner = open_scanner(plugins, quiet, request, folder=None)
     files = directories = others = total_bytes = 0
@@ -111,11 +111,14 @@ def open_scanner(
     kind = plugins.scanners.get(request.scanner)
     plain = dict(request.scanner_settings)
     plain["roots"] = [to_text(root) for root in request.roots]
-    if folder is not None and _keep_out(surroundings, request.roots, folder):
-        if "skip_folders" in fields_dict(kind.settings):
-            skipped = plain.get("skip_folders", ())
-            known = list(skipped) if isinstance(skipped, list | tuple) else []
-            plain["skip_folders"] = [*known, *_names_of(folder)]
+    if (
+        folder is not None
+        and _keep_out(surroundings, request.roots, folder)
+        and "skip_folders" in fields_dict(kind.settings)
+    ):
+        skipped = plain.get("skip_folders", ())
+        known = list(skipped) if isinstance(skipped, list | tuple) else []
+        plain["skip_folders"] = [*known, *_names_of(folder)]
     settings = from_plain(plain, kind.settings, source=f"settings of scanner {kind.name}")
     return kind.open(settings, surroundings)
 
@@ -128,7 +131,12 @@ def program() -> str:
         return "backapp"  # run from a copied tree
 
 
-def _absolute(roots: Iterable[bytes]) -> tuple[bytes, ...]:
+def absolute_roots(roots: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Return ``roots`` as seen from the root folder; links in them stay.
+
+    Raises:
+        InputError: If one is empty or no path.
+    """
     for root in roots:
         if not root or b"\0" in root:
             raise InputError(f"'{to_text(root)}' is no path that could be backed up")
