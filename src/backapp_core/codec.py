@@ -1,15 +1,16 @@
 """Model and events to plain data and back: one cattrs converter for the whole program.
 
-Plain data are what JSON and TOML know: mappings with text keys, lists, text, numbers, truth, nothing. Times are
-ISO 8601 in UTC, paths and other bytes are the text that `model.names` defines, unions of events carry their class in
-``type``. Reading is strict: nothing is coerced, unknown keys are refused, and all faults are collected.
+Plain data are what JSON and TOML know: mappings with text keys, lists, text, numbers, truth,
+nothing. Times are ISO 8601 in UTC, paths and other bytes are the text that `model.names` defines,
+unions of events carry their class in ``type``. Reading is strict: nothing is coerced, unknown keys
+are refused, and all faults are collected.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_origin
 
 from backapp_core.errors import BackappError, InvalidSettings
 from backapp_core.events import Event
@@ -26,7 +27,7 @@ def to_plain(value: Any) -> Any:
 
 def event_to_plain(event: Event) -> dict[str, Any]:
     """Return an event as plain data with its class in ``type``."""
-    plain = _converter().unstructure(event, Event)  # type: ignore[arg-type]  # a union is no class to mypy
+    plain = _converter().unstructure(event, Event)
     return dict(plain)
 
 
@@ -51,7 +52,7 @@ def from_plain(data: Any, kind: type[_T], *, source: str) -> _T:
         InvalidSettings: If the data do not fit; all faults are listed with their paths.
     """
     try:
-        return _converter().structure(data, kind)
+        return cast("_T", _converter().structure(data, kind))
     except Exception as error:
         faults = _faults(error, "")
         if not faults:
@@ -62,31 +63,36 @@ def from_plain(data: Any, kind: type[_T], *, source: str) -> _T:
 @cache
 def _converter() -> Any:
     # cattrs takes 60 ms to import and many commands do without it.
-    import typing  # noqa: PLC0415
-
     import cattrs  # noqa: PLC0415
     from cattrs.strategies import configure_tagged_union  # noqa: PLC0415
 
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
-    # Strict primitives come first: hooks registered later do not reach classes that are compiled already.
+    # Strict primitives come first: hooks registered later do not reach classes that are compiled
+    # already.
     for primitive in (str, int, float, bool):
         converter.register_structure_hook(primitive, _strict(primitive))
     converter.register_structure_hook(datetime, lambda text, _: _read_time(text))
     converter.register_unstructure_hook(datetime, lambda moment: moment.astimezone(UTC).isoformat())
     converter.register_structure_hook(bytes, lambda text, _: from_text(_strict(str)(text, str)))
     converter.register_unstructure_hook(bytes, to_text)
-    converter.register_structure_hook(Within, lambda text, _: Within.parse(text) if text else Within())
+    converter.register_structure_hook(
+        Within, lambda text, _: Within.parse(text) if text else Within()
+    )
     converter.register_unstructure_hook(Within, str)
     converter.register_structure_hook(StrEnum, lambda text, kind: kind(_strict(str)(text, str)))
     converter.register_unstructure_hook(StrEnum, lambda member: member.value)
     converter.register_unstructure_hook_func(
-        lambda kind: typing.get_origin(kind) is frozenset,
+        lambda kind: _origin(kind) is frozenset,
         lambda values: sorted(converter.unstructure(value) for value in values),
     )
     converter.register_unstructure_hook_func(lambda kind: kind is object, lambda value: value)
     converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
     configure_tagged_union(Event, converter, tag_name="type")
     return converter
+
+
+def _origin(kind: Any) -> object:
+    return get_origin(kind)
 
 
 def _strict(primitive: type) -> Any:
@@ -100,12 +106,18 @@ def _strict(primitive: type) -> Any:
     return structure
 
 
-_WORDS: dict[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_WORDS: dict[type, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
 
 
-def _word_for(value: Any) -> str:
-    words = {list: "a list", dict: "a table", type(None): "nothing"}
-    return f"{_WORDS.get(type(value)) or words.get(type(value)) or type(value).__name__} ({value!r:.60})"
+def _word_for(value: object) -> str:
+    words: dict[type, str] = {list: "a list", dict: "a table", type(None): "nothing"}
+    word = _WORDS.get(type(value)) or words.get(type(value)) or type(value).__name__
+    return f"{word} ({value!r:.60})"
 
 
 def _read_time(text: Any) -> datetime:
@@ -119,9 +131,16 @@ def _faults(error: BaseException, path: str) -> list[tuple[str, str]]:
     from cattrs import BaseValidationError, ForbiddenExtraKeysError  # noqa: PLC0415
 
     if isinstance(error, BaseValidationError):
-        return [fault for inner in error.exceptions for fault in _faults(inner, path + _step(inner, path))]
+        return [
+            fault
+            for inner in error.exceptions
+            for fault in _faults(inner, path + _step(inner, path))
+        ]
     if isinstance(error, ForbiddenExtraKeysError):
-        return [(f"{path}.{name}".lstrip("."), "is not known here") for name in sorted(error.extra_fields)]
+        return [
+            (f"{path}.{name}".lstrip("."), "is not known here")
+            for name in sorted(error.extra_fields)
+        ]
     if isinstance(error, KeyError):
         return [(f"{path}.{error.args[0]}".lstrip("."), "is missing or unknown")]
     if isinstance(error, InvalidSettings):

@@ -3,8 +3,9 @@
 ::
 
     BackappError
-        InputError          InvalidPattern, InvalidSchedule, InvalidAddress, InvalidName, InvalidJob,
-                            InvalidSettings (lists every fault with its path), AmbiguousSnapshot
+        InputError          InvalidPattern, InvalidSchedule, InvalidAddress, InvalidName,
+                            InvalidJob, InvalidSettings (lists every fault with its path),
+                            AmbiguousSnapshot
         MissingError        SourceNotFound, RepositoryNotFound, SnapshotNotFound, PathNotFound,
                             JobNotFound, RunNotFound
         ConflictError       NameTaken, RepositoryExists, RepositoryLocked, IllegalTransition
@@ -205,7 +206,7 @@ class DamagedRepository(RepositoryError):
 
 
 class UnknownFormat(RepositoryError):
-    """The repository was written in a format, or a version of it, that this program does not know."""
+    """The repository was written in a format or version that this program does not know."""
 
 
 class SourceError(BackappError):

@@ -1,7 +1,7 @@
 """What happened, said to whoever listens: the engine emits, doors draw.
 
-A sink is any callable that takes an event. It is called from the thread that does the work, quickly and
-without raising; code always has a sink (`void` at least) and never asks whether there is one.
+A sink is any callable that takes an event. It is called from the thread that does the work, quickly
+and without raising; code always has a sink (`void` at least) and never asks whether there is one.
 """
 
 from collections.abc import Callable, Sequence
@@ -107,6 +107,7 @@ class Recording:
     events: list[Event] = field(factory=list[Event])
 
     def __call__(self, event: Event) -> None:
+        """Keep ``event``."""
         self.events.append(event)
 
     def of(self, kind: type[_E]) -> list[_E]:
@@ -126,5 +127,6 @@ class FanOut:
     sinks: Sequence[EventSink]
 
     def __call__(self, event: Event) -> None:
+        """Pass ``event`` on to each, in their order."""
         for sink in self.sinks:
             sink(event)

@@ -1,9 +1,10 @@
 """The questions asked of plugins: one function per role.
 
-Every hook here is called once per `manager.PluginManager.load`, before anything else of the plugin is used, from the
-thread that assembles the engine. It returns descriptions and opens nothing; what it describes is opened later, when
-somebody asks for it by name, so vendor libraries are imported there. If it raises, or returns anything but what its
-signature says, loading ends with `errors.PluginMisbehaved`, which names the plugin.
+Every hook here is called once per `manager.PluginManager.load`, before anything else of the plugin
+is used, from the thread that assembles the engine. It returns descriptions and opens nothing; what
+it describes is opened later, when somebody asks for it by name, so vendor libraries are imported
+there. If it raises, or returns anything but what its signature says, loading ends with
+`errors.PluginMisbehaved`, which names the plugin.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Finds plugins, checks what they offer, and hands it out by name; the only module that talks to pluggy."""
+"""Finds plugins, checks what they offer, and hands it out by name.
+
+The only module that talks to pluggy.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -34,7 +37,7 @@ class Offer(Generic[_Kind]):
     plugin: str
     """Name of the entry point."""
     distribution: str
-    """Name and version of the installed package it came from, empty if it was registered by hand."""
+    """Name and version of the package it came from, empty if it was registered by hand."""
 
 
 class Role(Generic[_Kind]):
@@ -64,17 +67,20 @@ class Role(Generic[_Kind]):
             return self._offers[name].kind
         except KeyError:
             known = ", ".join(sorted(self._offers)) or "none"
-            raise UnknownPlugin(f"there is no {self.name} called '{name}'; installed: {known}") from None
+            raise UnknownPlugin(
+                f"there is no {self.name} called '{name}'; installed: {known}"
+            ) from None
 
 
 class PluginManager:
     """What is installed, loaded and checked; made by `load`."""
 
     def __init__(self, plugins: Sequence[tuple[str, str, object]]) -> None:
-        """Register ``plugins`` (name, distribution, object) in this order and ask each what it offers.
+        """Register ``plugins`` (name, distribution, object) in this order; ask each what it offers.
 
         Raises:
-            PluginMisbehaved: If one has a hook that nobody asks for, raises, or returns something else than kinds.
+            PluginMisbehaved: If one has a hook that nobody asks for, raises, or returns something
+                else than kinds.
             DuplicatePlugin: If two offer the same role and name, or are registered under one name.
         """
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
@@ -84,17 +90,26 @@ class PluginManager:
             self._register(name, plugin)
         self.scanners = Role("scanner", self._ask("backapp_scanners", ScannerKind, "scanner"))
         self.archivers = Role("archiver", self._ask("backapp_archivers", ArchiverKind, "archiver"))
-        self.transports = Role("transport", self._ask("backapp_transports", TransportKind, "transport"))
-        self.schedulers = Role("scheduler", self._ask("backapp_schedulers", SchedulerKind, "scheduler"))
+        self.transports = Role(
+            "transport", self._ask("backapp_transports", TransportKind, "transport")
+        )
+        self.schedulers = Role(
+            "scheduler", self._ask("backapp_schedulers", SchedulerKind, "scheduler")
+        )
         self.notifiers = Role("notifier", self._ask("backapp_notifiers", NotifierKind, "notifier"))
         self.stores = Role("store", self._ask("backapp_stores", StoreKind, "store"))
 
     @classmethod
-    def load(cls, *, disabled: Iterable[str] = (), extra: Mapping[str, object] | None = None) -> "PluginManager":
-        """Load every installed plugin except ``disabled`` ones (names of entry points), and register ``extra`` ones.
+    def load(
+        cls, *, disabled: Iterable[str] = (), extra: Mapping[str, object] | None = None
+    ) -> "PluginManager":
+        """Load every installed plugin that is not ``disabled``, and register ``extra`` ones.
+
+        Both are known by the names of their entry points.
 
         Raises:
-            PluginMisbehaved: If a plugin cannot be imported or breaks its contract; says which, and how to do without it.
+            PluginMisbehaved: If a plugin cannot be imported or breaks its contract; says which, and
+                how to do without it.
             DuplicatePlugin: If two offer the same.
         """
         off = set(disabled)
@@ -108,10 +123,19 @@ class PluginManager:
     @property
     def roles(self) -> Sequence[Role[Any]]:
         """All six, in the order in which bytes and words pass through them."""
-        return (self.scanners, self.archivers, self.transports, self.schedulers, self.notifiers, self.stores)
+        return (
+            self.scanners,
+            self.archivers,
+            self.transports,
+            self.schedulers,
+            self.notifiers,
+            self.stores,
+        )
 
     def transport_for(self, scheme: str) -> TransportKind:
-        """Return the transport that opens addresses of ``scheme``; one that claims it goes before one that takes any.
+        """Return the transport that opens addresses of ``scheme``.
+
+        One that claims it goes before one that takes any.
 
         Raises:
             UnknownPlugin: If there is none.
@@ -138,7 +162,10 @@ class PluginManager:
             self._pluggy.register(plugin, name=name)
             self._pluggy.check_pending()
         except pluggy.PluginValidationError as error:
-            raise PluginMisbehaved(f"plugin '{name}' has a hook that does not exist or does not fit: {_one_line(error)}") from error
+            raise PluginMisbehaved(
+                f"plugin '{name}' has a hook that does not exist or does not fit: "
+                f"{_one_line(error)}"
+            ) from error
         except ValueError as error:
             raise DuplicatePlugin(f"plugin '{name}' is registered twice") from error
 
@@ -150,7 +177,8 @@ class PluginManager:
                 if kind.name in offers:
                     other = offers[kind.name].plugin
                     raise DuplicatePlugin(
-                        f"plugins '{other}' and '{plugin}' both offer a {role} called '{kind.name}'; "
+                        f"plugins '{other}' and '{plugin}' both offer a {role} "
+                        f"called '{kind.name}'; "
                         "uninstall or disable one of them (plugins.disabled in the settings file)"
                     )
                 offers[kind.name] = Offer(kind, plugin, self._distributions.get(plugin, ""))
@@ -160,16 +188,20 @@ class PluginManager:
     def _call(function: Any, hook: str, kind_type: type[_Kind], plugin: str) -> Sequence[_Kind]:
         try:
             answer = function()
-        except Exception as error:  # noqa: BLE001  # a stranger's code may raise anything; it is named and chained
-            raise PluginMisbehaved(f"plugin '{plugin}' raised {type(error).__name__} in {hook}: {_one_line(error)}") from error
+        except Exception as error:  # a stranger's code may raise anything; it is named and chained
+            raise PluginMisbehaved(
+                f"plugin '{plugin}' raised {type(error).__name__} in {hook}: {_one_line(error)}"
+            ) from error
         if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
             raise PluginMisbehaved(
-                f"plugin '{plugin}' returned {type(answer).__name__} from {hook}; it must return a sequence of {kind_type.__name__}"
+                f"plugin '{plugin}' returned {type(answer).__name__} from {hook}; "
+                f"it must return a sequence of {kind_type.__name__}"
             )
         for kind in cast("Sequence[object]", answer):
             if not isinstance(kind, kind_type):
                 raise PluginMisbehaved(
-                    f"plugin '{plugin}' returned a sequence with {type(kind).__name__} from {hook}; it must hold {kind_type.__name__} only"
+                    f"plugin '{plugin}' returned a sequence with {type(kind).__name__} "
+                    f"from {hook}; it must hold {kind_type.__name__} only"
                 )
         return cast("Sequence[_Kind]", answer)
 
@@ -180,7 +212,8 @@ def _import(point: EntryPoint) -> object:
     except Exception as error:
         raise PluginMisbehaved(
             f"plugin '{point.name}' ({_distribution_of(point) or point.value}) cannot be loaded: "
-            f"{type(error).__name__}: {_one_line(error)}; uninstall it or name it in plugins.disabled in the settings file"
+            f"{type(error).__name__}: {_one_line(error)}; "
+            "uninstall it or name it in plugins.disabled in the settings file"
         ) from error
 
 

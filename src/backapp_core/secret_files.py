@@ -1,4 +1,7 @@
-"""Reads secrets from files that only their owner may read; the one place that looks at such a file's mode."""
+"""Reads secrets from files that only their owner may read.
+
+The one place that looks at such a file's mode.
+"""
 
 import os
 import stat
@@ -13,8 +16,9 @@ def read_secret_file(path: str) -> str:
     """Return the secret in the file at ``path``: its UTF-8 text without the line end.
 
     Raises:
-        InputError: If it cannot be read, is no regular file, is empty, longer than 4,096 bytes or several lines, or if
-            others than its owner may use it. The message names the file and never what is in it.
+        InputError: If it cannot be read, is no regular file, is empty, longer than 4,096 bytes or
+            several lines, or if others than its owner may use it. The message names the file and
+            never what is in it.
     """
     raw = _read_private(path)
     shown = to_line(path)
@@ -43,8 +47,8 @@ def _read_private(path: str) -> bytes:
             raise InputError(f"secret file {shown} is not a regular file")
         if os.name == "posix" and found.st_mode & 0o077:
             raise InputError(
-                f"secret file {shown} may be used by others (mode {stat.S_IMODE(found.st_mode):04o});"
-                f" run chmod 600 on it"
+                f"secret file {shown} may be used by others "
+                f"(mode {stat.S_IMODE(found.st_mode):04o}); run chmod 600 on it"
             )
         if found.st_size > _LONGEST_SECRET_BYTES:
             raise InputError(f"secret file {shown} is longer than {_LONGEST_SECRET_BYTES} bytes")

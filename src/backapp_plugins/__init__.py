@@ -1,1 +1,1 @@
-"""The built-in plugins: one folder per role, each found through its entry point like a stranger's."""
+"""The built-in plugins: one folder per role, found through entry points like a stranger's."""

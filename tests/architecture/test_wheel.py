@@ -1,5 +1,6 @@
 """What people install: everything that is needed at run time, and nothing of ours that is not."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -36,7 +37,7 @@ def test_wheel_holds_every_file_of_the_package(wheel, package):
     on_disk = {
         str(path.relative_to(home))
         for path in (home / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not re.search(r"/(__pycache__|\.\w+_cache)/", str(path))
     }
     assert on_disk <= set(wheel.namelist())
     assert f"{package}/py.typed" in on_disk

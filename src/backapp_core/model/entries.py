@@ -1,10 +1,11 @@
-"""What stands in a tree of files: an entry as a scanner finds it, a node as a snapshot records it."""
+"""What stands in a tree of files: entries as found by a scanner, nodes as recorded."""
 
 import stat
 from enum import StrEnum
 from typing import NamedTuple
 
 from attrs import field, frozen
+from typing_extensions import override
 
 from backapp_core.model.names import to_text
 
@@ -58,8 +59,8 @@ def format_of_kind(kind: EntryKind) -> int:
 class Entry(NamedTuple):
     """The cheap facts of one directory entry: what a single ``lstat`` tells.
 
-    A named tuple and not an attrs class: one is made for every entry of every run, including runs in
-    which nothing changed; a tuple takes a third of the time to make and compares in C.
+    A named tuple and not an attrs class: one is made for every entry of every run, including runs
+    in which nothing changed; a tuple takes a third of the time to make and compares in C.
     """
 
     name: bytes
@@ -119,7 +120,8 @@ class Node:
     """Where a symlink points."""
     rdev: int = 0
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
-    """Name and value of every extended attribute, in byte order of names; POSIX ACLs are among them."""
+    """Name and value of every extended attribute, in byte order of names; POSIX ACLs are among
+    them."""
     extents: tuple[Extent, ...] | None = None
     """Data stretches of a sparse file in ascending order, None for a file without holes."""
     sha256: str = ""
@@ -137,13 +139,17 @@ class Node:
         """Whether other names of the same content may exist (never said of directories)."""
         return self.links > 1 and self.kind is not EntryKind.DIRECTORY
 
+    @override
     def __str__(self) -> str:
         return to_text(self.path)
 
 
 def path_key(path: bytes) -> list[bytes]:
-    """Return a key that sorts paths in scan order: a directory before all that is below it, siblings in byte order.
+    """Return a key that sorts paths in scan order.
 
-    Byte order of whole paths is not it: ``/a-b`` sorts before ``/a/b`` as bytes but after it in a scan.
+    A directory comes before all that is below it, siblings come in byte order.
+
+    Byte order of whole paths is not it: ``/a-b`` sorts before ``/a/b`` as bytes but after it in a
+    scan.
     """
     return path.split(b"/")

@@ -12,6 +12,25 @@ from backapp_core.model.schedules import Schedule
 _JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+def check_job_name(name: str) -> None:
+    """Refuse what is no job name.
+
+    Raises:
+        InvalidName: If it is not 1 to 64 ASCII letters, digits, dots, dashes and underscores that
+            begin with a letter or digit.
+    """
+    if not _JOB_NAME.fullmatch(name):
+        raise InvalidName(
+            f"'{name}' is no job name; use up to 64 letters, digits, dots, dashes and underscores, "
+            "beginning with a letter or digit"
+        )
+
+
+def _has_job_name(job: object, attribute: object, name: str) -> None:
+    del job, attribute
+    check_job_name(name)
+
+
 @frozen
 class BackupOptions:
     """What a repository is told about one backup."""
@@ -24,7 +43,8 @@ class BackupOptions:
     rereads_all: bool = False
     """Read every file again instead of trusting size, times and inode."""
     parent_id: str | None = None
-    """Compare with this snapshot; None lets the archiver choose the newest of the same host and roots."""
+    """Compare with this snapshot; None lets the archiver choose the newest of the same host and
+    roots."""
     program: str = "backapp"
 
 
@@ -32,7 +52,7 @@ class BackupOptions:
 class Job:
     """A backup that can be run again and again under one name."""
 
-    name: str = field()
+    name: str = field(validator=_has_job_name)
     repository: str
     """Address of the repository, without secrets."""
     roots: tuple[bytes, ...]
@@ -46,26 +66,9 @@ class Job:
     """Applied after each completed run unless it is empty."""
     tags: tuple[str, ...] = ()
     password_file: str = ""
-    """Path of a file with the secret that opens the repository; the secret itself is never stored."""
+    """Path of a file with what opens the repository; the secret is never stored."""
     password_command: str = ""
     """Command that prints that secret."""
     identity_files: tuple[str, ...] = ()
     """Paths of age identity files."""
     is_enabled: bool = True
-
-    @name.validator
-    def _check_name(self, attribute: object, value: str) -> None:
-        del attribute
-        check_job_name(value)
-
-
-def check_job_name(name: str) -> None:
-    """Refuse what is no job name.
-
-    Raises:
-        InvalidName: If it is not 1 to 64 ASCII letters, digits, dots, dashes and underscores that begin with a letter or digit.
-    """
-    if not _JOB_NAME.fullmatch(name):
-        raise InvalidName(
-            f"'{name}' is no job name; use up to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
-        )

@@ -1,10 +1,11 @@
 r"""Paths are bytes; this module shows them as text and reads that text back.
 
-A path on Linux is any bytes but NUL, so no encoding describes all of them. `to_text` keeps printable
-Unicode as it is and writes everything else (control characters, line and paragraph separators, bidi
-controls, bytes that are not UTF-8, and the backslash itself) as ``\xNN`` per byte. The result holds no
-character that can break a line, move a cursor or reverse a display, and `from_text` is its exact
-inverse. The same text stands in JSON, in manifests, in logs and on the terminal.
+A path on Linux is any bytes but NUL, so no encoding describes all of them. `to_text` keeps
+printable Unicode as it is and writes everything else (control characters, line and paragraph
+separators, bidi controls, bytes that are not UTF-8, and the backslash itself) as ``\xNN`` per byte.
+The result holds no character that can break a line, move a cursor or reverse a display, and
+`from_text` is its exact inverse. The same text stands in JSON, in manifests, in logs and on the
+terminal.
 """
 
 import re
@@ -21,9 +22,9 @@ def to_text(path: bytes) -> str:
 
 
 def from_text(text: str) -> bytes:
-    """Return the bytes that `to_text` wrote as ``text``.
+    r"""Return the bytes that `to_text` wrote as ``text``.
 
-    Text that a person typed is taken as it stands: a backslash that starts no ``\\xNN`` is itself.
+    Text that a person typed is taken as it stands: a backslash that starts no ``\xNN`` is itself.
     """
     raw = text.encode("utf-8", "surrogateescape")
     if b"\\" not in raw:
@@ -32,18 +33,23 @@ def from_text(text: str) -> bytes:
 
 
 def to_line(text: str) -> str:
-    r"""Return ``text`` as one printable line; everything else is written as ``\xNN`` per byte of its UTF-8.
+    r"""Return ``text`` as one printable line.
 
-    For words that people read (subjects, messages). Unlike `to_text` it leaves a backslash alone, since such text often
-    holds paths that are escaped already, and so it has no inverse.
+    Everything else is written as ``\xNN`` per byte of its UTF-8.
+
+    For words that people read (subjects, messages). Unlike `to_text` it leaves a backslash alone,
+    since such text often holds paths that are escaped already, and so it has no inverse.
     """
     if text.isprintable():
         return text
-    return "".join(character if character.isprintable() else _escape(character) for character in text)
+    return "".join(
+        character if character.isprintable() else _escape(character) for character in text
+    )
 
 
 def _escape(character: str) -> str:
-    # What stands for a byte that is no UTF-8 is written as that byte; other lone surrogates have an encoding too.
+    # What stands for a byte that is no UTF-8 is written as that byte; other lone surrogates have an
+    # encoding too.
     errors = "surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass"
     return _hex(character.encode("utf-8", errors))
 

@@ -1,9 +1,9 @@
 """Which snapshots a policy keeps: a pure function over their times and tags.
 
-The rules and their arithmetic are restic's: rules are independent, a snapshot stays if any rule wants
-it, calendar rules count periods that hold a snapshot (not periods that pass), newest first, and time
-windows reach back from the newest snapshot of the group, not from today, so that a machine that was
-switched off for a year does not lose its history.
+The rules and their arithmetic are restic's: rules are independent, a snapshot stays if any rule
+wants it, calendar rules count periods that hold a snapshot (not periods that pass), newest first,
+and time windows reach back from the newest snapshot of the group, not from today, so that a machine
+that was switched off for a year does not lose its history.
 """
 
 import re
@@ -11,9 +11,12 @@ from collections.abc import Callable, Hashable, Iterable
 from datetime import datetime, timedelta
 
 from attrs import field, frozen
+from typing_extensions import override
 
 from backapp_core.errors import InputError
 from backapp_core.model.snapshots import Snapshot
+
+_MONTHS_OF_A_YEAR = 12
 
 
 @frozen
@@ -34,18 +37,24 @@ class Within:
         """
         match = re.fullmatch(r"(?:(\d{1,6})y)?(?:(\d{1,6})m)?(?:(\d{1,6})d)?(?:(\d{1,6})h)?", text)
         if not text or match is None:
-            raise InputError(f"'{text}' is no duration; write it like 1y6m7d12h, or any part of that")
+            raise InputError(
+                f"'{text}' is no duration; write it like 1y6m7d12h, or any part of that"
+            )
         years, months, days, hours = (int(part or 0) for part in match.groups())
         return cls(years=years, months=months, days=days, hours=hours)
 
     def before(self, moment: datetime) -> datetime:
         """Return the moment that lies this stretch before ``moment``; no earlier than year 1."""
-        months = moment.year * 12 + moment.month - 1 - self.years * 12 - self.months
-        if months < 12:
+        months = moment.month - 1 - self.months
+        months += (moment.year - self.years) * _MONTHS_OF_A_YEAR
+        if months < _MONTHS_OF_A_YEAR:
             return datetime.min.replace(tzinfo=moment.tzinfo)
-        first = moment.replace(year=months // 12, month=months % 12 + 1, day=1)
+        first = moment.replace(
+            year=months // _MONTHS_OF_A_YEAR, month=months % _MONTHS_OF_A_YEAR + 1, day=1
+        )
         try:
-            # Days are added and not set: 31 March minus a month is 3 March, as restic and Go's time package have it.
+            # Days are added and not set: 31 March minus a month is 3 March, as restic and Go's time
+            # package have it.
             return first + timedelta(days=moment.day - 1 - self.days, hours=-self.hours)
         except OverflowError:
             return datetime.min.replace(tzinfo=moment.tzinfo)
@@ -53,6 +62,7 @@ class Within:
     def __bool__(self) -> bool:
         return bool(self.years or self.months or self.days or self.hours)
 
+    @override
     def __str__(self) -> str:
         parts = ((self.years, "y"), (self.months, "m"), (self.days, "d"), (self.hours, "h"))
         return "".join(f"{count}{unit}" for count, unit in parts if count)
@@ -99,7 +109,10 @@ class Decision:
 
 
 def decide(snapshots: Iterable[Snapshot], retention: Retention) -> list[Decision]:
-    """Apply ``retention`` to one group of snapshots, newest first; time zones are those of the snapshots' times."""
+    """Apply ``retention`` to one group of snapshots, newest first.
+
+    Time zones are those of the snapshots' times.
+    """
     ordered = sorted(snapshots, key=lambda snapshot: (snapshot.taken_at, snapshot.id), reverse=True)
     if not ordered:
         return []
@@ -117,8 +130,13 @@ def decide(snapshots: Iterable[Snapshot], retention: Retention) -> list[Decision
     ]
 
 
-def group_by(snapshots: Iterable[Snapshot], *, hosts: bool, paths: bool, tags: bool) -> list[list[Snapshot]]:
-    """Split ``snapshots`` into groups that agree in the chosen fields; groups and members keep their order."""
+def group_by(
+    snapshots: Iterable[Snapshot], *, hosts: bool, paths: bool, tags: bool
+) -> list[list[Snapshot]]:
+    """Split ``snapshots`` into groups that agree in the chosen fields.
+
+    Groups and members keep their order.
+    """
     groups: dict[Hashable, list[Snapshot]] = {}
     for snapshot in snapshots:
         key = (
@@ -176,7 +194,9 @@ def _rules(retention: Retention, *, newest_at: datetime) -> list[_Rule | _TagRul
         if count := getattr(retention, name):
             rules.append(_Rule(name, period, count=count))
     for name, period in _PERIODS.items():
-        window: Within = retention.within if name == "last" else getattr(retention, f"within_{name}")
+        window: Within = (
+            retention.within if name == "last" else getattr(retention, f"within_{name}")
+        )
         if window:
             label = f"within {window}" if name == "last" else f"{name} within {window}"
             rules.append(_Rule(label, period, since=window.before(newest_at)))

@@ -63,7 +63,11 @@ class Run:
     @property
     def has_warnings(self) -> bool:
         """Whether it completed although some entries could not be read."""
-        return self.state is RunState.COMPLETED and self.counts is not None and self.counts.problems > 0
+        return (
+            self.state is RunState.COMPLETED
+            and self.counts is not None
+            and self.counts.problems > 0
+        )
 
     def start(self, *, at: datetime) -> "Run":
         """Return the run as running.
@@ -79,7 +83,9 @@ class Run:
         Raises:
             IllegalTransition: If it is not running.
         """
-        return evolve(self._moved(RunState.COMPLETED), ended_at=at, snapshot_id=snapshot_id, counts=counts)
+        return evolve(
+            self._moved(RunState.COMPLETED), ended_at=at, snapshot_id=snapshot_id, counts=counts
+        )
 
     def fail(self, *, at: datetime, error: str) -> "Run":
         """Return the run as failed for the reason ``error``.

@@ -52,7 +52,8 @@ class Snapshot:
     program: str = ""
     """Name and version of what wrote it."""
     archives: tuple[str, ...] = field(default=())
-    """Objects that its contents are in and that it shares with others, where the archiver has such (tar.gz chains)."""
+    """Objects that its contents are in and that it shares with others, where the archiver has such
+    (tar.gz chains)."""
     counts: Counts = Counts()
 
     @property
@@ -76,7 +77,8 @@ class SnapshotFilter:
 
     hostnames: frozenset[str] = frozenset()
     tag_lists: tuple[frozenset[str], ...] = ()
-    """A snapshot matches if it has every tag of at least one of the sets; an empty set means untagged."""
+    """A snapshot matches if it has every tag of at least one of the sets; an empty set means
+    untagged."""
     roots: frozenset[bytes] = frozenset()
     """All of these must be among the snapshot's roots."""
 
@@ -84,7 +86,9 @@ class SnapshotFilter:
         """Say whether ``snapshot`` is meant."""
         return (
             (not self.hostnames or snapshot.hostname in self.hostnames)
-            and (not self.tag_lists or any(_has_tags(snapshot, wanted) for wanted in self.tag_lists))
+            and (
+                not self.tag_lists or any(_has_tags(snapshot, wanted) for wanted in self.tag_lists)
+            )
             and self.roots <= set(snapshot.roots)
         )
 

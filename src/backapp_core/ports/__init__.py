@@ -1,1 +1,4 @@
-"""Roles: abstract classes whose docstrings are the contracts; the conformance kits in `backapp_core.testing` check them."""
+"""Roles: abstract classes whose docstrings are the contracts.
+
+The conformance kits in `backapp_core.testing` check them.
+"""

@@ -29,29 +29,34 @@ class BackupResult:
 
     snapshot: Snapshot
     objects: tuple[tuple[str, int], ...]
-    """Name and size in bytes of every object that was written, in the order of writing; receipts name them."""
+    """Name and size in bytes of every object that was written, in the order of writing; receipts
+    name them."""
 
 
 class Repository(ABC):
     """An opened repository: snapshots and what they need, at one transport.
 
     Any number of backups may run at once, in this and other processes. Removal and clean-up exclude
-    everything else by a lock at the transport and raise `RepositoryLocked` when they cannot have it; a lock
-    whose holder is known to be dead, or that was not refreshed for long, does not count. Methods may be called from
-    any thread, one at a time. Besides what is listed, every method raises `TransportError` when the destination
-    fails and `RunCancelled` when the surroundings say so.
+    everything else by a lock at the transport and raise `RepositoryLocked` when they cannot have
+    it; a lock whose holder is known to be dead, or that was not refreshed for long, does not count.
+    Methods may be called from any thread, one at a time. Besides what is listed, every method
+    raises `TransportError` when the destination fails and `RunCancelled` when the surroundings say
+    so.
 
-    Whatever is interrupted, at any point: snapshots acknowledged before stay restorable, no snapshot is listed that is
-    not complete, and the next call works without anybody's help.
+    Whatever is interrupted, at any point: snapshots acknowledged before stay restorable, no
+    snapshot is listed that is not complete, and the next call works without anybody's help.
     """
 
     info: RepositoryInfo
 
     @abstractmethod
     def backup(self, scanner: Scanner, options: BackupOptions) -> BackupResult:
-        """Back up what ``scanner`` finds; the snapshot is listed exactly when this has returned or is about to.
+        """Back up what ``scanner`` finds.
 
-        Entries that cannot be read are reported as `Problem` events and counted; they never end the run.
+        The snapshot is listed exactly when this has returned or is about to.
+
+        Entries that cannot be read are reported as `Problem` events and counted; they never end the
+        run.
 
         Raises:
             SourceNotFound: If none of the roots exists.
@@ -60,14 +65,17 @@ class Repository(ABC):
 
     @abstractmethod
     def snapshots(self) -> Sequence[Snapshot]:
-        """Return all snapshots, oldest first. A record that cannot be read is reported as a warning event and left out."""
+        """Return all snapshots, oldest first.
+
+        A record that cannot be read is reported as a warning event and left out.
+        """
 
     @abstractmethod
     def nodes(self, snapshot: Snapshot, selection: Selection = Everything()) -> Iterator[Node]:
         """Yield the selected nodes: a directory before what is below it, in a fixed order, lazily.
 
-        Within a directory all that is no directory comes first, then each subdirectory with everything in it,
-        both in byte order. The same tree gives the same order in every snapshot.
+        Within a directory all that is no directory comes first, then each subdirectory with
+        everything in it, both in byte order. The same tree gives the same order in every snapshot.
 
         Raises:
             DamagedRepository: If what describes the snapshot is missing or altered.
@@ -78,14 +86,20 @@ class Repository(ABC):
         """Yield the content of one regular file, verified; holes come as zeros.
 
         Raises:
-            DamagedRepository: As soon as what was stored is found to differ; what was yielded before is not to be trusted.
+            DamagedRepository: As soon as what was stored is found to differ; what was yielded
+                before is not to be trusted.
         """
 
     @abstractmethod
-    def restore(self, snapshot: Snapshot, target: Target, selection: Selection = Everything()) -> None:
-        """Write the selected nodes into ``target``, in the order that `Target` asks for; closes the target.
+    def restore(
+        self, snapshot: Snapshot, target: Target, selection: Selection = Everything()
+    ) -> None:
+        """Write the selected nodes into ``target``, in the order that `Target` asks for.
 
-        Content is verified before a file is finished; damaged files are abandoned and the rest is restored.
+        Closes the target.
+
+        Content is verified before a file is finished; damaged files are abandoned and the rest is
+        restored.
 
         Raises:
             DamagedRepository: If what describes the snapshot as a whole is missing or altered.
@@ -94,14 +108,18 @@ class Repository(ABC):
 
     @abstractmethod
     def check(self, *, read_data: bool = False) -> CheckReport:
-        """Look whether everything that snapshots need is there; with ``read_data`` read and verify every byte.
+        """Look whether everything that snapshots need is there.
+
+        With ``read_data`` read and verify every byte.
 
         Damage is returned as findings, not raised.
         """
 
     @abstractmethod
     def retag(self, snapshot: Snapshot, tags: Sequence[str]) -> Snapshot:
-        """Give a snapshot other tags and return it; its id may change. The old record goes after the new one is stored.
+        """Give a snapshot other tags and return it; its id may change.
+
+        The old record goes after the new one is stored.
 
         Raises:
             RepositoryLocked: If another process excludes this.
@@ -109,7 +127,9 @@ class Repository(ABC):
 
     @abstractmethod
     def remove(self, plan: RemovalPlan) -> None:
-        """Remove the snapshots that ``plan`` names; what others need stays. Their space is freed by `clean_up`.
+        """Remove the snapshots that ``plan`` names; what others need stays.
+
+        Their space is freed by `clean_up`.
 
         Raises:
             RepositoryLocked: If another process uses the repository.
@@ -120,16 +140,20 @@ class Repository(ABC):
         """Find the objects that no snapshot needs.
 
         Raises:
-            DamagedRepository: If it cannot be known for certain what is needed; nothing may be deleted then.
+            DamagedRepository: If it cannot be known for certain what is needed; nothing may be
+                deleted then.
         """
 
     @abstractmethod
     def clean_up(self, plan: CleanUpPlan) -> CleanUpPlan:
-        """Make the plan again under the lock, delete what is in both, tidy the transport, and return what was deleted.
+        """Make the plan again under the lock, delete what is in both, and return what was deleted.
+
+        The transport is tidied, too.
 
         Raises:
             RepositoryLocked: If another process uses the repository.
-            DamagedRepository: If it cannot be known for certain what is needed; nothing was deleted.
+            DamagedRepository: If it cannot be known for certain what is needed; nothing was
+                deleted.
         """
 
     @abstractmethod
@@ -158,9 +182,10 @@ class ArchiverKind:
 
     name: str
     settings: type[Any]
-    """An attrs class: what can be chosen when a repository is created (recipients, chain length)."""
+    """An attrs class: what is chosen when a repository is created (recipients, chain length)."""
     recognises: Callable[[Transport], bool]
-    """Says whether a repository of this kind, of whatever version, stands there; reads as little as possible."""
+    """Says whether a repository of this kind, of whatever version, stands there; reads as little as
+    possible."""
     create: Callable[[Transport, Any, Keys, Surroundings], Repository]
     """Creates a repository at a transport where none stands and returns it open.
 
@@ -175,5 +200,3 @@ class ArchiverKind:
         WrongPassword: If no key fits and one is needed to open it.
         DamagedRepository: If its description is altered.
     """
-
-

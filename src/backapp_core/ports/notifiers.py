@@ -17,11 +17,12 @@ class Notifier(ABC):
     def deliver(self, notification: Notification) -> None:
         """Hand the message over; returns when the next hop has accepted it.
 
-        Control characters in the subject and in facts never become structure of the message (headers, lines).
-        Tried once; trying again is the caller's business.
+        Control characters in the subject and in facts never become structure of the message
+        (headers, lines). Tried once; trying again is the caller's business.
 
         Raises:
-            DeliveryError: If it was not accepted; says whether trying again makes sense, and holds no secret.
+            DeliveryError: If it was not accepted; says whether trying again makes sense, and holds
+                no secret.
         """
 
 
@@ -31,6 +32,7 @@ class NotifierKind:
 
     name: str
     settings: type[Any]
-    """An attrs class; secrets in it are given by file or by environment, never written in the settings file."""
+    """An attrs class; secrets in it are given by file or by environment, never written in the
+    settings file."""
     open: Callable[[Any, Surroundings], Notifier]
     """Makes a notifier from an instance of `settings`; connects to nothing yet."""

@@ -12,18 +12,26 @@ from backapp_core.ports.surroundings import Surroundings
 
 
 class OpenedFile(ABC):
-    """Content of one regular file, opened for reading once; a context manager. Used by one thread at a time."""
+    """Content of one regular file, opened for reading once; a context manager.
+
+    Used by one thread at a time.
+    """
 
     entry: Entry
-    """The facts as they were when the file was opened, which may be newer than what the scan saw."""
+    """The facts when the file was opened, which may be newer than what the scan saw."""
 
     @abstractmethod
     def extents(self) -> Sequence[Extent] | None:
-        """Return the data stretches of a file with holes, ascending and within ``entry.size_bytes``; None if it has none."""
+        """Return the data stretches of a file with holes, ascending; None if it has none.
+
+        They lie within ``entry.size_bytes``.
+        """
 
     @abstractmethod
     def read_at(self, offset: int, length_bytes: int) -> bytes:
-        """Return up to ``length_bytes`` from ``offset``; fewer only at the end of the file, empty beyond it.
+        """Return up to ``length_bytes`` from ``offset``.
+
+        Fewer only at the end of the file, empty beyond it.
 
         Raises:
             EntryUnreadable: If the medium fails.
@@ -53,8 +61,9 @@ class FoundDirectory(ABC):
     """One directory, whole: its own facts and all its entries that are not directories.
 
     It stays usable, with everything below, until `close` is called or the scan that made it ends,
-    whichever comes first; several may be open at once. Names are looked up relative to the directory that
-    was listed, never by path, so that a directory swapped for a link meanwhile leads nowhere else.
+    whichever comes first; several may be open at once. Names are looked up relative to the
+    directory that was listed, never by path, so that a directory swapped for a link meanwhile leads
+    nowhere else.
     """
 
     path: bytes
@@ -76,7 +85,9 @@ class FoundDirectory(ABC):
 
     @abstractmethod
     def attributes(self, entry: Entry | None) -> tuple[tuple[bytes, bytes], ...]:
-        """Return name and value of each extended attribute of ``entry`` (None: of the directory), names in byte order.
+        """Return name and value of each extended attribute of ``entry``, names in byte order.
+
+        None stands for the directory itself.
 
         Raises:
             EntryVanished: If it is gone.
@@ -119,14 +130,17 @@ class Scanner(ABC):
     def scan(self) -> Iterator[FoundDirectory]:
         """Walk all roots once and hand over one directory after another.
 
-        Order: a directory comes before everything below it, siblings come in byte order of their names, and
-        the ancestors of a root come first with no entries of their own but the roots in them (a root that is a file is
-        an entry of its parent). No path comes twice. So the order is that of `model.entries.path_key`.
+        Order: a directory comes before everything below it, siblings come in byte order of their
+            names, and
+        the ancestors of a root come first with no entries of their own but the roots in them (a
+        root that is a file is an entry of its parent). No path comes twice. So the order is that of
+        `model.entries.path_key`.
 
-        Whatever is there but cannot be listed or examined is reported to the surroundings' events as one
-        `Problem` with its path and is left out, or, if it is a directory, handed over without entries. A scan holds
-        as many entries in memory as the directories on the way from the root to the present one have.
-        It may run in any one thread. It ends early with `RunCancelled` if the surroundings say so.
+        Whatever is there but cannot be listed or examined is reported to the surroundings' events
+        as one `Problem` with its path and is left out, or, if it is a directory, handed over
+        without entries. A scan holds as many entries in memory as the directories on the way from
+        the root to the present one have. It may run in any one thread. It ends early with
+        `RunCancelled` if the surroundings say so.
 
         Raises:
             SourceNotFound: Before anything is handed over, if none of the roots exists.
@@ -160,4 +174,3 @@ class ScannerKind:
     Raises:
         InputError: If the settings name no source or hold a malformed pattern.
     """
-

@@ -12,7 +12,9 @@ class Scheduler(ABC):
 
     @abstractmethod
     def next_after(self, moment: datetime) -> datetime | None:
-        """Return the first due moment later than ``moment`` (aware), in UTC; None if there never is one.
+        """Return the first due moment later than ``moment`` (aware), in UTC.
+
+        None if there never is one.
 
         Raises:
             InputError: If ``moment`` is naive.
@@ -20,7 +22,9 @@ class Scheduler(ABC):
 
     @abstractmethod
     def previous_before(self, moment: datetime) -> datetime | None:
-        """Return the last due moment earlier than ``moment`` (aware), in UTC; None if there never was one.
+        """Return the last due moment earlier than ``moment`` (aware), in UTC.
+
+        None if there never was one.
 
         Raises:
             InputError: If ``moment`` is naive.

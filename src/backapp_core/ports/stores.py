@@ -61,7 +61,7 @@ class RunFilter:
     job_name: str | None = None
     state: RunState | None = None
     before_id: str | None = None
-    """Only runs that come after this one in the order of `Runs.list` (keyset paging); a whole id."""
+    """Only runs after this one in the order of `Runs.list` (keyset paging); a whole id."""
     limit: int = 50
     """Zero or less gives none."""
 
@@ -75,17 +75,20 @@ class Runs(ABC):
 
         Raises:
             NameTaken: If a run of this id exists, or one of the same job for the same due moment.
-            InvalidName: If its id is empty or no text that can be stored, or its job has no job name.
+            InvalidName: If its id is empty or no text that can be stored, or its job has no job
+                name.
         """
 
     @abstractmethod
     def move(self, run: Run, *, from_state: RunState) -> None:
-        """Put ``run`` in the place of the stored one if that still is in ``from_state``; survives a power cut when this returns.
+        """Put ``run`` in the place of the stored one if that still is in ``from_state``.
+
+        Survives a power cut when this returns.
 
         Raises:
             RunNotFound: If there is none of this id.
-            IllegalTransition: If it is in another state by now, the move is not legal, or ``run`` names another job,
-                request time or due moment than the stored one.
+            IllegalTransition: If it is in another state by now, the move is not legal, or ``run``
+                names another job, request time or due moment than the stored one.
         """
 
     @abstractmethod
@@ -98,7 +101,9 @@ class Runs(ABC):
 
     @abstractmethod
     def list(self, run_filter: RunFilter) -> Sequence[Run]:
-        """Return matching runs, the latest requested first, ids breaking ties (also descending), ``limit`` at most.
+        """Return matching runs, ``limit`` at most, the latest requested first.
+
+        Ids break ties, also descending.
 
         Raises:
             RunNotFound: If ``before_id`` is no run.
@@ -122,7 +127,10 @@ class Runs(ABC):
 
 
 class Store(ABC):
-    """What remembers; may be used from any thread and, where the kind allows, by several processes."""
+    """What remembers.
+
+    May be used from any thread and, where the kind allows, by several processes.
+    """
 
     jobs: Jobs
     runs: Runs
@@ -151,7 +159,9 @@ class StoreKind:
     schemes: frozenset[str]
     """URL schemes it opens (``sqlite``)."""
     open: Callable[[str, Surroundings], Store]
-    """Opens the store at a URL, creating it and bringing it up to date as needed, both safely beside other processes.
+    """Opens the store at a URL, creating it and bringing it up to date as needed.
+
+    Both are safe beside other processes.
 
     Raises:
         InvalidAddress: If the URL makes no sense.
@@ -159,5 +169,3 @@ class StoreKind:
         StoreTooNew: If a newer BackApp wrote it.
         PartMissing: If a library is not installed.
     """
-
-

@@ -41,7 +41,10 @@ class CancelToken:
 
 @frozen
 class Surroundings:
-    """Everything that plugins do not reach for by themselves; settings carry only what a user writes."""
+    """Everything that plugins do not reach for by themselves.
+
+    Settings carry only what a user writes.
+    """
 
     cache_folder: Path
     """May be deleted at any moment; never an authority over anything."""
@@ -58,12 +61,15 @@ class Surroundings:
 
 @frozen
 class Keys:
-    """What may open or seal a repository. Nothing here is ever logged, stored or put into an event."""
+    """What may open or seal a repository.
+
+    Nothing here is ever logged, stored or put into an event.
+    """
 
     password: Callable[[], str] | None = field(default=None, repr=False)
     """Asked at most once per opened repository, and only if a password is needed."""
     identity_files: Sequence[Path] = ()
-    """Files with age identities; one that is protected by a passphrase is opened with `password`."""
+    """Files with age identities; one with a passphrase is opened with `password`."""
 
 
 NO_KEYS = Keys()

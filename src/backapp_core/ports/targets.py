@@ -1,4 +1,7 @@
-"""Targets are where a restore writes; archivers restore into one in whatever order suits their format."""
+"""Targets are where a restore writes.
+
+Archivers restore into one in whatever order suits their format.
+"""
 
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -15,7 +18,10 @@ class Selection(Protocol):
         ...
 
     def enters(self, path: bytes) -> bool:
-        """Say whether anything at or below the directory ``path`` can be wanted; False lets whole subtrees be skipped."""
+        """Say whether anything at or below the directory ``path`` can be wanted.
+
+        False lets whole subtrees be skipped.
+        """
         ...
 
 
@@ -36,8 +42,8 @@ class Everything:
 class TargetFile(ABC):
     """A file that is being restored under a temporary name.
 
-    Pieces may be written at any offset, in any order, by several threads; what is not written is a hole.
-    Used as a context manager it is abandoned unless it was finished.
+    Pieces may be written at any offset, in any order, by several threads; what is not written is a
+    hole. Used as a context manager it is abandoned unless it was finished.
     """
 
     @abstractmethod
@@ -45,13 +51,15 @@ class TargetFile(ABC):
         """Write all of ``data`` at ``offset``.
 
         Raises:
-            TargetError: If the place of the restore has no room or fails; ends the restore unless it is an
-                `EntryNotRestored`, which concerns this file alone.
+            TargetError: If the place of the restore has no room or fails; ends the restore unless
+                it is an `EntryNotRestored`, which concerns this file alone.
         """
 
     @abstractmethod
     def finish(self) -> None:
-        """Give it its size and metadata, then its final name. Call it only after the content was verified.
+        """Give it its size and metadata, then its final name.
+
+        Call it only after the content was verified.
 
         Raises:
             EntryNotRestored: If that failed; the temporary file is gone.
@@ -76,20 +84,28 @@ class TargetFile(ABC):
 class Target(ABC):
     """Receives nodes. Calls come from one thread, but files may be written and finished by several.
 
-    Order: directories and files in any order in which no node comes before the directory above it; then `links_follow`
-    once; then symlinks, hard links and special files; then `close`, which gives directories their
-    metadata, the deepest first. A node that cannot be restored is reported as one `Problem`, counted, and skipped; only
-    what makes the rest meaningless (no room left, the target itself is gone) is raised, as `TargetError`.
-    Nodes are written at the target's root plus the node's full path; no path, link or race leads outside.
+    Order: directories and files in any order in which no node comes before the directory above it;
+    then `links_follow` once; then symlinks, hard links and special files; then `close`, which gives
+    directories their metadata, the deepest first. A node that cannot be restored is reported as one
+    `Problem`, counted, and skipped; only what makes the rest meaningless (no room left, the target
+    itself is gone) is raised, as `TargetError`. Nodes are written at the target's root plus the
+    node's full path; no path, link or race leads outside.
     """
 
     @abstractmethod
     def directory(self, node: Node) -> None:
-        """Make a directory, writable for us until `close`; an existing real directory is used as it is."""
+        """Make a directory, writable for us until `close`.
+
+        An existing real directory is used as it is.
+        """
 
     @abstractmethod
     def file(self, node: Node) -> TargetFile | None:
-        """Begin a regular file; None if the policy for existing files leaves what is there, or it cannot be begun (reported)."""
+        """Begin a regular file.
+
+        None if the policy for existing files leaves what is there, or it cannot be begun
+        (reported).
+        """
 
     @abstractmethod
     def links_follow(self) -> None:
@@ -97,7 +113,7 @@ class Target(ABC):
 
     @abstractmethod
     def link(self, node: Node, existing: bytes) -> None:
-        """Make ``node.path`` another name of the file that was restored as the node path ``existing``."""
+        """Make ``node.path`` another name of the file that was restored as ``existing``."""
 
     @abstractmethod
     def special(self, node: Node) -> None:
@@ -105,4 +121,7 @@ class Target(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give directories their metadata and let go; after an error in between it only cleans up temporary files."""
+        """Give directories their metadata and let go.
+
+        After an error in between it only cleans up temporary files.
+        """

@@ -20,11 +20,14 @@ _LONGEST_PART_BYTES = 200
 
 
 def check_object_name(name: str) -> str:
-    """Return ``name`` if objects may be called so: parts joined by ``/``, each as portable as file names get.
+    r"""Return ``name`` if objects may be called so.
+
+    It consists of parts joined by ``/``, each as portable as file names get.
 
     Raises:
-        InvalidName: If a part is empty, begins with a dot, holds a control character or one of ``\\ : * ? " < > |``,
-            is no normalised (NFC) Unicode, or if the name or a part is too long (512 and 200 bytes of UTF-8).
+        InvalidName: If a part is empty, begins with a dot, holds a control character or one of
+            ``\ : * ? " < > |``, is no normalised (NFC) Unicode, or if the name or a part is too
+            long (512 and 200 bytes of UTF-8).
     """
     try:
         encoded = name.encode("utf-8")
@@ -44,7 +47,9 @@ def check_object_name(name: str) -> str:
 
 
 def check_object_prefix(prefix: str) -> str:
-    """Return ``prefix`` if it names a folder of objects: empty, or an object name followed by ``/``.
+    """Return ``prefix`` if it names a folder of objects.
+
+    It is empty, or an object name followed by ``/``.
 
     Raises:
         InvalidName: If it does not.
@@ -69,8 +74,9 @@ class ObjectInfo:
 class Transport(ABC):
     """Named objects at one address; every method may be called from any thread, several at a time.
 
-    Names follow `check_object_name`; every method that takes a name raises `InvalidName` for others. Every
-    method raises `TransportUnavailable` when the destination does not answer and `AccessRefused` when it refuses.
+    Names follow `check_object_name`; every method that takes a name raises `InvalidName` for
+    others. Every method raises `TransportUnavailable` when the destination does not answer and
+    `AccessRefused` when it refuses.
     """
 
     @property
@@ -87,11 +93,14 @@ class Transport(ABC):
         size_bytes: int | None = None,
         replace: bool = False,
     ) -> int:
-        """Store an object, all of it or none of it, and return its size; when this returns, it survives a power cut.
+        """Store an object, all of it or none of it, and return its size.
 
-        Until this returns, readers see the former state (nothing, or the object that is replaced). If
-        ``body`` raises, nothing is stored, nothing is left behind, and its exception passes through unchanged.
-        ``body`` is consumed once, in the calling thread, and not ahead of what is being sent by more than a few chunks.
+        When this returns, it survives a power cut.
+
+        Until this returns, readers see the former state (nothing, or the object that is replaced).
+        If ``body`` raises, nothing is stored, nothing is left behind, and its exception passes
+        through unchanged. ``body`` is consumed once, in the calling thread, and not ahead of what
+        is being sent by more than a few chunks.
 
         Args:
             name: The object's name.
@@ -100,18 +109,24 @@ class Transport(ABC):
             replace: Whether an existing object may be replaced.
 
         Raises:
-            ObjectExists: If the name is taken and ``replace`` is not set; the existing object is untouched. Of
-                several writers of one new name at the same time, exactly one succeeds.
+            ObjectExists: If the name is taken and ``replace`` is not set; the existing object is
+                untouched. Of several writers of one new name at the same time, exactly one
+                succeeds.
             TransferCut: If ``body`` does not have ``size_bytes`` bytes.
             StorageFull: If there is no room; nothing is left behind.
         """
 
     @abstractmethod
-    def get(self, name: str, *, offset: int = 0, length_bytes: int | None = None) -> Iterator[bytes]:
-        """Return an object's bytes from ``offset``, ``length_bytes`` of them or all to its end, in chunks of at most 4 MiB.
+    def get(
+        self, name: str, *, offset: int = 0, length_bytes: int | None = None
+    ) -> Iterator[bytes]:
+        """Return an object's bytes from ``offset``, in chunks of at most 4 MiB.
 
-        What is asked for beyond the object's end is not there: fewer bytes come, or none. Closing the
-        iterator early gives the connection back. Opening happens before this returns, so that `ObjectMissing` is raised here.
+        ``length_bytes`` of them come, or all to its end.
+
+        What is asked for beyond the object's end is not there: fewer bytes come, or none. Closing
+        the iterator early gives the connection back. Opening happens before this returns, so that
+        `ObjectMissing` is raised here.
 
         Raises:
             ObjectMissing: If no object has this name.
@@ -137,24 +152,35 @@ class Transport(ABC):
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield every object whose name begins with the folder ``prefix`` (empty, or ending in ``/``), in no particular order.
+        """Yield every object whose name begins with the folder ``prefix``, in no particular order.
 
-        Objects stored or deleted meanwhile may or may not be seen; all others are seen exactly once. Whatever
-        stands at the address and is no object (temporary files, names that break the rules) is not reported.
-        An address where nothing was stored yet yields nothing.
+        A prefix is empty or ends in ``/``.
+
+        Objects stored or deleted meanwhile may or may not be seen; all others are seen exactly
+        once. Whatever stands at the address and is no object (temporary files, names that break the
+        rules) is not reported. An address where nothing was stored yet yields nothing.
         """
 
     @abstractmethod
     def delete(self, name: str) -> None:
-        """Remove an object; removing what is absent is fine. When this returns, the removal survives a power cut."""
+        """Remove an object; removing what is absent is fine.
+
+        When this returns, the removal survives a power cut.
+        """
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the address ready for its first object (create the folder); calling it again is fine."""
+        """Make the address ready for its first object (create the folder).
+
+        Calling it again is fine.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """Give connections back; closing twice is fine. Using a closed transport is an error of the program."""
+        """Give connections back; closing twice is fine.
+
+        Using a closed transport is an error of the program.
+        """
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +199,10 @@ class CanTidy(Protocol):
     """A transport whose killed writers may leave temporary files behind."""
 
     def tidy(self, *, older_than_seconds: float) -> int:
-        """Remove temporary files that no living writer can own and that are older than this; return how many."""
+        """Remove temporary files that no living writer can own and that are older than this.
+
+        Return how many.
+        """
         ...
 
 
@@ -193,7 +222,8 @@ class TransportKind:
 
     name: str
     schemes: frozenset[str]
-    """URL schemes it opens, lower case; ``""`` stands for a plain path, ``"*"`` for whatever nobody else claims."""
+    """URL schemes it opens, lower case; ``""`` stands for a plain path, ``"*"`` for whatever nobody
+    else claims."""
     settings: type[Any]
     """An attrs class."""
     parse: Callable[[str], Any]
@@ -210,4 +240,3 @@ class TransportKind:
         AccessRefused: If it refuses.
         PartMissing: If a library is not installed.
     """
-
