@@ -1,8 +1,8 @@
 """Open directories: few at a time, found again when they are needed, never by a swapped path.
 
 A walk needs the directories on its way, readers need those that they still hold, and both may be
-thousands. Only the most recently used keep a descriptor; any other is reached again from its nearest
-open ancestor and must then be the very directory (device and inode) that was met first.
+thousands. Only the most recently used keep a descriptor; any other is reached again from its
+nearest open ancestor and must then be the very directory (device and inode) that was met first.
 """
 
 import os
@@ -21,7 +21,9 @@ class Folder:
 
     __slots__ = ("descriptor", "holds", "is_listable", "parent", "path", "status", "uses")
 
-    def __init__(self, parent: "Folder | None", path: bytes, *, descriptor: int, is_listable: bool):
+    def __init__(
+        self, parent: "Folder | None", path: bytes, *, descriptor: int, is_listable: bool
+    ) -> None:
         self.parent = parent
         self.path = path
         self.descriptor = descriptor
@@ -30,8 +32,8 @@ class Folder:
         self.status = os.fstat(descriptor)
         self.holds = 2
         """Who may still come back to it: the walk and the one it was handed to."""
-        self.uses = 0
-        """Calls that are using the descriptor now."""
+        self.uses = 1
+        """Calls that are using the descriptor now; the first is the one that enters."""
 
 
 class Folders:
@@ -42,11 +44,12 @@ class Folders:
         self._open: OrderedDict[Folder, None] = OrderedDict()
         self._lock = threading.Lock()
         self._is_closed = False
-        self._no_atime = getattr(os, "O_NOATIME", 0) if _is_root() else 0
+        no_atime = getattr(os, "O_NOATIME", 0)
+        self._extras = (no_atime, 0) if no_atime and os.geteuid() == 0 else (0,)
         self._look_only = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
     def enter_top(self, *, lists: bool) -> Folder:
-        """Open ``/``, to be listed or not.
+        """Open ``/``, to be listed or not; it is in use until `done` is called.
 
         Raises:
             OSError: If it cannot be opened.
@@ -57,7 +60,7 @@ class Folders:
     def enter(
         self, parent: Folder, name: bytes, path: bytes, *, follows: bool, lists: bool
     ) -> Folder:
-        """Open a directory in ``parent``.
+        """Open a directory in ``parent``; it is in use until `done` is called.
 
         Args:
             parent: Where it is.
@@ -73,11 +76,8 @@ class Folders:
         link_flag = 0 if follows else os.O_NOFOLLOW
         above = self.use(parent)
         try:
-            if lists:
-                try:
-                    descriptor = self._open_to_list(name, above, link_flag)
-                except PermissionError:
-                    lists = False
+            descriptor = self._open_to_list(name, above, link_flag) if lists else -1
+            lists = descriptor >= 0
             if not lists:
                 descriptor = os.open(name, self._look_only | link_flag, dir_fd=above)
         finally:
@@ -122,14 +122,15 @@ class Folders:
                 self._close_idle(folder)
 
     def _open_to_list(self, name: bytes, above: int, link_flag: int) -> int:
+        """Return a descriptor, -1 if the directory may not be listed."""
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC | link_flag
-        if self._no_atime:
+        # Root of a user namespace may list what it may not list without moving the access time.
+        for extra in self._extras:
             try:
-                return os.open(name, flags | self._no_atime, dir_fd=above)
+                return os.open(name, flags | extra, dir_fd=above)
             except PermissionError:
-                # Root of a user namespace may not; if that was not the reason, it shows again below.
-                pass
-        return os.open(name, flags, dir_fd=above)
+                continue
+        return -1
 
     def _keep(self, folder: Folder) -> Folder:
         with self._lock:
@@ -168,7 +169,7 @@ class Folders:
         self._remember(folder)
 
     def _descend(self, above: int | None, parts: list[bytes], folder: Folder) -> int:
-        """Open the path that ``parts`` make, piece by piece; only its end is known to be the right one."""
+        """Open the path that ``parts`` make, piece by piece; the caller checks where it ended."""
         here = os.open(b"/" if above is None else b".", self._look_only, dir_fd=above)
         while parts:
             length, used = 0, 0
@@ -187,7 +188,3 @@ class Folders:
             return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
         finally:
             os.close(here)
-
-
-def _is_root() -> bool:
-    return hasattr(os, "geteuid") and os.geteuid() == 0

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import final
 
 from typing_extensions import override
@@ -106,7 +107,7 @@ class FilesDirectory(FoundDirectory):
 
 
 def _open_to_read(entry: Entry, above: int) -> int:
-    """Open without following links, without blocking and, where one may, without moving the access time.
+    """Open without following links or blocking and, where allowed, without a new access time.
 
     Raises:
         OSError: If it cannot be opened.
@@ -114,9 +115,7 @@ def _open_to_read(entry: Entry, above: int) -> int:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     no_atime = getattr(os, "O_NOATIME", 0)
     if no_atime and os.geteuid() in {0, entry.uid}:
-        try:
+        # Root of a user namespace may not; if that was not the reason, it shows again below.
+        with suppress(PermissionError):
             return os.open(entry.name, flags | no_atime, dir_fd=above)
-        except PermissionError:
-            # Root of a user namespace may not; if that was not the reason, it shows again below.
-            pass
     return os.open(entry.name, flags, dir_fd=above)

@@ -8,12 +8,13 @@ _NONE = frozenset({errno.ENOTSUP, errno.ENODATA})
 
 
 def attributes_at(folder: int, name: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the extended attributes of ``name`` in an open directory (None: its own), in byte order.
+    """Return the attributes of ``name`` in an open directory (None: its own), in byte order.
 
     By way of ``/proc``, so that nothing is opened (a fifo would block, a tape would rewind), links
     are not followed and a file that may not be read still tells its attributes.
 
     Raises:
+        FileNotFoundError: If there is no such name.
         OSError: If they cannot be read.
     """
     if not hasattr(os, "listxattr"):

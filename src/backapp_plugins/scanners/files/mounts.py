@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 _KERNEL_TYPES = frozenset(
-    b"autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts efivarfs fusectl nsfs proc pstore "
-    b"rpc_pipefs securityfs selinuxfs smackfs sysfs tracefs".split()
+    b"autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts efivarfs fusectl nsfs proc "
+    b"pstore rpc_pipefs securityfs selinuxfs smackfs sysfs tracefs".split()
 )
 
 
 def kernel_devices(table: bytes | None = None) -> frozenset[int]:
-    """Return the device numbers (``st_dev``) of mounted kernel file systems (proc, sysfs, cgroup...).
+    """Return the device numbers (``st_dev``) of mounted kernel file systems (proc, sysfs...).
 
     Args:
         table: Text in the format of ``/proc/self/mountinfo``; None reads that file, and where there

@@ -45,8 +45,8 @@ class Rule:
     """One pattern, split into where a thing must be and what it must be called."""
 
     folder: str | None
-    """Regular expression of the directories whose direct contents it speaks of (the top is the empty
-    text); None: of all."""
+    """Regular expression of the directories whose direct contents it speaks of (the top is the
+    empty text); None: of all."""
     name: str
     """Regular expression of names."""
     part: str
@@ -79,7 +79,7 @@ def parse_pattern(
 
 
 def parse_pattern_file(content: bytes, *, path: bytes) -> list[Rule]:
-    """Return the rules of a pattern file: one per line, empty lines and those that begin with ``#`` say nothing.
+    """Return the rules of a pattern file: one per line; empty ones and ``# comments`` say nothing.
 
     Raises:
         InvalidPattern: If one or more patterns are malformed; names every such line.
@@ -144,7 +144,11 @@ def _folder_expression(parts: Iterable[str]) -> str | None:
 
 
 def _name_expression(part: str) -> str:
-    """Translate one part of a pattern; what it matches never holds a ``/``."""
+    """Translate one part of a pattern; what it matches never holds a ``/``.
+
+    Raises:
+        ValueError: If it is malformed.
+    """
     found: list[str] = []
     position = 0
     while position < len(part):
@@ -169,7 +173,11 @@ def _name_expression(part: str) -> str:
 
 
 def _bracket(part: str, position: int) -> tuple[str, int]:
-    """Translate a bracket expression; return it and where the pattern goes on."""
+    """Translate a bracket expression; return it and where the pattern goes on.
+
+    Raises:
+        ValueError: If it is malformed.
+    """
     is_negated = part[position : position + 1] in {"!", "^"}
     position += is_negated
     members: list[str] = []

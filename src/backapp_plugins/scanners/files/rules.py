@@ -39,7 +39,7 @@ class Rules:
         return bool(self._rules)
 
     def tests_in(self, folder: str) -> NameTests:
-        """Return the tests for the direct contents of ``folder``, an absolute path (the top is ``/``)."""
+        """Return the tests for the direct contents of a directory, named by its absolute path."""
         path = "" if folder == "/" else folder
         choice = tuple(
             everywhere or folders(path) is not None
@@ -76,10 +76,7 @@ def _decision(rules: Sequence[Rule]) -> Test | None:
     groups.reverse()
 
     def last_word(name: str) -> bool:
-        for is_exclude, matches in groups:
-            if matches(name):
-                return is_exclude
-        return False
+        return next((is_exclude for is_exclude, matches in groups if matches(name)), False)
 
     return last_word
 
@@ -90,7 +87,7 @@ def _any_of(rules: Sequence[Rule]) -> Test:
     endings: set[str] = set()
     expressions: list[str] = []
     for rule in rules:
-        rest = rule.part[1:] if rule.part.startswith("*") else rule.part
+        rest = rule.part.removeprefix("*")
         if rule.ignores_case or _MAGIC.search(rest):
             expressions.append(f"(?i:{rule.name})" if rule.ignores_case else rule.name)
         elif rule.part.startswith("*"):

@@ -17,10 +17,10 @@ class FilesSettings:
     iexcludes: tuple[str, ...] = ()
     """The same without regard to upper and lower case; they come after `excludes`."""
     exclude_files: tuple[bytes, ...] = ()
-    """Files with one pattern per line, read when the scanner is opened; they come after `iexcludes`."""
+    """Files with one pattern per line, read when the scanner is opened; after `iexcludes`."""
     includes: tuple[str, ...] = ()
-    """Patterns of what to keep nonetheless; they come last and so win, but nothing below a directory
-    that is left out can be kept."""
+    """Patterns of what to keep nonetheless; they come last and so win, but nothing below a
+    directory that is left out can be kept."""
     exclude_if_present: tuple[bytes, ...] = ()
     """Of a directory that holds one of these names only that one is kept."""
     exclude_caches: bool = False

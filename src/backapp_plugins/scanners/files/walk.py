@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from backapp_core.plugin_api import Entry, EntryReplaced
 from backapp_plugins.scanners.files.faults import REPLACED, reason
@@ -31,19 +31,23 @@ class Limits:
 
 
 @final
-@frozen
 class _Level:
     """A directory on the way from the top to where the walk is."""
 
-    folder: Folder
-    names: list[bytes]
-    """Directories in it that are still to be walked; the next one is the last."""
-    is_whole: bool
-    """Whether all of them are kept with their contents, but `passages`; else none of them."""
-    passages: set[bytes]
-    """Those that are excluded and kept only for what leads through them to a root."""
-    is_outside: bool
-    """Whether it lies above all roots, where links are followed as the user wrote them."""
+    __slots__ = ("folder", "is_outside", "is_whole", "names", "passages")
+
+    def __init__(
+        self, folder: Folder, listing: Listing, *, is_whole: bool, is_outside: bool
+    ) -> None:
+        self.folder = folder
+        self.names = listing.folders
+        """Directories in it that are still to be walked; the next one is the last."""
+        self.passages = listing.passages
+        """Those that are kept only for what leads through them to a root."""
+        self.is_whole = is_whole
+        """Whether all others are kept with their contents; else none is."""
+        self.is_outside = is_outside
+        """Whether it lies above all roots, where links are followed as the user wrote them."""
 
 
 @final
@@ -123,21 +127,14 @@ class Walk:
         self, folder: Folder, name: bytes, *, is_whole: bool, is_outside: bool
     ) -> FilesDirectory:
         has_content = folder.status.st_dev not in self._kernel
-        if is_whole and (listing := self._contents(folder, has_content=has_content)) is not None:
-            for inner, error in listing.faults:
-                self._report(_join(folder.path, inner), reason(error))
-        else:
-            listing = self._ways_through(folder)
+        listing = self._contents(folder, has_content=has_content) if is_whole else None
+        if listing is None:
             is_whole = False
-        self._levels.append(
-            _Level(
-                folder,
-                listing.folders,
-                is_whole=is_whole,
-                passages=listing.passages,
-                is_outside=is_outside,
-            )
-        )
+            listing = self._ways_through(folder)
+        for inner, error in listing.faults:
+            self._report(_join(folder.path, inner), reason(error))
+        self._folders.done(folder)
+        self._levels.append(_Level(folder, listing, is_whole=is_whole, is_outside=is_outside))
         return FilesDirectory(
             folder,
             self._folders,
@@ -150,42 +147,39 @@ class Walk:
         """List a directory; None means that only what leads to further roots is kept of it."""
         if self._skipped and (folder.status.st_dev, folder.status.st_ino) in self._skipped:
             return Listing()
-        wanted = self._wanted
-        named = self._ways.names.get(folder.path)
-        if self._rules or named or not has_content:
-            wanted = evolve(
-                wanted,
-                tests=self._rules.tests_in(os.fsdecode(folder.path)),
-                has_content=has_content,
-                named=named or (),
-            )
         if not folder.is_listable:
             self._report(folder.path, "permission denied")
             return None
         try:
-            descriptor = self._folders.use(folder)
-            try:
-                if self._looks_for_tags:
-                    tag = self._tag_in(descriptor)
-                    if tag is not None:
-                        return self._only_tag(folder, descriptor, tag)
-                return list_folder(descriptor, wanted, self._check)
-            finally:
-                self._folders.done(folder)
+            if self._looks_for_tags and (tag := self._tag_in(folder.descriptor)) is not None:
+                return self._only_tag(folder, tag)
+            wanted = self._wanted_in(folder.path, has_content=has_content)
+            return list_folder(folder.descriptor, wanted, self._check)
         except OSError as error:
             self._report(folder.path, reason(error))
             return None
+
+    def _wanted_in(self, path: bytes, *, has_content: bool) -> Wanted:
+        named = self._ways.names.get(path)
+        if not (self._rules or named) and has_content:
+            return self._wanted
+        return Wanted(
+            tests=self._rules.tests_in(os.fsdecode(path)),
+            largest_bytes=self._wanted.largest_bytes,
+            has_content=has_content,
+            named=named or (),
+        )
 
     def _tag_in(self, descriptor: int) -> bytes | None:
         limits = self._limits
         return tag_in(descriptor, limits.tags, looks_for_cache_tag=limits.has_cache_tags)
 
-    def _only_tag(self, folder: Folder, descriptor: int, tag: bytes) -> Listing:
+    def _only_tag(self, folder: Folder, tag: bytes) -> Listing:
         """Return a tagged directory: its tag, and what leads to further roots."""
         listing = self._ways_through(folder)
         listing.passages.update(listing.folders)
         if all(entry.name != tag for entry in listing.entries):
-            status = os.stat(tag, dir_fd=descriptor, follow_symlinks=False)
+            status = os.stat(tag, dir_fd=folder.descriptor, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
                 listing.entries.append(entry_of(tag, status))
                 listing.entries.sort()
@@ -197,24 +191,20 @@ class Walk:
         names = self._ways.names.get(folder.path)
         if not names:
             return listing
-        descriptor = self._folders.use(folder)
-        try:
-            for name in sorted(names, reverse=True):
-                entry = self._root_file(descriptor, folder.path, name)
-                if entry is None:
-                    listing.folders.append(name)
-                else:
-                    listing.entries.insert(0, entry)
-        finally:
-            self._folders.done(folder)
+        for name in sorted(names, reverse=True):
+            entry = self._root_file(folder, name)
+            if entry is None:
+                listing.folders.append(name)
+            else:
+                listing.entries.insert(0, entry)
         return listing
 
-    def _root_file(self, descriptor: int, folder: bytes, name: bytes) -> Entry | None:
+    def _root_file(self, folder: Folder, name: bytes) -> Entry | None:
         """Return the entry of a root that is no directory; what cannot be looked at fails later."""
-        if _join(folder, name) not in self._ways.roots:
+        if _join(folder.path, name) not in self._ways.roots:
             return None
         try:
-            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            status = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
         except OSError:
             return None
         return None if stat.S_ISDIR(status.st_mode) else entry_of(name, status)
@@ -229,7 +219,7 @@ def _inodes(paths: tuple[bytes, ...]) -> frozenset[tuple[int, int]]:
     found: set[tuple[int, int]] = set()
     for path in paths:
         try:
-            status = os.stat(path)
+            status = os.stat(path)  # noqa: PTH116  # bytes
         except OSError:
             continue  # What is not there cannot be entered either.
         found.add((status.st_dev, status.st_ino))
