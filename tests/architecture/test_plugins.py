@@ -1,22 +1,23 @@
 """Every role has its page and kit; built-in plugins come as strangers' do, and pass the kit."""
 
 import ast
+import re
+import textwrap
 import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SPECIFICATIONS = (ROOT / "src/backapp_core/hookspecs.py").read_text(encoding="utf-8")
 HOOKS = {
-    node.name: node
-    for node in ast.parse((ROOT / "src/backapp_core/hookspecs.py").read_bytes()).body
-    if isinstance(node, ast.FunctionDef)
+    node.name: node for node in ast.parse(SPECIFICATIONS).body if isinstance(node, ast.FunctionDef)
 }
 ROLES = [name.removeprefix("backapp_").removesuffix("s") for name in HOOKS]
 ENTRY_POINTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
     "entry-points"
 ]["backapp"]
-HEADINGS = ["Purpose", "Contract", "Settings", "Errors", "Conformance"]
+HEADINGS = ["Purpose", "Hook", "Contract", "Settings", "Errors", "Conformance"]
 BEGIN, END = "<!-- signatures: begin -->\n", "<!-- signatures: end -->\n"
 
 
@@ -24,27 +25,31 @@ def classes_of(path: Path) -> list[ast.ClassDef]:
     return [node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ClassDef)]
 
 
-def signature(node: ast.FunctionDef) -> str:
-    head = f"def {node.name}({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}: ..."
-    decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
-    return "@property\n" + head if "property" in decorators else head
+def signature(node: ast.FunctionDef, source: str) -> str:
+    """Return the head of a function as it stands in its file; of decorators only `property`."""
+    head = source.splitlines()[node.lineno - 1 : node.body[0].lineno - 1]
+    text = re.sub(r":\s*(#.*)?$", ": ...", textwrap.dedent("\n".join(head)))
+    is_property = "property" in [ast.unparse(decorator) for decorator in node.decorator_list]
+    return f"@property\n{text}" if is_property else text
 
 
-def described(node: ast.ClassDef) -> str:
+def described(node: ast.ClassDef, source: str) -> str:
     """Return a class as a page shows it: its attributes, and the methods to write."""
-    lines = [f"class {node.name}:"]
+    parts: list[str] = []
     for item in node.body:
         if isinstance(item, ast.AnnAssign):
-            lines.append(f"    {ast.unparse(item)}")
+            parts.append(ast.get_source_segment(source, item) or "")
         elif isinstance(item, ast.FunctionDef) and not item.name.startswith("_"):
-            lines += [f"    {line}" for line in signature(item).splitlines()]
-    return "\n".join(lines if len(lines) > 1 else [*lines, "    ..."]) + "\n"
+            parts.append(signature(item, source))
+    return f"class {node.name}:\n" + textwrap.indent("\n".join(parts or ["..."]), "    ") + "\n"
 
 
 def signatures(role: str) -> str:
-    hook = signature(HOOKS[f"backapp_{role}s"])
-    classes = [described(node) for node in classes_of(ROOT / f"src/backapp_core/ports/{role}s.py")]
-    return "```python\n" + "\n\n".join([f"{hook}\n", *classes]) + "```\n"
+    hook = signature(HOOKS[f"backapp_{role}s"], SPECIFICATIONS)
+    source = (ROOT / f"src/backapp_core/ports/{role}s.py").read_text(encoding="utf-8")
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    shown = [described(node, source) for node in classes if not node.name.startswith("_")]
+    return "```python\n" + "\n\n".join([f"{hook}\n", *shown]) + "```\n"
 
 
 @pytest.mark.parametrize("role", ROLES)
