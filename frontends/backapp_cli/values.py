@@ -1,8 +1,7 @@
-"""Values on the command line, from text: paths as bytes, sizes, durations, lists of tags, times."""
+"""Values on the command line, from text: paths as bytes, sizes, durations, lists of tags."""
 
 import os
 import re
-from datetime import datetime
 
 import click
 
@@ -58,22 +57,6 @@ def within(text: str | Within) -> Within:
         return Within.parse(text)
     except InputError as error:
         raise click.BadParameter(error.message) from error
-
-
-def moment(text: str | datetime) -> datetime:
-    """Return the moment that ``2026-05-01 22:08:41`` says, in local time unless it has an offset.
-
-    Raises:
-        click.BadParameter: If it is no date or time.
-    """
-    if isinstance(text, datetime):
-        return text
-    try:
-        return datetime.fromisoformat(text.strip()).astimezone()
-    except (ValueError, OverflowError, OSError):
-        raise click.BadParameter(
-            f"'{text}' is no time; write it like 2026-05-01 or '2026-05-01 22:08:41'"
-        ) from None
 
 
 def tags(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -110,7 +110,8 @@ def _show_summary(session: Session, snapshot: Snapshot, seconds: float) -> None:
             [
                 f"Files:  {counts.files_new:>9,} new, {counts.files_changed:>9,} changed, "
                 f"{counts.files_unmodified:>9,} unmodified",
-                f"Others: {counts.directories:>9,} folders, {counts.others:,} links, special files",
+                f"Also:   {counts.directories:>9,} folders, "
+                f"{counts.others:>9,} links and special files",
                 f"Read {size(counts.read_bytes)}, stored {size(counts.stored_bytes)}",
                 "",
                 f"processed {count(counts.files, 'file')}, {size(counts.processed_bytes)} "

@@ -26,7 +26,7 @@ from backapp_core.model.snapshots import SnapshotFilter
     """,
 )
 @snapshot_argument()
-@click.argument("path", type=path_bytes)
+@click.argument("wanted", metavar="PATH", type=path_bytes)
 @click.option(
     "-a",
     "--archive",
@@ -50,7 +50,7 @@ def dump(
     session: Session,
     *,
     snapshot: str,
-    path: bytes,
+    wanted: bytes,
     archive: str,
     target: Path | None,
     snapshot_filter: SnapshotFilter,
@@ -68,7 +68,7 @@ def dump(
         found = session.engine.find_snapshot(repository, snapshot, snapshot_filter)
 
         def write(out: BinaryIO) -> None:
-            session.engine.dump(repository, found, path, out)
+            session.engine.dump(repository, found, wanted, out)
 
         if target is None:
             write(sys.stdout.buffer)

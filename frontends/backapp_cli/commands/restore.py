@@ -62,6 +62,16 @@ _REASONS_SHOWN = 20
     show_default=True,
     help="What happens to files that exist.",
 )
+@click.option(
+    "--owners/--no-owners",
+    default=None,
+    help="Whether owners and groups come back (default: if run by root).",
+)
+@click.option(
+    "--special/--no-special",
+    default=None,
+    help="Whether set-id bits, devices and privileged attributes come back (default: the same).",
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be restored.")
 @filter_options
 @repository_options
@@ -77,6 +87,8 @@ def restore(
     iinclude: tuple[str, ...],
     iexclude: tuple[str, ...],
     overwrite: str,
+    owners: bool | None,
+    special: bool | None,
     dry_run: bool,
     snapshot_filter: SnapshotFilter,
 ) -> int:
@@ -95,6 +107,9 @@ def restore(
         exclude=exclude or iexclude,
         ignores_case=bool(iinclude or iexclude),
         overwrite=Overwrite(overwrite),
+        owners=owners,
+        special=special,
+        reports_files=session.verbosity > 1,
     )
     began = time.monotonic()
     engine = session.engine

@@ -1,0 +1,330 @@
+"""Every command that looks into a repository or changes it, in words and as JSON."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+
+def test_a_folder_comes_back_as_it_was(cli, kept: str, source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "back"
+    result = cli("restore", "latest", "--target", target)
+    back = Path(f"{target}{source}")
+    assert (back / "letters" / "mum.txt").read_text() == "Dear mum\n"
+    assert os.readlink(back / "link") == "todo"
+    assert "restored 3 files" in result.out
+
+
+def test_a_folder_of_a_snapshot_comes_back_without_the_way_to_it(
+    cli, kept: str, source: Path, tmp_path: Path
+) -> None:
+    cli("restore", f"{kept[:8]}:{source}/letters", "-t", tmp_path / "back")
+    assert sorted(os.listdir(tmp_path / "back")) == ["bank.txt", "mum.txt"]
+
+
+def test_patterns_choose_what_is_restored(cli, kept, source: Path, tmp_path: Path) -> None:
+    cli("restore", "latest", "-t", tmp_path / "one", "--iinclude", "MUM.*")
+    assert [p.name for p in (tmp_path / "one").rglob("*") if p.is_file()] == ["mum.txt"]
+    cli("restore", "latest", "-t", tmp_path / "two", "--exclude", "letters")
+    assert {p.name for p in (tmp_path / "two").rglob("*") if p.is_file()} == {"todo", "link"}
+    result = cli("restore", "latest", "-t", tmp_path / "x", "-i", "a", "--iexclude", "b", code=2)
+    assert "cannot be mixed" in result.err
+
+
+def test_a_dry_restore_shows_the_plan_and_writes_nothing(
+    cli, kept, source: Path, tmp_path: Path
+) -> None:
+    words = cli("restore", "latest", "-t", tmp_path / "back", "-n")
+    assert f"create     {source}/todo" in words.out
+    plan = cli("restore", "latest", "-t", tmp_path / "back", "-n", "--json")
+    assert {one["item"] for one in plan.of("restore_step")} >= {f"{source}/todo", f"{source}/link"}
+    assert plan.of("summary")[0]["total_bytes"] == 9 + 10 + 17
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"), [("never", "mine"), ("always", "water the plants\n")]
+)
+def test_existing_files_are_treated_as_asked(
+    cli, kept, source: Path, tmp_path: Path, policy: str, text: str
+) -> None:
+    target = tmp_path / "back"
+    target.mkdir()
+    (target / "todo").write_text("mine")
+    cli("restore", f"latest:{source}", "-t", target, "--overwrite", policy)
+    assert (target / "todo").read_text() == text
+
+
+def test_a_restore_that_is_not_complete_fails_and_lists_why(
+    cli, kept, source: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "back"
+    (target / "todo" / "in the way").mkdir(parents=True)
+    result = cli("restore", f"latest:{source}", "-t", target, code=1)
+    assert "not restored:\n  /todo: " in result.err
+    assert "incomplete" in result.err.splitlines()[-1]
+    assert (target / "letters" / "mum.txt").exists()
+
+
+def test_a_second_backup_compares_with_the_first(cli, kept: str, source: Path) -> None:
+    (source / "new").write_text("x")
+    result = cli("backup", source, "--json")
+    [summary] = result.of("summary")
+    assert summary["files_new"] == 1
+    # Files written a moment ago are not trusted to be the same, but read again.
+    assert summary["files_unmodified"] + summary["files_changed"] == 3
+    assert summary["parent"] == kept
+    [full] = cli("backup", source, "--force", "--full", "--json").of("summary")
+    assert full["total_files_processed"] == 4
+    assert full["bytes_read"] == 37
+
+
+def test_options_choose_what_is_backed_up(cli, repository, source: Path, tmp_path: Path) -> None:
+    (source / "big").write_bytes(b"x" * 2000)
+    (source / "cache").mkdir()
+    (source / "cache" / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
+    (source / "cache" / "rubbish").write_text("x")
+    (tmp_path / "patterns").write_text("link\n")
+    cli(
+        *("backup", source, "--exclude", "*.txt", "--include", "mum.txt", "--exclude-caches"),
+        *("--exclude-larger-than", "1K", "--exclude-file", tmp_path / "patterns", "-x"),
+        *("--tag", "a,b", "--host", "elsewhere"),
+    )
+    names = {Path(line).name for line in cli("ls", "latest").out.splitlines()}
+    assert {"mum.txt", "todo", "CACHEDIR.TAG"} <= names
+    assert not {"bank.txt", "big", "rubbish", "link"} & names
+    [one] = cli("snapshots", "--json").of("snapshot")
+    assert (one["tags"], one["hostname"]) == (["a", "b"], "elsewhere")
+
+
+def test_sources_may_be_listed_in_files(cli, repository, source: Path, tmp_path: Path) -> None:
+    strange = source / os.fsdecode(b"\xff\n#")
+    strange.write_text("x")
+    (tmp_path / "globs").write_text(f"# a comment\n\n{source}/let*\n")
+    (tmp_path / "lines").write_text(f"{source}/todo\n")
+    (tmp_path / "raw").write_bytes(os.fsencode(strange) + b"\0")
+    cli(
+        *("backup", "--files-from", tmp_path / "globs"),
+        *("--files-from-verbatim", tmp_path / "lines", "--files-from-raw", tmp_path / "raw"),
+    )
+    [one] = cli("snapshots", "--json").of("snapshot")
+    assert set(one["paths"]) == {f"{source}/letters", f"{source}/todo", rf"{source}/\xff\x0a#"}
+
+
+def test_names_that_are_no_utf8_are_arguments_like_any_other(
+    cli, repository, source: Path, tmp_path: Path
+) -> None:
+    name = os.fsencode(source) + b"/\xe4\xff"
+    Path(os.fsdecode(name)).write_bytes(b"content")
+    cli("backup", name)
+    assert cli("dump", "latest", name).raw == b"content"
+    assert cli("ls", "latest", name).out == rf"{source}/\xe4\xff" + "\n"
+    target = os.fsencode(tmp_path) + b"/back\xfe"
+    cli("restore", "latest", "--target", target)
+    assert Path(os.fsdecode(target + name)).read_bytes() == b"content"
+
+
+def test_a_dry_backup_only_counts(cli, repository: Path, source: Path) -> None:
+    before = sorted(repository.rglob("*"))
+    assert "would back up 3 files" in cli("backup", source, "-n").out
+    assert cli("backup", source, "-n", "--json").of("summary")[0]["dry_run"] is True
+    assert sorted(repository.rglob("*")) == before
+
+
+def test_entries_that_cannot_be_read_make_the_code_3(
+    cli, repository, source: Path, tmp_path: Path
+) -> None:
+    result = cli("backup", source, tmp_path / "gone", code=3)
+    assert f"{tmp_path}/gone: " in result.err
+    assert "warning: 1 entry could not be read" in result.err
+    message = cli("backup", source, tmp_path / "gone", "--json", code=3)
+    assert message.of("error")[0]["item"] == f"{tmp_path}/gone"
+    assert message.of("summary")[0]["error_count"] == 1
+
+
+def test_snapshots_are_filtered_and_grouped(cli, kept: str, source: Path) -> None:
+    cli("backup", source / "letters", "--tag", "x", "--host", "other")
+    assert len(cli("snapshots", "--json").of("snapshot")) == 2
+    for wanted in (["--tag", "x"], ["--host", "other"], ["--path", source / "letters"]):
+        [one] = cli("snapshots", "--json", *wanted).of("snapshot")
+        assert one["hostname"] == "other"
+    assert [one["id"] for one in cli("snapshots", kept[:10], "--json").messages] == [kept]
+    assert "snapshots of host other" in cli("snapshots", "-g", "host").out
+    assert "no snapshot matches" in cli("snapshots", "--host", "nobody").out
+    assert len(cli("snapshots", "--latest", "1", "--json").messages) == 2
+
+
+def test_a_repository_without_snapshots_says_what_to_do(cli, repository) -> None:
+    assert "backapp backup PATH" in cli("snapshots").out
+    assert cli("snapshots", "--json").out == ""
+
+
+def test_ls_lists_all_or_a_folder(cli, kept, source: Path) -> None:
+    assert f"{source}/letters/mum.txt" in cli("ls", "latest").out.splitlines()
+    flat = cli("ls", "latest", source).out.splitlines()
+    assert f"{source}/letters" in flat
+    assert f"{source}/letters/mum.txt" not in flat
+    assert f"{source}/letters/mum.txt" in cli("ls", "--recursive", "latest", source).out
+    assert "-rw-r--r--" in cli("ls", "-l", "latest", source).out
+    assert f"{source}/link -> todo" in cli("ls", "-l", "latest", source).out
+    first, *nodes = cli("ls", "latest", "--json").messages
+    assert first["message_type"] == "snapshot"
+    [todo] = [one for one in nodes if one["path"] == f"{source}/todo"]
+    assert todo["type"] == "file"
+    assert todo["size"] == 17
+    assert todo["mtime"].endswith("Z")
+
+
+def test_find_names_the_snapshots(cli, kept: str, source: Path) -> None:
+    cli("backup", source)
+    words = cli("find", "MUM*", "-i")
+    assert words.out.count("mum.txt") == 2
+    assert f"in snapshot {kept[:8]} of " in words.out
+    [one] = cli("find", "mum.txt", "-s", kept, "--json").of("match")
+    assert (one["path"], one["snapshot"]) == (f"{source}/letters/mum.txt", kept)
+    assert cli("find", "nothing*").out == "nothing matches\n"
+
+
+def test_diff_shows_letters(cli, kept: str, source: Path) -> None:
+    (source / "todo").write_text("water the plants twice\n")
+    (source / "letters" / "bank.txt").unlink()
+    (source / "more").mkdir()
+    cli("backup", source)
+    lines = cli("diff", kept, "latest").out.splitlines()
+    assert f"M  {source}/todo" in lines
+    assert f"-  {source}/letters/bank.txt" in lines
+    assert f"+  {source}/more/" in lines
+    changes = cli("diff", kept, "latest", "--json")
+    assert {"path": f"{source}/todo", "modifier": "M", "message_type": "change"} in changes.messages
+    assert changes.of("statistics")[0]["removed"]["files"] == 1
+
+
+def test_dump_writes_a_file_or_a_tar_archive(cli, kept, source: Path, tmp_path: Path) -> None:
+    assert cli("dump", "latest", source / "todo").raw == b"water the plants\n"
+    archive = tarfile.open(fileobj=io.BytesIO(cli("dump", "latest", source / "letters").raw))
+    assert {one.name for one in archive if one.isfile()} == {"mum.txt", "bank.txt"}
+    cli("dump", "latest", source / "todo", "--target", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "water the plants\n"
+
+
+def test_a_dump_that_fails_leaves_nothing_and_keeps_json_off_the_data(
+    cli, kept, source: Path, tmp_path: Path
+) -> None:
+    result = cli("dump", "latest", source / "nothing", "--target", tmp_path / "out", code=1)
+    assert "holds no" in result.err
+    assert [one for one in os.listdir(tmp_path) if "out" in one] == []
+    result = cli("dump", "latest", source / "nothing", "--json", code=1)
+    assert result.raw == b""
+
+
+def test_check_is_content_with_a_whole_repository(cli, kept) -> None:
+    assert "1 snapshot, " in cli("check").out
+    [summary] = cli("check", "--read-data", "--json").of("summary")
+    assert summary["num_errors"] == 0
+    assert summary["bytes_read"] > 0
+
+
+def test_check_fails_when_something_is_missing(cli, kept, repository: Path) -> None:
+    victim = max(repository.rglob("*.tar.gz"), key=lambda one: one.stat().st_size)
+    victim.unlink()
+    result = cli("check", code=1)
+    assert "error: " in result.out
+    assert kept[:8] in result.out
+    assert cli("check", "--json", code=1).of("finding")[0]["severity"] == "error"
+
+
+def test_a_snapshot_that_vanished_is_told_until_it_is_accepted(
+    cli, kept: str, repository: Path, source: Path
+) -> None:
+    cli("snapshots")
+    for one in repository.rglob(f"*{kept[:8]}*"):
+        one.unlink()
+    assert "gone" in cli("snapshots").err
+    cli("check", code=1)
+    cli("check", "--accept-missing")
+    assert cli("check").err == ""
+
+
+def test_forget_shows_reasons_and_removes(cli, kept: str, source: Path) -> None:
+    cli("backup", source)
+    dry = cli("forget", "--keep-last", "1", "--dry-run")
+    assert "would remove 1 snapshot, 1 stay" in dry.out
+    assert len(cli("snapshots", "--json").messages) == 2
+    done = cli("forget", "--keep-last", "1", "--prune", "--json")
+    assert done.of("summary")[0]["removed"] == [kept]
+    assert done.of("pruned")
+    assert len(cli("snapshots", "--json").messages) == 1
+    cli("forget", "latest")
+    assert cli("snapshots", "--json").messages == []
+
+
+def test_forget_by_calendar_and_tags(cli, kept, source: Path) -> None:
+    cli("backup", source, "--tag", "precious")
+    done = cli(
+        *("forget", "--keep-tag", "precious", "--keep-within", "1h", "--keep-daily", "-1"),
+        *("--group-by", "", "--json", "-n"),
+    )
+    [group] = done.of("group")
+    assert (group["host"], group["paths"]) == (None, None)
+    assert any("tags precious" in one for one in group["reasons"].values() for one in one)
+
+
+def test_prune_names_what_it_deletes(cli, kept: str, source: Path) -> None:
+    (source / "todo").write_text("x" * 10_000)
+    cli("backup", source, "--full")
+    cli("forget", kept)
+    assert "would delete" in cli("prune", "--dry-run").out
+    [done] = cli("prune", "--json").of("pruned")
+    assert done["freed_bytes"] > 0
+    assert "deleted 0 objects" in cli("prune").out
+    cli("check", "--read-data")
+
+
+def test_tags_are_set_added_and_removed(cli, kept: str) -> None:
+    [change] = cli("tag", "--set", "a,b", kept, "--json").of("changed")
+    assert change["old_snapshot_id"] == kept
+    cli("tag", "--add", "c", "--tag", "a")
+    words = cli("tag", "--remove", "a")
+    assert words.out.splitlines()[0].endswith(": b, c")
+    cli("tag", "--set", "", "latest")
+    [one] = cli("snapshots", "--json").of("snapshot")
+    assert one["tags"] == []
+    assert one["original"] == kept
+    cli("tag", "latest", code=2)
+
+
+def test_stats_count_what_comes_back_and_what_is_stored(cli, kept: str, source: Path) -> None:
+    cli("backup", source)
+    [figures] = cli("stats", "--json").of("stats")
+    assert (figures["total_file_count"], figures["snapshots_count"]) == (6, 2)
+    [figures] = cli("stats", kept, "--json").of("stats")
+    assert figures["total_size"] == 36
+    assert "Restoring them:      6 files, 72 B" in cli("stats").out
+
+
+def test_plugins_are_listed_with_their_options(cli) -> None:
+    words = cli("plugins", "-v")
+    assert "archiver" in words.out
+    assert "-o recipients=" in words.out
+    roles = {(one["role"], one["name"]) for one in cli("plugins", "--json").of("plugin")}
+    assert {("scanner", "files"), ("archiver", "targz"), ("scheduler", "cron")} <= roles
+
+
+def test_doctor_looks_at_sources_and_repository(cli, kept, source: Path, tmp_path: Path) -> None:
+    fine = cli("doctor", source, "--target", tmp_path)
+    assert f"{source}: " in fine.out
+    bad = cli("doctor", tmp_path / "gone", "--json", code=1)
+    assert "problem" in {one["verdict"] for one in bad.of("diagnosis")}
+
+
+def test_options_stand_before_or_after_the_command(cli, kept, repository, monkeypatch) -> None:
+    monkeypatch.delenv("BACKAPP_REPOSITORY")
+    assert cli("--json", "-r", repository, "snapshots").messages
+    assert cli("-r", "/nowhere", "snapshots", "-r", repository, "--json").messages
+
+
+def test_quiet_says_only_what_was_asked_for(cli, repository, source: Path) -> None:
+    assert cli("-q", "backup", source).out.count("\n") == 1
+    assert cli("backup", source, "-q").err == ""

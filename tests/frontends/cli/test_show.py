@@ -1,0 +1,113 @@
+"""What reaches a terminal is one printable line per line."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backapp_cli.show import (
+    Output,
+    count,
+    duration,
+    json_line,
+    local_time_of_ns,
+    size,
+    table,
+    width,
+)
+
+_NASTY = "a\x1b[31m\r\n\x07\x9b\u202e\u2028\u2066\x7f\udcff\ud800b"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (1024**2 - 1, "1.0 MiB"),
+        (1024**3, "1.0 GiB"),
+        (5 * 1024**5, "5.0 PiB"),
+    ],
+)
+def test_sizes_have_a_digit_and_a_unit(number: int, text: str) -> None:
+    assert size(number) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (10921, "3:02:01")]
+)
+def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_counts_agree_with_their_noun() -> None:
+    assert [count(1, "file"), count(1234, "file"), count(2, "entry", "entries")] == [
+        "1 file",
+        "1,234 files",
+        "2 entries",
+    ]
+
+
+def test_a_time_beyond_the_calendar_is_shown_in_seconds() -> None:
+    assert local_time_of_ns(2**62 * 1_000_000_000).strip() == str(2**62)
+
+
+@given(st.text())
+@settings(max_examples=100)
+def test_json_is_one_printable_line_that_reads_back(text: str) -> None:
+    line = json_line({"name": text})
+    assert line.isprintable()
+    assert json.loads(line) == {"name": text}
+
+
+def test_json_keeps_what_is_no_surrogate_pair() -> None:
+    line = json_line({"tag": _NASTY, "more": "\U000e0001"})
+    assert line.isprintable()
+    assert json.loads(line) == {"tag": _NASTY, "more": "\U000e0001"}
+
+
+@given(st.lists(st.tuples(st.text(), st.text()), max_size=5))
+@settings(max_examples=100)
+def test_no_cell_of_a_table_can_break_its_line(rows: list[tuple[str, str]]) -> None:
+    lines = table(("One", "Two"), [(one.replace("\n", ""), two) for one, two in rows])
+    assert all(line.isprintable() for line in lines)
+
+
+def test_columns_align_although_characters_are_wide() -> None:
+    lines = table(("Name", "Size"), [("漢字", "1"), ("e\u0301te\u0301", "22")], right=(1,))
+    assert [width(line) for line in lines] == [10, 10, 10, 10]
+
+
+def test_cells_of_several_lines_stay_in_their_column() -> None:
+    lines = table(("A", "B", "C"), [("1", "x\ny", "p\nq")])
+    assert lines[2:] == ["1  x  p", "   y  q"]
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_nothing_that_is_written_controls_the_terminal(capsys, is_json: bool) -> None:
+    output = Output()
+    output.is_json = is_json
+    output.line(_NASTY)
+    output.note(_NASTY)
+    output.message("x", {"y": _NASTY})
+    output.error(_NASTY, 1)
+    out, err = capsys.readouterr()
+    assert all(line.isprintable() for line in (out + err).split("\n"))
+
+
+def test_markup_and_backslashes_are_just_characters(capsys) -> None:
+    Output().line(r"[red]x[/red] :smile: \x1b {0} %s")
+    assert capsys.readouterr().out == "[red]x[/red] :smile: \\x1b {0} %s\n"
+
+
+def test_times_are_local(monkeypatch) -> None:
+    from backapp_cli.show import iso_time, local_time
+
+    moment = datetime(2026, 5, 1, 12, 0, 7, tzinfo=UTC)
+    assert local_time(moment)[14:] == "00:07"
+    assert iso_time(moment) == "2026-05-01T12:00:07+00:00"
+    assert iso_time(None) is None

@@ -1,0 +1,64 @@
+"""Text of the command line becomes values, or one sentence."""
+
+import os
+
+import click
+import pytest
+
+from backapp_cli import values
+from backapp_core.model.retention import Within
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", 0),
+        ("10M", 10 * 1024**2),
+        ("10m", 10 * 1024**2),
+        ("500K", 500 * 1024),
+        ("1.5G", 3 * 1024**3 // 2),
+        ("2 GiB", 2 * 1024**3),
+        ("7b", 7),
+        ("1T", 1024**4),
+    ],
+)
+def test_sizes_are_powers_of_1024(text: str, number: int) -> None:
+    assert values.size_bytes(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "M", "10X", "-1", "1e9", "10 M M", "١٠M x"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is no size"):
+        values.size_bytes(text)
+
+
+def test_paths_are_the_bytes_of_the_shell() -> None:
+    assert values.path_bytes(os.fsdecode(b"/a\xff\n")) == b"/a\xff\n"
+    with pytest.raises(click.BadParameter):
+        values.path_bytes("")
+
+
+def test_durations_are_restics() -> None:
+    assert values.within("1y6m7d12h") == Within(1, 6, 7, 12)
+    with pytest.raises(click.BadParameter, match="1y6m7d12h"):
+        values.within("soon")
+
+
+def test_tags_are_listed_or_repeated() -> None:
+    assert values.tags(("a,b", " c ,a", "")) == ("a", "b", "c")
+    assert values.tag_lists(("a,b", "")) == (frozenset({"a", "b"}), frozenset())
+
+
+def test_options_of_an_archiver_are_pairs() -> None:
+    assert values.key_values(("a=1", "b=x=y", "c=")) == {"a": "1", "b": "x=y", "c": ""}
+    for wrong in (("a",), ("=1",), ("a=1", "a=2")):
+        with pytest.raises(click.BadParameter):
+            values.key_values(wrong)
+
+
+def test_groups_have_restics_names() -> None:
+    assert values.groups("host,paths") == {"host", "paths"}
+    assert values.groups("tag,path") == {"tags", "paths"}
+    assert values.groups("") == frozenset()
+    with pytest.raises(click.BadParameter, match="cannot be grouped by"):
+        values.groups("color")
