@@ -200,8 +200,8 @@ class FolderTarget(Target):
             raise TargetError(f"directories cannot be completed: {error.strerror}") from error
         finally:
             self._spool.close()
-            self._walk = self._sources = FolderWalk(self._root, makes=False)
-            self._here = self._root
+            # Descriptors are closed when nobody holds them, and a target may outlive its restore.
+            del self._walk, self._sources, self._here, self._root
         if self.ledger.withheld:
             text = (
                 f"{self.ledger.withheld} entries came without set-id bits or privileged attributes"

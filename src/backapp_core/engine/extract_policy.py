@@ -5,7 +5,14 @@ import stat
 from types import TracebackType
 from typing import Self, assert_never
 
-from backapp_core.engine.extract_folders import Folder, FolderWalk, InTheWay, open_root, split_name
+from backapp_core.engine.extract_folders import (
+    Folder,
+    FolderWalk,
+    InTheWay,
+    open_root,
+    split_name,
+    split_path,
+)
 from backapp_core.errors import EntryNotRestored, TargetError
 from backapp_core.model.entries import EntryKind, Node, format_of_kind
 from backapp_core.model.restores import Action, Overwrite
@@ -79,6 +86,7 @@ class Preview:
         try:
             parent, name = split_name(node.path)
             if self._walk is None:
+                split_path(parent)
                 return Action.CREATE
             folder = self._walk.enter(parent)
             found = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)

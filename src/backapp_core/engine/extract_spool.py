@@ -10,7 +10,9 @@ from backapp_core.model.entries import Node
 
 _BLOCK_RECORDS = 1024
 _SECOND_NS = 1_000_000_000
-_SECONDS_LIMIT = 1 << 62
+# What no system takes as a time, and what still fits into the record.
+_FIRST_SECOND = -(1 << 63)
+_LAST_SECOND = (1 << 64) - 1
 _ID_LIMIT = 0xFFFFFFFF
 
 
@@ -55,7 +57,7 @@ class DirectorySpool:
             node.mode & 0o7777,
             min(max(node.uid, -1), _ID_LIMIT),
             min(max(node.gid, -1), _ID_LIMIT),
-            min(max(seconds, -_SECONDS_LIMIT), _SECONDS_LIMIT),
+            min(max(seconds, _FIRST_SECOND), _LAST_SECOND),
             rest_ns,
             node.xattrs,
             is_new,
