@@ -28,6 +28,7 @@ MaxStartups 100
 @frozen
 class SshServer:
     port: int
+    pid: int
     user: str
     client_key: Path
     known_hosts: Path
@@ -72,6 +73,7 @@ def running_sshd(folder):
             user = subprocess.run(["id", "-un"], check=True, capture_output=True, text=True)
             yield SshServer(
                 port=port,
+                pid=process.pid,
                 user=user.stdout.strip(),
                 client_key=folder / "client_key",
                 known_hosts=folder / "known_hosts",
