@@ -34,7 +34,7 @@ class Folder:
     def __init__(self, fd: int, *, is_new: bool, has_default_acl: bool = False) -> None:
         self.fd = fd
         self.is_new = is_new
-        """Whether this restore made it and has not left it since, so that only its own files are in it."""
+        """Whether this restore made it and has not left it since: all that is in it is its own."""
         self.has_default_acl = has_default_acl
         """Whether what is made in it inherits an access list that the snapshot knows nothing of."""
         self.made: set[int] = set()

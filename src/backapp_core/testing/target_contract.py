@@ -141,6 +141,7 @@ class TargetContract:
         return reopen()
 
     def test_tree_stands_as_the_nodes_say(self, target: Target, look: Look) -> None:
+        """Kinds, contents, modes and times; those of directories in spite of what is in them."""
         target.directory(make_node(b"/d", EntryKind.DIRECTORY, mode=0o555, mtime_ns=7))
         write_file(target, make_node(b"/d/f", mode=0o640, size_bytes=5), b"hello")
         target.directory(make_node(b"/d/e", EntryKind.DIRECTORY, mode=0o700, mtime_ns=-1))
@@ -167,6 +168,7 @@ class TargetContract:
         assert (fifo.kind, fifo.mode, fifo.mtime_ns) == (EntryKind.FIFO, 0o600, _MTIME_NS)
 
     def test_file_is_not_there_before_it_is_finished(self, target: Target, look: Look) -> None:
+        """It gets its name last."""
         file = target.file(make_node(b"/f", size_bytes=3))
         assert file is not None
         file.write_at(0, b"abc")
@@ -180,12 +182,15 @@ class TargetContract:
     def test_pieces_come_in_any_order_from_several_threads(
         self, target: Target, look: Look
     ) -> None:
+        """And the file may be finished by another one."""
         size = _PIECES * _PIECE_BYTES
         pieces = [(i * _PIECE_BYTES, bytes([i + 1]) * _PIECE_BYTES) for i in range(_PIECES)]
         file = target.file(make_node(b"/f", size_bytes=size))
         assert file is not None
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda piece: file.write_at(*piece), pieces[1::2] + pieces[::2]))
+            writes = [pool.submit(file.write_at, *piece) for piece in pieces[1::2] + pieces[::2]]
+            for write in writes:
+                write.result()
             pool.submit(file.finish).result()
         target.close()
         seen = look(b"/f")
@@ -193,6 +198,7 @@ class TargetContract:
         assert seen.content == b"".join(data for _, data in sorted(pieces))
 
     def test_what_is_not_written_reads_as_zeros(self, target: Target, look: Look) -> None:
+        """Before, between and after the pieces."""
         file = target.file(make_node(b"/f", size_bytes=100_000))
         assert file is not None
         file.write_at(50_000, memoryview(b"middle"))
@@ -205,6 +211,7 @@ class TargetContract:
     def test_abandoned_file_leaves_nothing_and_is_reported(
         self, target: Target, look: Look, events: Recording
     ) -> None:
+        """Once, however often it is abandoned."""
         file = target.file(make_node(b"/f", size_bytes=3))
         assert file is not None
         file.write_at(0, b"abc")
@@ -217,6 +224,8 @@ class TargetContract:
     def test_file_that_is_left_by_an_error_is_abandoned(
         self, target: Target, look: Look, events: Recording
     ) -> None:
+        """As a context manager."""
+
         def begin_and_fail(file: TargetFile) -> None:
             with file:
                 raise EntryNotRestored("no more")
@@ -232,6 +241,7 @@ class TargetContract:
     def test_abandoning_a_finished_file_does_no_harm(
         self, target: Target, look: Look, events: Recording
     ) -> None:
+        """It stays, and nothing is reported."""
         file = target.file(make_node(b"/f"))
         assert file is not None
         file.finish()
@@ -241,6 +251,7 @@ class TargetContract:
         assert events.problem_paths == []
 
     def test_several_files_are_open_at_once(self, target: Target, look: Look) -> None:
+        """In several directories, finished in another order."""
         target.directory(make_node(b"/a", EntryKind.DIRECTORY))
         first = target.file(make_node(b"/a/1", size_bytes=1))
         target.directory(make_node(b"/b", EntryKind.DIRECTORY))
@@ -257,6 +268,7 @@ class TargetContract:
         assert [one.content for one in seen if one] == [b"1", b"2"]
 
     def test_hard_links_share_one_file(self, target: Target, look: Look) -> None:
+        """Also across directories."""
         target.directory(make_node(b"/d", EntryKind.DIRECTORY))
         write_file(target, make_node(b"/d/first", size_bytes=1, links=3), b"x")
         target.links_follow()
@@ -270,6 +282,7 @@ class TargetContract:
     def test_link_to_what_is_not_there_is_reported(
         self, target: Target, look: Look, events: Recording
     ) -> None:
+        """And leaves nothing."""
         target.links_follow()
         target.link(make_node(b"/second", links=2), b"/first")
         target.close()
@@ -280,6 +293,7 @@ class TargetContract:
     def test_path_that_could_lead_elsewhere_is_refused(
         self, target: Target, events: Recording, path: bytes
     ) -> None:
+        """As every kind of node, and as the source of a hard link."""
         target.directory(make_node(b"/a", EntryKind.DIRECTORY))
         assert target.file(make_node(path)) is None
         target.directory(make_node(path, EntryKind.DIRECTORY))
@@ -293,6 +307,7 @@ class TargetContract:
     def test_nothing_goes_through_a_link_of_the_snapshot(
         self, target: Target, look: Look, events: Recording
     ) -> None:
+        """Even if an archiver breaks the order."""
         target.links_follow()
         target.special(make_node(b"/out", EntryKind.SYMLINK, target=b"."))
         assert target.file(make_node(b"/out/f")) is None
@@ -309,6 +324,7 @@ class TargetContract:
     def test_second_restore_of_the_same_reports_nothing(
         self, reopen: Callable[[], Target], look: Look, events: Recording
     ) -> None:
+        """And leaves the same."""
         for _ in range(2):
             target = reopen()
             target.directory(make_node(b"/d", EntryKind.DIRECTORY))
@@ -327,6 +343,7 @@ class TargetContract:
         assert (first.content, first.inode) == (b"x", second.inode)
 
     def test_closing_early_leaves_no_unfinished_file(self, target: Target, look: Look) -> None:
+        """Closing twice is fine."""
         file = target.file(make_node(b"/f", size_bytes=3))
         assert file is not None
         file.write_at(0, b"ab")

@@ -8,6 +8,7 @@ import pytest
 
 from backapp_core.engine.extract import ExtractOptions, FolderTarget
 from backapp_core.engine.extract_policy import Preview
+from backapp_core.errors import EntryNotRestored
 from backapp_core.model.entries import EntryKind
 from backapp_core.model.restores import Action, Overwrite
 from backapp_core.ports.surroundings import Surroundings
@@ -205,7 +206,7 @@ def test_path_that_comes_twice_is_refused_the_second_time(root, folder):
             file.write_at(0, b"%d" % number)
             try:
                 file.finish()
-            except Exception as error:
+            except EntryNotRestored as error:
                 results.append(type(error).__name__)
     target.links_follow()
     target.special(make_node(folder + b"/f", L, target=b"x"))
@@ -221,7 +222,7 @@ def test_name_that_appears_during_the_restore_is_not_replaced(root):
     file = target.file(make_node(b"/x", size_bytes=3))
     assert file is not None
     (root / "x").write_text("mine")
-    with file, pytest.raises(Exception, match="appeared there"):
+    with file, pytest.raises(EntryNotRestored, match="appeared there"):
         file.finish()
     target.links_follow()
     target.close()

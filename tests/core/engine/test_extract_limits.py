@@ -36,6 +36,16 @@ def finish(target: FolderTarget) -> None:
     target.close()
 
 
+def write_files(target: FolderTarget, count: int, content: bytes) -> None:
+    for number in range(count):
+        write_file(target, make_node(b"/f%d" % number, size_bytes=len(content)), content)
+
+
+def make_directories(target: FolderTarget, count: int) -> None:
+    for number in range(count):
+        target.directory(make_node(b"/d%d" % number, D, mode=0o777))
+
+
 @contextmanager
 def mounted(place: Path, kind: str, options: str = "defaults") -> Iterator[Path]:
     place.mkdir(exist_ok=True)
@@ -57,7 +67,7 @@ def as_stranger(work: Callable[[], None]) -> None:
             os.setuid(STRANGER)
             work()
             status = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001  # the child must not run the parent's tests
             traceback.print_exc()
         finally:
             os._exit(status)
@@ -82,9 +92,7 @@ def test_full_disk_ends_the_restore_and_leaves_whole_files_only(tmp_path):
     with mounted(tmp_path / "small", "tmpfs", "size=2m") as root:
         target = open_target(root)
         with pytest.raises(TargetError) as caught:
-            for number in range(20):
-                path = b"/f%d" % number
-                write_file(target, make_node(path, size_bytes=len(content)), content)
+            write_files(target, 20, content)
         target.close()
         assert not isinstance(caught.value, EntryNotRestored)
         assert "No space left" in caught.value.message
@@ -98,8 +106,7 @@ def test_no_more_inodes_ends_the_restore(tmp_path):
     with mounted(tmp_path / "small", "tmpfs", "size=2m,nr_inodes=20") as root:
         target = open_target(root)
         with pytest.raises(TargetError, match="No space left"):
-            for number in range(30):
-                write_file(target, make_node(b"/f%d" % number), b"")
+            write_files(target, 30, b"")
         target.close()
         assert not list(root.glob(".backapp-*"))
 
@@ -108,8 +115,7 @@ def test_no_room_for_directories_ends_the_restore(tmp_path):
     with mounted(tmp_path / "small", "tmpfs", "size=2m,nr_inodes=20") as root:
         target = open_target(root)
         with pytest.raises(TargetError, match="No space left"):
-            for number in range(30):
-                target.directory(make_node(b"/d%d" % number, D, mode=0o777))
+            make_directories(target, 30)
         finish(target)
         # What was begun is left private.
         assert (root / "d0").stat().st_mode & 0o777 == 0o700
@@ -352,7 +358,8 @@ from backapp_core.engine.extract import ExtractOptions, FolderTarget
 from backapp_core.model.entries import EntryKind
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.testing.target_contract import make_node, write_file
-target = FolderTarget(os.fsencode(sys.argv[1]), ExtractOptions(), Surroundings(Path("/"), Path("/")))
+surroundings = Surroundings(Path("/"), Path("/"))
+target = FolderTarget(os.fsencode(sys.argv[1]), ExtractOptions(), surroundings)
 print("ready", flush=True)
 for number in range(100_000):
     if number % 100 == 0:
