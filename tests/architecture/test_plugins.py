@@ -142,8 +142,10 @@ def inherits_kit(path: Path, role: str) -> bool:
 
 
 def uses(path: Path, module: str) -> bool:
+    """Say whether a test, or the fixtures beside it, imports a plugin."""
     imported: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    sources = [one.read_bytes() for one in (path, path.parent / "conftest.py") if one.exists()]
+    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
         if isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
