@@ -31,6 +31,7 @@ __all__ = [
     "describe_tree",
     "directory",
     "parent_of",
+    "put_item",
     "same_tree",
     "symlink",
     "tree_differences",
@@ -105,8 +106,7 @@ class TreeSpec:
         Directories get their metadata last, so that nothing written later moves their times.
         """
         os.makedirs(top, exist_ok=True)  # noqa: PTH103  # may be bytes
-        top_fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
-        try:
+        with _opened(top) as top_fd:
             for path, item in self.items.items():
                 if item.link_of is None:
                     with parent_of(top_fd, path) as (fd, name):
@@ -120,8 +120,26 @@ class TreeSpec:
                 if item.kind is EntryKind.DIRECTORY:
                     with parent_of(top_fd, path) as (fd, name):
                         _dress(fd, name, item)
-        finally:
-            os.close(top_fd)
+
+
+def put_item(top: bytes | Path, path: bytes, item: Item) -> None:
+    """Make one more item of a tree on disk, in a directory that is there."""
+    with _opened(top) as top_fd:
+        if item.link_of is not None:
+            _link(top_fd, item.link_of, path)
+            return
+        with parent_of(top_fd, path) as (fd, name):
+            _create(fd, name, item)
+            _dress(fd, name, item)
+
+
+@contextmanager
+def _opened(top: bytes | Path) -> Generator[int, None, None]:
+    top_fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield top_fd
+    finally:
+        os.close(top_fd)
 
 
 def _create(fd: int, name: bytes, item: Item) -> None:

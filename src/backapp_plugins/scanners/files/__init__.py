@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from backapp_core.plugin_api import Scanner, ScannerKind, Surroundings, hookimpl
 from backapp_plugins.scanners.files.settings import FilesSettings
 
+__all__ = ["KIND", "FilesSettings", "backapp_scanners", "open_files"]
+
 
 def open_files(settings: FilesSettings, surroundings: Surroundings) -> Scanner:
     """Return a scanner of what the settings name; nothing is looked at yet but the pattern files.
