@@ -40,12 +40,13 @@ def open_disk(url: str, options: Mapping[str, Any], address: str) -> Disk:
         PartMissing: If fsspec, or what it needs for this scheme, is not installed.
     """
     try:
-        from fsspec.core import url_to_fs
+        from fsspec import core as untyped
     except ImportError:
         raise PartMissing(f"'{address}' needs fsspec; pip install 'backapp[fsspec]'") from None
     try:
         # Remembered listings and instances would show what was there a while ago.
-        system, path = url_to_fs(url, skip_instance_cache=True, use_listings_cache=False, **options)
+        core: Any = untyped
+        opened = core.url_to_fs(url, skip_instance_cache=True, use_listings_cache=False, **options)
     except ImportError as error:
         raise PartMissing(f"'{address}' cannot be opened: {error}") from error
     except (ValueError, TypeError) as error:
@@ -53,7 +54,7 @@ def open_disk(url: str, options: Mapping[str, Any], address: str) -> Disk:
     except Exception as error:
         explained = _explanation(f"'{address}'", error)
         raise explained from error
-    return FsspecDisk(system, path, address)
+    return FsspecDisk(opened[0], opened[1], address)
 
 
 class FsspecDisk(Disk):

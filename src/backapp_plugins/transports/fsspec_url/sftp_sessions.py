@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field, frozen
+from typing_extensions import override
 
 from backapp_core.plugin_api import AccessRefused, PartMissing, TransportUnavailable
 from backapp_plugins.transports.fsspec_url.sftp_address import SftpAddress
@@ -37,7 +38,7 @@ class SftpOptions:
 @define(eq=False)
 class _Connection:
     client: Any
-    idle: list[Any] = field(factory=list)
+    idle: list[Any] = field(factory=list[Any])
     lent: int = 0
 
     @property
@@ -134,7 +135,7 @@ class SftpSessions:
                 f"'{self._address.text}' needs paramiko; pip install 'backapp[sftp]'"
             ) from None
         where = self._address.text
-        client = paramiko.SSHClient()
+        client: Any = paramiko.SSHClient()
         client.set_log_channel(_LOG_CHANNEL)
         client.set_missing_host_key_policy(_refusing_policy())
         is_connected = False
@@ -202,6 +203,7 @@ def _refusing_policy() -> Any:
     class Refuse(MissingHostKeyPolicy):  # type: ignore[misc]  # ships no types
         """Takes no key on trust; fsspec's own class would take any."""
 
+        @override
         def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
             """Refuse.
 
