@@ -22,13 +22,10 @@ def read_secret_file(path: str) -> str:
     """
     raw = _read_private(path)
     shown = to_line(path)
-    try:
-        secret = raw.decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        # Not chained: the error object carries the bytes.
-        raise InputError(f"secret file {shown} is not UTF-8 text") from None
-    if not secret or not secret.isprintable():
-        raise InputError(f"secret file {shown} must hold one line of printable text")
+    # Not strict: the error of a strict decoder carries the bytes. What is no UTF-8 is not printable either.
+    secret = raw.decode(errors="surrogateescape").removesuffix("\n").removesuffix("\r")
+    if not secret.isprintable() or not secret:
+        raise InputError(f"secret file {shown} must hold one line of printable UTF-8 text")
     return secret
 
 

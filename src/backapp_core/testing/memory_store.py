@@ -88,10 +88,18 @@ class MemoryRuns(Runs):
         with self._lock:
             stored = self._find(run.id)
             if stored.state is not from_state or not from_state.may_become(run.state):
-                raise IllegalTransition(f"run {run.id[:8]} is {stored.state} and cannot become {run.state}")
-            kept = {"job_name": stored.job_name, "requested_at": stored.requested_at, "due_at": stored.due_at}
+                raise IllegalTransition(
+                    f"run {run.id[:8]} is {stored.state} and cannot become {run.state}"
+                )
+            kept = {
+                "job_name": stored.job_name,
+                "requested_at": stored.requested_at,
+                "due_at": stored.due_at,
+            }
             if evolve(run, **kept) != run:
-                raise IllegalTransition(f"run {run.id[:8]} keeps its job, request time and due moment")
+                raise IllegalTransition(
+                    f"run {run.id[:8]} keeps its job, request time and due moment"
+                )
             self._runs[run.id] = run
 
     @override
@@ -101,13 +109,17 @@ class MemoryRuns(Runs):
                 return self._runs[run_id]
             found = [run for run in self._runs.values() if run_id and run.id.startswith(run_id)]
         if len(found) != 1:
-            raise RunNotFound(f"there are {len(found)} runs that begin with '{to_line(run_id[:64])}'")
+            raise RunNotFound(
+                f"there are {len(found)} runs that begin with '{to_line(run_id[:64])}'"
+            )
         return found[0]
 
     @override
     def list(self, run_filter: RunFilter) -> Sequence[Run]:
         with self._lock:
-            last = None if run_filter.before_id is None else _order(self._find(run_filter.before_id))
+            last = (
+                None if run_filter.before_id is None else _order(self._find(run_filter.before_id))
+            )
             runs = sorted(self._runs.values(), key=_order, reverse=True)
         matching = [
             run

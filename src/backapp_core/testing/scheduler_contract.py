@@ -59,7 +59,9 @@ class SchedulerContract:
             assert due_at < _MOMENT
             assert due_at.tzinfo is UTC
 
-    def test_a_due_moment_is_not_its_own_next_or_previous(self, schedulers: Sequence[Scheduler]) -> None:
+    def test_a_due_moment_is_not_its_own_next_or_previous(
+        self, schedulers: Sequence[Scheduler]
+    ) -> None:
         """Asked at a due moment, both directions move on; a microsecond aside, they find it."""
         for scheduler in schedulers:
             due_at = scheduler.next_after(_MOMENT)
@@ -70,7 +72,9 @@ class SchedulerContract:
             assert scheduler.next_after(due_at - _TICK) == due_at
             assert scheduler.previous_before(due_at + _TICK) == due_at
 
-    def test_going_forth_and_back_meets_the_same_moments(self, schedulers: Sequence[Scheduler]) -> None:
+    def test_going_forth_and_back_meets_the_same_moments(
+        self, schedulers: Sequence[Scheduler]
+    ) -> None:
         """The due moments are one set, whichever way it is walked."""
         for scheduler in schedulers:
             forth: list[datetime] = []
@@ -86,7 +90,9 @@ class SchedulerContract:
                 back.append(previous)
             assert back[::-1] == forth
 
-    def test_the_zone_of_the_question_does_not_matter(self, kind: SchedulerKind, expressions: Sequence[str]) -> None:
+    def test_the_zone_of_the_question_does_not_matter(
+        self, kind: SchedulerKind, expressions: Sequence[str]
+    ) -> None:
         """One instant, written in several zones, has one next and one previous moment."""
         from zoneinfo import ZoneInfo  # noqa: PLC0415  # only this test needs it
 
@@ -122,7 +128,18 @@ class SchedulerContract:
 
     @pytest.mark.parametrize(
         "zone",
-        ["", "Europe/Atlantis", "../etc/passwd", "/etc/localtime", "Europe", "a\0b", "\ud800", "UTC\n", "٣", "x" * 10_000],
+        [
+            "",
+            "Europe/Atlantis",
+            "../etc/passwd",
+            "/etc/localtime",
+            "Europe",
+            "a\0b",
+            "\ud800",
+            "UTC\n",
+            "٣",
+            "x" * 10_000,
+        ],
     )
     def test_an_unknown_zone_is_refused(
         self, kind: SchedulerKind, expressions: Sequence[str], zone: str

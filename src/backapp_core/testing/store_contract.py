@@ -26,12 +26,30 @@ from backapp_core.model.snapshots import Counts, Snapshot
 from backapp_core.ports.stores import RunFilter, Store
 
 AT = datetime(2026, 3, 29, 1, 2, 3, 456_789, tzinfo=UTC)
-HOSTILE = ["", "'", '"; DROP TABLE runs; --', "%", "_", "a%", "\\", "*", "\0", "\n", "\ud800", "é", "x" * 10_000]
+HOSTILE = [
+    "",
+    "'",
+    '"; DROP TABLE runs; --',
+    "%",
+    "_",
+    "a%",
+    "\\",
+    "*",
+    "\0",
+    "\n",
+    "\ud800",
+    "é",
+    "x" * 10_000,
+]
 JOB = Job(
     name="home",
     repository="/srv/backup",
     roots=(b"/home", b"/srv/\xff\n"),
-    scanner_settings={"exclude": ["*.o", "%_'\"; DROP TABLE jobs"], "limit": 5, "deep": {"on": True, "off": None}},
+    scanner_settings={
+        "exclude": ["*.o", "%_'\"; DROP TABLE jobs"],
+        "limit": 5,
+        "deep": {"on": True, "off": None},
+    },
     schedule=Schedule("30 2 * * *", "Europe/Vienna"),
     retention=Retention(daily=7, within=Within(months=1), tags=(frozenset({"keep", "forever"}),)),
     tags=("nightly",),
@@ -120,7 +138,9 @@ class RunsContract(_WithStore):
 
     def test_added_run_comes_back_equal(self, store: Store) -> None:
         """To the microsecond, in UTC, with text that is no valid Unicode."""
-        run = make_run(due_at=AT - timedelta(microseconds=1), counts=COUNTS, error="no \udcff '%_\n\0")
+        run = make_run(
+            due_at=AT - timedelta(microseconds=1), counts=COUNTS, error="no \udcff '%_\n\0"
+        )
         store.runs.add(run)
         found = store.runs.get(run.id)
         assert found == run
@@ -144,8 +164,13 @@ class RunsContract(_WithStore):
         store.runs.add(make_run(6))
         assert len(store.runs.list(RunFilter())) == 5
 
-    @pytest.mark.parametrize("fields", [{"id": ""}, {"id": "\ud800"}, {"id": "\0"}, {"job_name": ""}, {"job_name": "a b"}])
-    def test_run_that_cannot_be_named_is_refused(self, store: Store, fields: dict[str, str]) -> None:
+    @pytest.mark.parametrize(
+        "fields",
+        [{"id": ""}, {"id": "\ud800"}, {"id": "\0"}, {"job_name": ""}, {"job_name": "a b"}],
+    )
+    def test_run_that_cannot_be_named_is_refused(
+        self, store: Store, fields: dict[str, str]
+    ) -> None:
         """Nothing is stored."""
         with pytest.raises(InvalidName):
             store.runs.add(make_run(**fields))
@@ -173,7 +198,9 @@ class RunsContract(_WithStore):
 
     @pytest.mark.parametrize("before", list(RunState))
     @pytest.mark.parametrize("after", list(RunState))
-    def test_only_legal_moves_are_stored(self, store: Store, before: RunState, after: RunState) -> None:
+    def test_only_legal_moves_are_stored(
+        self, store: Store, before: RunState, after: RunState
+    ) -> None:
         """Every pair of states is tried; staying is no move."""
         run = make_run(state=before)
         store.runs.add(run)
@@ -186,7 +213,13 @@ class RunsContract(_WithStore):
             assert store.runs.get(run.id) == run
 
     @pytest.mark.parametrize(
-        "fields", [{"job_name": "other"}, {"requested_at": AT + timedelta(seconds=1)}, {"due_at": AT}, {"due_at": None}]
+        "fields",
+        [
+            {"job_name": "other"},
+            {"requested_at": AT + timedelta(seconds=1)},
+            {"due_at": AT},
+            {"due_at": None},
+        ],
     )
     def test_move_keeps_what_was_asked_for(self, store: Store, fields: dict[str, Any]) -> None:
         """A move changes how a run goes, not which run it is."""
@@ -215,7 +248,9 @@ class RunsContract(_WithStore):
             store.runs.events,
             lambda run_id: store.runs.add_events(run_id, []),
             lambda run_id: store.runs.list(RunFilter(before_id=run_id)),
-            lambda run_id: store.runs.move(make_run(id=run_id, state=RunState.RUNNING), from_state=RunState.REQUESTED),
+            lambda run_id: store.runs.move(
+                make_run(id=run_id, state=RunState.RUNNING), from_state=RunState.REQUESTED
+            ),
         )
         for run_id in [*HOSTILE, "a" * 33, "A" * 32, "_" * 32]:
             for call in calls:
@@ -225,7 +260,10 @@ class RunsContract(_WithStore):
 
     def test_runs_are_listed_latest_first(self, store: Store) -> None:
         """Ids break ties, also descending."""
-        runs = [make_run(number, requested_at=AT + timedelta(seconds=number // 3)) for number in (4, 1, 5, 3, 0, 2)]
+        runs = [
+            make_run(number, requested_at=AT + timedelta(seconds=number // 3))
+            for number in (4, 1, 5, 3, 0, 2)
+        ]
         for run in runs:
             store.runs.add(run)
         assert [int(run.id, 16) for run in store.runs.list(RunFilter())] == [5, 4, 3, 2, 1, 0]
@@ -247,8 +285,12 @@ class RunsContract(_WithStore):
         """Job, state and page restrict one another; what matches nothing gives nothing."""
         for number in range(12):
             state = RunState.FAILED if number % 3 else RunState.COMPLETED
-            store.runs.add(make_run(number, job_name="even" if number % 2 == 0 else "odd", state=state))
-        wanted = RunFilter(job_name="even", state=RunState.FAILED, before_id=make_run(10).id, limit=2)
+            store.runs.add(
+                make_run(number, job_name="even" if number % 2 == 0 else "odd", state=state)
+            )
+        wanted = RunFilter(
+            job_name="even", state=RunState.FAILED, before_id=make_run(10).id, limit=2
+        )
         assert [int(run.id, 16) for run in store.runs.list(wanted)] == [8, 4]
         assert store.runs.list(RunFilter(state=RunState.RUNNING)) == []
         assert store.runs.list(RunFilter(limit=0)) == []
@@ -262,7 +304,13 @@ class RunsContract(_WithStore):
         store.runs.add(run)
         store.runs.add(make_run(2))
         snapshot = Snapshot(
-            id="e" * 64, taken_at=AT, hostname="h", username="u", roots=(b"/\xff",), tags=("a",), counts=COUNTS
+            id="e" * 64,
+            taken_at=AT,
+            hostname="h",
+            username="u",
+            roots=(b"/\xff",),
+            tags=("a",),
+            counts=COUNTS,
         )
         first = [
             (AT, Progress(Verb.BACKUP, files_done=1, bytes_done=2**60, current=b"/home/\xfe\n")),
@@ -289,7 +337,10 @@ class RunsContract(_WithStore):
             def start(at_second: int, run: Run = run, barrier: threading.Barrier = barrier) -> bool:
                 barrier.wait(30)
                 try:
-                    store.runs.move(run.start(at=AT + timedelta(seconds=at_second)), from_state=RunState.REQUESTED)
+                    store.runs.move(
+                        run.start(at=AT + timedelta(seconds=at_second)),
+                        from_state=RunState.REQUESTED,
+                    )
                 except IllegalTransition:
                     return False
                 return True
@@ -307,7 +358,9 @@ class RunsContract(_WithStore):
             for number in range(8):
                 run = make_run(thread * 100 + number)
                 store.runs.add(run)
-                store.runs.add_events(run.id, [(AT, LogLine(Level.INFO, f"{thread} {step}")) for step in range(3)])
+                store.runs.add_events(
+                    run.id, [(AT, LogLine(Level.INFO, f"{thread} {step}")) for step in range(3)]
+                )
                 store.runs.move(run.start(at=AT), from_state=RunState.REQUESTED)
                 store.runs.list(RunFilter(job_name="home"))
 
@@ -315,7 +368,11 @@ class RunsContract(_WithStore):
             list(threads.map(work, range(8)))
         assert len(store.runs.list(RunFilter(state=RunState.RUNNING, limit=1000))) == 64
         for thread in range(8):
-            texts = [event.text for _, event in store.runs.events(make_run(thread * 100).id) if isinstance(event, LogLine)]
+            texts = [
+                event.text
+                for _, event in store.runs.events(make_run(thread * 100).id)
+                if isinstance(event, LogLine)
+            ]
             assert texts == [f"{thread} {step}" for step in range(3)]
 
     def test_due_moment_is_given_to_one_thread(self, store: Store) -> None:

@@ -88,7 +88,9 @@ class CronScheduler(Scheduler):
         best: datetime | None = None
         for wall in self._walls(start - slack - _MINUTE):
             instants = self._instants(wall)
-            best = min((at for at in (*instants, best) if at is not None and at > moment), default=None)
+            best = min(
+                (at for at in (*instants, best) if at is not None and at > moment), default=None
+            )
             # First passes come in the order of the walls, so nothing earlier than this one can follow.
             if best is not None and instants and instants[0] >= best:
                 return best
@@ -99,7 +101,9 @@ class CronScheduler(Scheduler):
         best: datetime | None = None
         for wall in self._walls(start + slack + _MINUTE, is_backwards=True):
             instants = self._instants(wall)
-            best = max((at for at in (*instants, best) if at is not None and at < moment), default=None)
+            best = max(
+                (at for at in (*instants, best) if at is not None and at < moment), default=None
+            )
             if best is not None and instants and instants[-1] <= best:
                 return best
         return best
@@ -165,7 +169,9 @@ def _checked(expression: str) -> str:
         )
     shown = to_line(expression)
     if not expression.isascii() or not expression.replace("\t", " ").isprintable():
-        raise InvalidSchedule(f"cron expression '{shown}' holds characters that have no place in one")
+        raise InvalidSchedule(
+            f"cron expression '{shown}' holds characters that have no place in one"
+        )
     fields = expression.split()
     if len(fields) != len(_FIELDS):
         raise InvalidSchedule(

@@ -129,7 +129,10 @@ def test_weekday_or_day_of_month_suffices_when_both_are_named():
 
 
 def test_weekday_and_day_of_month_must_match_when_one_begins_with_a_star():
-    assert due("0 0 */10 * FRI", "UTC", at("2026-11-01"), 2) == ["12-11 00:00 UTC", "01-01 00:00 UTC"]
+    assert due("0 0 */10 * FRI", "UTC", at("2026-11-01"), 2) == [
+        "12-11 00:00 UTC",
+        "01-01 00:00 UTC",
+    ]
 
 
 def test_days_that_never_meet_are_never_due():
@@ -177,8 +180,13 @@ def test_description_names_the_zone():
 # The reference: reads a field item by item and steps through time minute by minute, with nothing of cronsim's.
 
 NAMES = {
-    "JAN": 1, "FEB": 2, "DEC": 12,
-    **{name: number for number, name in enumerate(["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"])},
+    "JAN": 1,
+    "FEB": 2,
+    "DEC": 12,
+    **{
+        name: number
+        for number, name in enumerate(["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"])
+    },
 }
 
 
@@ -218,7 +226,9 @@ def reference(expression, moment, step):
         if minute.year == end:
             return None
         if not (matches(fields[3], 1, 12, minute.month) and is_day(fields, minute)):
-            edge = minute.replace(hour=23, minute=59) if step > 0 else minute.replace(hour=0, minute=0)
+            edge = (
+                minute.replace(hour=23, minute=59) if step > 0 else minute.replace(hour=0, minute=0)
+            )
             minute = edge
         elif matches(fields[1], 0, 23, minute.hour) and matches(fields[0], 0, 59, minute.minute):
             return minute
@@ -276,7 +286,13 @@ def test_next_and_previous_equal_the_reference_on_ten_thousand(expression, momen
 
 
 ZONES = st.sampled_from(
-    ["Europe/Vienna", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "America/St_Johns"]
+    [
+        "Europe/Vienna",
+        "America/New_York",
+        "Australia/Lord_Howe",
+        "Africa/Casablanca",
+        "America/St_Johns",
+    ]
 )
 OFTEN = st.tuples(field(0, 59), field(0, 23)).map(lambda parts: f"{parts[0]} {parts[1]} * * *")
 
@@ -290,21 +306,36 @@ def is_due(expression, instant, zone):
         return shown
     before = (instant - timedelta(minutes=1)).astimezone(zone)
     skipped = wall.replace(tzinfo=None) - before.replace(tzinfo=None) - timedelta(minutes=1)
-    gap = [before.replace(tzinfo=None) + timedelta(minutes=1 + n) for n in range(skipped // timedelta(minutes=1))]
+    gap = [
+        before.replace(tzinfo=None) + timedelta(minutes=1 + n)
+        for n in range(skipped // timedelta(minutes=1))
+    ]
     return (shown and not wall.fold) or any(
         matches(fields[1], 0, 23, at.hour) and matches(fields[0], 0, 59, at.minute) for at in gap
     )
 
 
-@given(OFTEN, ZONES, st.integers(2015, 2035), st.sampled_from([3, 4, 10, 11]), st.integers(1, 28), st.integers(0, 1439))
+@given(
+    OFTEN,
+    ZONES,
+    st.integers(2015, 2035),
+    st.sampled_from([3, 4, 10, 11]),
+    st.integers(1, 28),
+    st.integers(0, 1439),
+)
 @settings(max_examples=150, deadline=None)
-def test_next_and_previous_follow_the_rules_about_clock_changes(expression, zone, year, month, day, minute):
+def test_next_and_previous_follow_the_rules_about_clock_changes(
+    expression, zone, year, month, day, minute
+):
     start = datetime(year, month, day, tzinfo=UTC) + timedelta(minutes=minute)
     # Look where the clock changes next, if it does soon.
     key, zone = zone, ZoneInfo(zone)
     for hours in range(24 * 20):
         probe = start + timedelta(hours=hours)
-        if probe.astimezone(zone).utcoffset() != (probe + timedelta(hours=3)).astimezone(zone).utcoffset():
+        if (
+            probe.astimezone(zone).utcoffset()
+            != (probe + timedelta(hours=3)).astimezone(zone).utcoffset()
+        ):
             start = probe
             break
     scheduler = cron.parse(expression, key)

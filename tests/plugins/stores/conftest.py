@@ -17,7 +17,9 @@ def open_at(tmp_path):
 
     def open_at(where: Path | str):
         url = where if isinstance(where, str) else f"sqlite://{where}"
-        opened.append(open_store(url, Surroundings(cache_folder=tmp_path / "c", state_folder=tmp_path / "s")))
+        opened.append(
+            open_store(url, Surroundings(cache_folder=tmp_path / "c", state_folder=tmp_path / "s"))
+        )
         return opened[-1]
 
     yield open_at

@@ -131,7 +131,8 @@ class EmailNotifier(Notifier):
                 )
             case ssl.SSLCertVerificationError():
                 return DeliveryError(
-                    f"the certificate of {self._place} is not trusted: {error.verify_message}"
+                    f"the certificate of {self._place} is not trusted: "
+                    + error.verify_message.rstrip(".")
                 )
             case smtplib.SMTPServerDisconnected():
                 return DeliveryError(

@@ -100,7 +100,8 @@ class WebhookNotifier(Notifier):
         match error:
             case ssl.SSLCertVerificationError():
                 return DeliveryError(
-                    f"the certificate of {self._place} is not trusted: {error.verify_message}"
+                    f"the certificate of {self._place} is not trusted: "
+                    + error.verify_message.rstrip(".")
                 )
             case OSError():
                 reason = to_line(error.strerror or str(error)) or "the connection ended"

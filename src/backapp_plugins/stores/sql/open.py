@@ -51,12 +51,18 @@ def path_of(url: str) -> Path:
     if scheme.lower() != "sqlite":
         raise InvalidAddress(f"'{shown}' is no address of an SQLite store; {_HINT}")
     if ":memory:" in rest or rest in {"", "//"}:
-        raise InvalidAddress(f"'{shown}' names no file; {_HINT}, since a store must outlive its process")
+        raise InvalidAddress(
+            f"'{shown}' names no file; {_HINT}, since a store must outlive its process"
+        )
     if rest.startswith("//") and not rest.startswith("///"):
         raise InvalidAddress(f"'{shown}' names a machine; an SQLite store is a local file: {_HINT}")
     if "?" in rest or not to_line(rest) == rest:
-        raise InvalidAddress(f"'{shown}' holds a question mark or an unprintable character; {_HINT}")
-    path = Path(re.sub(r"^/+(?=[A-Za-z]:)", "", rest) if os.name == "nt" else re.sub(r"^/+", "/", rest))
+        raise InvalidAddress(
+            f"'{shown}' holds a question mark or an unprintable character; {_HINT}"
+        )
+    path = Path(
+        re.sub(r"^/+(?=[A-Za-z]:)", "", rest) if os.name == "nt" else re.sub(r"^/+", "/", rest)
+    )
     if not path.is_absolute():
         raise InvalidAddress(f"'{shown}' is no absolute path; {_HINT}")
     return path

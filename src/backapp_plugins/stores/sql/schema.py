@@ -36,13 +36,17 @@ def bring_up_to_date(database: Database, clock: Clock) -> None:
 
 
 def _version(connection: Connection, database: Database) -> str | None:
-    tables = set(connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars())
+    tables = set(
+        connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars()
+    )
     if not tables:
         return None
     shown = to_line(str(database.path))
     if not {"alembic_version", "tenants"} <= tables:
         raise StoreUnavailable(f"{shown} is a database of another program")
-    version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    version = connection.execute(
+        text("SELECT version_num FROM alembic_version")
+    ).scalar_one_or_none()
     if version not in REVISIONS:
         raise StoreTooNew(
             f"the store {shown} was written by a newer BackApp (tables of version {to_line(str(version))},"
@@ -58,7 +62,10 @@ def _choose_wal(database: Database, clock: Clock) -> None:
             mode = _raw(database, "PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
             # Changing the mode does not wait for the busy timeout: SQLite says so at once when another is changing it.
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or clock.monotonic_seconds() > give_up_at:
+            if (
+                error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
+                or clock.monotonic_seconds() > give_up_at
+            ):
                 raise
             clock.wait(_PAUSE_SECONDS)
             continue
@@ -103,4 +110,6 @@ def _upgrade(database: Database) -> None:
 def _check_references(connection: Connection, database: Database) -> None:
     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
     if broken is not None:
-        raise StoreUnavailable(f"the store {to_line(str(database.path))} holds rows that refer to nothing")
+        raise StoreUnavailable(
+            f"the store {to_line(str(database.path))} holds rows that refer to nothing"
+        )

@@ -63,7 +63,9 @@ class SqlJobs(Jobs):
     def get(self, name: str) -> Job:
         _check_name(name)
         with self._database.reading() as connection:
-            body = connection.execute(select(JOBS.c.body).where(*self._called(name))).scalar_one_or_none()
+            body = connection.execute(
+                select(JOBS.c.body).where(*self._called(name))
+            ).scalar_one_or_none()
         if body is None:
             raise _no_job(name)
         return job_from_body(body)
@@ -79,7 +81,9 @@ class SqlJobs(Jobs):
     def replace(self, job: Job) -> None:
         row = job_to_row(job)
         with self._database.writing() as connection:
-            if not connection.execute(update(JOBS).where(*self._called(job.name)).values(**row)).rowcount:
+            if not connection.execute(
+                update(JOBS).where(*self._called(job.name)).values(**row)
+            ).rowcount:
                 raise _no_job(job.name)
 
     @override
@@ -110,7 +114,9 @@ class SqlRuns(Runs):
             except IntegrityError as error:
                 if self._row(connection, run.id) is not None:
                     raise NameTaken(f"run {run.id} exists already") from error
-                raise NameTaken(f"job '{run.job_name}' has a run for {run.due_at} already") from error
+                raise NameTaken(
+                    f"job '{run.job_name}' has a run for {run.due_at} already"
+                ) from error
 
     @override
     def move(self, run: Run, *, from_state: RunState) -> None:
@@ -129,7 +135,11 @@ class SqlRuns(Runs):
         # A range and not LIKE: it needs no escaping, knows upper case from lower, and uses the primary key.
         query = (
             select(RUNS.c.id, RUNS.c.body)
-            .where(RUNS.c.tenant_id == self._tenant_id, RUNS.c.id >= run_id, RUNS.c.id < run_id + "\x7f")
+            .where(
+                RUNS.c.tenant_id == self._tenant_id,
+                RUNS.c.id >= run_id,
+                RUNS.c.id < run_id + "\x7f",
+            )
             .order_by(RUNS.c.id)
             .limit(2)
         )
@@ -158,7 +168,9 @@ class SqlRuns(Runs):
         with self._database.reading() as connection:
             if run_filter.before_id is not None:
                 last = self._row_or_refuse(connection, run_filter.before_id)
-                query = query.where(tuple_(RUNS.c.requested_at, RUNS.c.id) < tuple_(last.requested_at, last.id))
+                query = query.where(
+                    tuple_(RUNS.c.requested_at, RUNS.c.id) < tuple_(last.requested_at, last.id)
+                )
             bodies = connection.execute(query).scalars().all()
         return [run_from_body(body) for body in bodies]
 
@@ -172,12 +184,17 @@ class SqlRuns(Runs):
             self._row_or_refuse(connection, run_id)
             if not rows:
                 return
-            query = select(func.coalesce(func.max(RUN_EVENTS.c.sequence), 0)).where(*self._during(run_id))
+            query = select(func.coalesce(func.max(RUN_EVENTS.c.sequence), 0)).where(
+                *self._during(run_id)
+            )
             last = connection.execute(query).scalar_one()
             owner = {"tenant_id": self._tenant_id, "run_id": run_id}
             connection.execute(
                 insert(RUN_EVENTS),
-                [{**owner, "sequence": sequence, **row} for sequence, row in enumerate(rows, start=last + 1)],
+                [
+                    {**owner, "sequence": sequence, **row}
+                    for sequence, row in enumerate(rows, start=last + 1)
+                ],
             )
 
     @override

@@ -35,7 +35,9 @@ def upgrade() -> None:
         sa.Column("due_at", sa.BigInteger),
         sa.Column("body", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "id", name="pk_runs"),
-        sa.UniqueConstraint("tenant_id", "job_name", "due_at", name="uq_runs_tenant_id_job_name_due_at"),
+        sa.UniqueConstraint(
+            "tenant_id", "job_name", "due_at", name="uq_runs_tenant_id_job_name_due_at"
+        ),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="fk_runs_tenant_id_tenants"),
     )
     for columns in (
@@ -53,6 +55,8 @@ def upgrade() -> None:
         sa.Column("body", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "run_id", "sequence", name="pk_run_events"),
         sa.ForeignKeyConstraint(
-            ["tenant_id", "run_id"], ["runs.tenant_id", "runs.id"], name="fk_run_events_tenant_id_run_id_runs"
+            ["tenant_id", "run_id"],
+            ["runs.tenant_id", "runs.id"],
+            name="fk_run_events_tenant_id_run_id_runs",
         ),
     )
