@@ -6,11 +6,13 @@ unions of events carry their class in ``type``. Reading is strict: nothing is co
 are refused, and all faults are collected.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any, TypeVar, cast, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin
+
+from attrs import frozen, has
 
 from backapp_core.errors import BackappError, InvalidSettings
 from backapp_core.events import Event
@@ -18,6 +20,18 @@ from backapp_core.model.names import from_text, to_text
 from backapp_core.model.retention import Within
 
 _T = TypeVar("_T")
+
+
+@frozen
+class Check:
+    """What a value must be beyond its type, as a mark in ``Annotated[str, Check(...)]``.
+
+    Unlike an attrs validator it is found at the value's own path, beside all other faults.
+    """
+
+    is_fine: Callable[[Any], bool]
+    reason: str
+    """What is said if it is not, such as ``must be one line of text``."""
 
 
 def to_plain(value: Any) -> Any:
@@ -67,6 +81,7 @@ def _converter() -> Any:
     from cattrs.strategies import configure_tagged_union  # noqa: PLC0415
 
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+    _be_strict_about_shapes(converter)
     # Strict primitives come first: hooks registered later do not reach classes that are compiled
     # already.
     for primitive in (str, int, float, bool):
@@ -81,6 +96,10 @@ def _converter() -> Any:
     converter.register_unstructure_hook(Within, str)
     converter.register_structure_hook(StrEnum, lambda text, kind: kind(_strict(str)(text, str)))
     converter.register_unstructure_hook(StrEnum, lambda member: member.value)
+    converter.register_structure_hook_func(
+        lambda kind: _check_of(kind) is not None,
+        lambda value, kind: _checked(converter.structure(value, get_args(kind)[0]), kind),
+    )
     converter.register_unstructure_hook_func(
         lambda kind: _origin(kind) is frozenset,
         lambda values: sorted(converter.unstructure(value) for value in values),
@@ -120,6 +139,63 @@ def _word_for(value: object) -> str:
     return f"{word} ({value!r:.60})"
 
 
+def _be_strict_about_shapes(converter: Any) -> None:
+    """Let only lists become sequences and only tables classes; cattrs would split text in letters."""
+    from cattrs.cols import (  # noqa: PLC0415
+        homogenous_tuple_structure_factory,
+        is_frozenset,
+        is_mapping,
+        is_sequence,
+        list_structure_factory,
+        mapping_structure_factory,
+    )
+
+    def is_tuple(kind: Any) -> bool:
+        return get_origin(kind) is tuple and get_args(kind)[-1] is ...
+
+    def listed(inner: Any) -> Any:
+        return lambda value, kind: inner(_shaped(value, (list, tuple), "a list"), kind)
+
+    def tabled(inner: Any) -> Any:
+        return lambda value, kind: inner(_shaped(value, (dict,), "a table"), kind)
+
+    converter.register_structure_hook_factory(
+        has, lambda kind: tabled(converter.gen_structure_attrs_fromdict(kind))
+    )
+    converter.register_structure_hook_factory(
+        is_mapping, lambda kind, used: tabled(mapping_structure_factory(kind, used))
+    )
+
+    converter.register_structure_hook_factory(
+        is_sequence, lambda kind, used: listed(list_structure_factory(kind, used))
+    )
+    converter.register_structure_hook_factory(
+        is_tuple, lambda kind, used: listed(homogenous_tuple_structure_factory(kind, used))
+    )
+    converter.register_structure_hook_func(
+        lambda kind: is_frozenset(kind) and bool(get_args(kind)),
+        lambda value, kind: frozenset(converter.structure(value, tuple[get_args(kind)[0], ...])),
+    )
+
+
+def _shaped(value: Any, shapes: tuple[type, ...], word: str) -> Any:
+    if not isinstance(value, shapes):
+        raise TypeError(f"expected {word}, found {_word_for(value)}")
+    return value
+
+
+def _check_of(kind: Any) -> "Check | None":
+    marks = getattr(kind, "__metadata__", ())
+    return next((mark for mark in marks if isinstance(mark, Check)), None)
+
+
+def _checked(value: Any, kind: Any) -> Any:
+    check = _check_of(kind)
+    if check is not None and not check.is_fine(value):
+        raise ValueError(check.reason)
+    return value
+
+
 def _read_time(text: Any) -> datetime:
     moment = text if isinstance(text, datetime) else datetime.fromisoformat(_strict(str)(text, str))
     if moment.tzinfo is None:
@@ -142,7 +218,11 @@ def _faults(error: BaseException, path: str) -> list[tuple[str, str]]:
             for name in sorted(error.extra_fields)
         ]
     if isinstance(error, KeyError):
-        return [(f"{path}.{error.args[0]}".lstrip("."), "is missing or unknown")]
+        # cattrs names a missing attribute in the note, too.
+        name = str(error.args[0])
+        if path == name or path.endswith(f".{name}"):
+            return [(path, "is missing")]
+        return [(f"{path}.{name}".lstrip("."), "is missing or unknown")]
     if isinstance(error, InvalidSettings):
         return [(f"{path}.{inner}".strip("."), reason) for inner, reason in error.faults]
     if isinstance(error, ValueError | TypeError | AttributeError | BackappError):
@@ -157,5 +237,7 @@ def _step(error: BaseException, path: str) -> str:
         if isinstance(note, AttributeValidationNote):
             return f".{note.name}" if path else note.name
         if isinstance(note, IterableValidationNote):
+            if isinstance(note.index, str):
+                return f".{note.index}" if path else note.index
             return f"[{note.index!r}]"
     return ""

@@ -11,8 +11,8 @@ from backapp_core.errors import (
     SourceNotFound,
     UnknownPlugin,
 )
-from backapp_core.ports.transports import TransportKind
 from backapp_core.hookspecs import hookimpl
+from backapp_core.ports.transports import TransportKind
 from backapp_core.testing.fakes import MemoryTransport
 from backapp_core.testing.memory_scanner import Unreadable
 

@@ -1,10 +1,11 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from backapp_core import FindRequest, SnapshotFilter
+from backapp_core.engine.browse import choose
 from backapp_core.errors import AmbiguousSnapshot, InputError, PathNotFound, SnapshotNotFound
 from backapp_core.model.snapshots import Snapshot
-from backapp_core.engine.browse import choose
-from datetime import UTC, datetime, timedelta
 
 TREE = {b"/home/a": b"1", b"/home/b-c": b"", b"/home/b/x.conf": b"22", b"/home/b/d/y": b"3"}
 

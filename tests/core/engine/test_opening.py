@@ -1,0 +1,104 @@
+import pytest
+
+from backapp_core.errors import (
+    InvalidAddress,
+    InvalidSettings,
+    RepositoryExists,
+    RepositoryNotFound,
+    TransportUnavailable,
+    UnknownFormat,
+    UnknownPlugin,
+)
+from backapp_core.hookspecs import hookimpl
+from backapp_core.ports.transports import TransportKind
+
+PLACE = "fake:place"
+
+
+def test_created_repository_is_recognised_by_itself(engine):
+    with engine.create_repository(PLACE, archiver="memory", options={"motto": "x"}) as created:
+        made = created.info
+    with engine.open_repository(PLACE) as opened:
+        assert opened.info == made
+        assert engine.address_of(opened) == "fake:memory"
+
+
+def test_nothing_there_says_how_to_begin(engine):
+    with pytest.raises(RepositoryNotFound, match="create one with: backapp init -r"):
+        engine.open_repository(PLACE)
+
+
+def test_second_repository_at_one_place_is_refused(engine, fakes):
+    engine.create_repository(PLACE, archiver="memory").close()
+    before = fakes.buckets[PLACE].objects
+    with pytest.raises(RepositoryExists, match="memory"):
+        engine.create_repository(PLACE, archiver="memory")
+    assert fakes.buckets[PLACE].objects == before
+
+
+def test_place_with_other_files_is_refused(engine, fakes):
+    engine.create_repository(PLACE, archiver="memory").close()
+    bucket = fakes.buckets[PLACE]
+    bucket.discard("config")
+    bucket.store("holiday.jpg", b"", replace=False)
+    with pytest.raises(InvalidAddress, match=r"holds other files, such as 'holiday\.jpg'"):
+        engine.create_repository(PLACE, archiver="memory")
+    assert set(bucket.objects) == {"holiday.jpg"}
+
+
+def test_faulty_options_are_listed_and_change_nothing(engine, fakes):
+    with pytest.raises(InvalidSettings, match="options of archiver memory") as caught:
+        engine.create_repository(PLACE, archiver="memory", options={"motto": 1, "level": 9})
+    assert {path for path, _ in caught.value.faults} == {"motto", "level"}
+    assert fakes.buckets == {}
+
+
+def test_unknown_archiver_is_named(engine):
+    with pytest.raises(UnknownPlugin, match="no archiver called 'zip'; installed: memory"):
+        engine.create_repository(PLACE, archiver="zip")
+
+
+def test_newer_format_is_refused(engine, fakes):
+    engine.create_repository(PLACE, archiver="memory").close()
+    bucket = fakes.buckets[PLACE]
+    newer = bucket.objects["config"].replace(b'"version": 1', b'"version": 9')
+    bucket.store("config", newer, replace=True)
+    with pytest.raises(UnknownFormat, match="version 9"):
+        engine.open_repository(PLACE)
+
+
+class Closing:
+    closed = 0
+
+    @property
+    def address(self):
+        return "gone:there"
+
+    def stat(self, name):
+        raise TransportUnavailable("the host gone:there does not answer")
+
+    def close(self):
+        self.closed += 1
+
+
+@pytest.fixture
+def transport():
+    return Closing()
+
+
+@pytest.fixture
+def extra_plugins(transport):
+    class Gone:
+        @hookimpl
+        def backapp_transports(self):
+            return [TransportKind("gone", frozenset({"gone"}), str, str, lambda *_: transport)]
+
+    return {"gone": Gone()}
+
+
+def test_unreachable_place_raises_its_own_error_and_is_closed(engine, transport):
+    with pytest.raises(TransportUnavailable, match="does not answer"):
+        engine.open_repository("gone:there")
+    with pytest.raises(TransportUnavailable, match="does not answer"):
+        engine.create_repository("gone:there", archiver="memory")
+    assert transport.closed == 2

@@ -1,0 +1,100 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import backapp_core
+from backapp_core import CancelToken, Recording, Settings
+from backapp_core.errors import PluginMisbehaved
+from backapp_core.hookspecs import hookimpl
+from backapp_core.manager import PluginManager
+from backapp_core.testing.fakes import make_surroundings
+
+
+def test_nothing_is_loaded_opened_or_written(tmp_path):
+    """Assembling must be cheap and must not fail because of a plugin that is not needed."""
+    code = (
+        "import sys, backapp_core\n"
+        f"s = backapp_core.Settings(cache_folder={str(tmp_path / 'c')!r}, state_folder={str(tmp_path / 's')!r})\n"
+        "backapp_core.assemble(s)\n"
+        "heavy = {'boto3', 'sqlalchemy', 'litestar', 'click', 'fsspec', 'cattrs', 'paramiko'}\n"
+        "print(sorted(heavy & set(sys.modules)), [n for n in sys.modules if n.startswith('backapp_pl')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] []\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_come_from_the_settings(tmp_path):
+    settings = Settings(
+        cache_folder=str(tmp_path / "c"), state_folder=str(tmp_path / "s"), threads=3
+    )
+    surroundings = backapp_core.assemble(settings).surroundings
+    assert surroundings.cache_folder == tmp_path / "c"
+    assert surroundings.state_folder == tmp_path / "s"
+    assert surroundings.threads == 3
+
+
+def test_folders_default_to_the_places_of_the_system(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "s"))
+    surroundings = backapp_core.assemble().surroundings
+    if sys.platform == "linux":
+        assert surroundings.cache_folder == tmp_path / "c" / "backapp"
+        assert surroundings.state_folder == tmp_path / "s" / "backapp"
+    assert 1 <= surroundings.threads <= min(os.cpu_count(), 8)
+
+
+def test_surroundings_and_listeners_are_handed_on(tmp_path):
+    heard, token = Recording(), CancelToken()
+    around = make_surroundings(tmp_path)
+    engine = backapp_core.assemble(
+        plugins=PluginManager([]), surroundings=around, events=heard, cancel=token
+    )
+    assert engine.surroundings.events is heard
+    assert engine.surroundings.cancel is token
+    assert engine.surroundings.clock is around.clock
+
+
+def test_broken_plugin_is_met_on_first_use_only(tmp_path, monkeypatch):
+    class Broken:
+        @hookimpl
+        def backapp_scanners(self):
+            raise ValueError("oops")
+
+    load = PluginManager.load
+    monkeypatch.setattr(
+        PluginManager, "load", lambda **more: load(**more, extra={"broken": Broken()})
+    )
+    engine = backapp_core.assemble(surroundings=make_surroundings(tmp_path))
+    with pytest.raises(
+        PluginMisbehaved, match="'broken' raised ValueError in backapp_scanners: oops"
+    ):
+        engine.plugins.roles  # noqa: B018
+
+
+def test_closing_twice_is_fine(tmp_path):
+    engine = backapp_core.assemble(
+        plugins=PluginManager([]), surroundings=make_surroundings(tmp_path)
+    )
+    engine.close()
+    engine.close()
+
+
+def test_everything_exported_exists_and_is_sorted():
+    names = backapp_core.__all__
+    assert all(hasattr(backapp_core, name) for name in names)
+    assert len(set(names)) == len(names)
+    public = {
+        name
+        for name, value in vars(backapp_core).items()
+        if not name.startswith("_") and not isinstance(value, type(os))
+    }
+    assert public == set(names)
+
+
+def test_package_needs_no_installation_record():
+    source = Path(backapp_core.__file__).parent
+    assert (source / "py.typed").exists()
