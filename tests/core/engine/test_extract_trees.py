@@ -21,7 +21,8 @@ NAMES = st.binary(min_size=1, max_size=12).filter(
     lambda name: name not in {b".", b".."} and not {0, 47} & set(name)
 )
 FACTS = {
-    "mtime_ns": st.integers(-(2**31) * 10**9, 2**32 * 10**9),
+    # What ext4 keeps; beyond, a time comes back as another one and a file looks changed.
+    "mtime_ns": st.integers(-(2**31 - 1) * 10**9, 2**32 * 10**9),
     "uid": st.sampled_from([0, 1, 1000, 2**32 - 2]),
     "gid": st.sampled_from([0, 5, 2**32 - 2]),
 }
@@ -124,7 +125,8 @@ def test_random_trees_come_back_and_a_second_restore_writes_nothing(spec):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @given(trees())
-@settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_many_random_trees_come_back(spec):
     check_round_trip(spec)
