@@ -63,6 +63,7 @@ class TargetFile(ABC):
 
         Raises:
             EntryNotRestored: If that failed; the temporary file is gone.
+            TargetError: If the place of the restore has no room left or fails.
         """
 
     @abstractmethod
