@@ -94,7 +94,7 @@ _REASONS = {
     sqlite3.SQLITE_CORRUPT: "is damaged; put a copy of it in its place",
     sqlite3.SQLITE_FULL: "cannot be written: no space left on the device",
     sqlite3.SQLITE_READONLY: "may not be written",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened; its folder must exist and be writable",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; it and its folder must be readable and writable",
     sqlite3.SQLITE_BUSY: f"is busy: another program has been writing for {_BUSY_SECONDS} seconds",
     sqlite3.SQLITE_IOERR: "cannot be read or written: the file system reports an error",
     sqlite3.SQLITE_PERM: "may not be opened",
