@@ -35,13 +35,19 @@ def signature(node: ast.FunctionDef, source: str) -> str:
 
 def described(node: ast.ClassDef, source: str) -> str:
     """Return a class as a page shows it: its attributes, and the methods to write."""
-    parts: list[str] = []
-    for item in node.body:
-        if isinstance(item, ast.AnnAssign):
-            parts.append(ast.get_source_segment(source, item) or "")
-        elif isinstance(item, ast.FunctionDef) and not item.name.startswith("_"):
-            parts.append(signature(item, source))
-    return f"class {node.name}:\n" + textwrap.indent("\n".join(parts or ["..."]), "    ") + "\n"
+    attributes = [
+        ast.get_source_segment(source, item) or ""
+        for item in node.body
+        if isinstance(item, ast.AnnAssign)
+    ]
+    methods = [
+        signature(item, source)
+        for item in node.body
+        if isinstance(item, ast.FunctionDef) and not item.name.startswith("_")
+    ]
+    gap = [""] if attributes and methods else []
+    body = "\n".join([*attributes, *gap, *methods] or ["..."])
+    return f"class {node.name}:\n" + textwrap.indent(body, "    ") + "\n"
 
 
 def signatures(role: str) -> str:

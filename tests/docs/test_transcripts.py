@@ -102,7 +102,8 @@ class Shell:
 
     def _anonymous(self, text: str) -> str:
         text = text.replace(str(self._home), "/home/you")
-        text = re.sub(rf"^{re.escape(str(self._home.parent))}$", "/home", text, flags=re.MULTILINE)
+        parent = re.escape(str(self._home.parent))
+        text = re.sub(rf"(?<![\w/.]){parent}(?![\w/.-])", "/home", text)
         return re.sub(rf"\b{re.escape(os.uname().nodename)}\b", "laptop", text)
 
     def close(self) -> None:
