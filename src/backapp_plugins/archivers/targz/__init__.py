@@ -1,4 +1,4 @@
-"""The ``targz`` archiver: every backup is an ordinary tar.gz that any machine can unpack, optionally inside an age envelope."""
+"""The ``targz`` archiver: every backup is an ordinary tar.gz, optionally in an age envelope."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""Reads places of an archive's uncompressed content: members fetched in order, unpacked ahead on other threads."""
+"""Reads places of an archive's uncompressed content.
+
+Members fetched in order, unpacked ahead on other threads.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +15,10 @@ from backapp_plugins.archivers.targz.place import Place
 _AHEAD = 3
 """Members of one archive that are unpacked before they are asked for."""
 _SKIPPED_MEMBERS = 2
-"""Up to so many members that nobody wants are read and dropped; beyond that the object is opened anew further on."""
+"""Up to so many members that nobody wants are read and dropped.
+
+Beyond that the object is opened anew further on.
+"""
 
 
 @final
@@ -28,7 +34,14 @@ class ArchiveReader:
     """Positions of one archive, best asked for in ascending order; used by one thread."""
 
     def __init__(
-        self, place: Place, name: str, members: list[int], *, member_bytes: int, pool: ThreadPoolExecutor, ahead: ReadAhead
+        self,
+        place: Place,
+        name: str,
+        members: list[int],
+        *,
+        member_bytes: int,
+        pool: ThreadPoolExecutor,
+        ahead: ReadAhead,
     ) -> None:
         self._place = place
         self._name = name
@@ -52,7 +65,9 @@ class ArchiveReader:
             index, start = divmod(position, self._member_bytes)
             piece = memoryview(self._member(index))[start : start + length_bytes]
             if not piece:
-                raise DamagedRepository(f"{self._name} is damaged: it ends before what is looked for")
+                raise DamagedRepository(
+                    f"{self._name} is damaged: it ends before what is looked for"
+                )
             yield piece
             position += len(piece)
             length_bytes -= len(piece)
@@ -123,14 +138,20 @@ class ArchiveReader:
         transport = self._place.transport
         try:
             if self._place.envelope.is_open:
-                return _Body(transport.get(self._name, offset=self._offsets[index]), index, self._name)
+                return _Body(
+                    transport.get(self._name, offset=self._offsets[index]), index, self._name
+                )
             sealed = transport.get(self._name)
         except ObjectMissing as error:
             raise DamagedRepository(f"{self._name} is missing") from error
         return _Body(self._place.envelope.unseal(sealed, name=self._name), 0, self._name)
 
     def _fetch_again(self, index: int, error: BadMember) -> bytes:
-        """Fetch a member a second time: a bad transfer is no damage, two of them are."""
+        """Fetch a member a second time: a bad transfer is no damage, two of them are.
+
+        Raises:
+            DamagedRepository: If it is bad again.
+        """
         if self._place.envelope.is_open:
             member = self._place.transport.read(
                 self._name, offset=self._offsets[index], length_bytes=self._sizes[index]
@@ -159,7 +180,11 @@ class _Body:
         self.next_index = first_index
 
     def take(self, size_bytes: int) -> bytes:
-        """Return the next member, compressed."""
+        """Return the next member, compressed.
+
+        Raises:
+            DamagedRepository: If the object ends before it does.
+        """
         parts = [self._rest]
         missing = size_bytes - len(self._rest)
         while missing > 0:

@@ -1,4 +1,7 @@
-"""From tar blocks to a stored archive: cut into members, compressed on several threads, sealed, sent while it grows."""
+"""From tar blocks to a stored archive.
+
+Cut into members, compressed on several threads, sealed, sent while it grows.
+"""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -87,7 +90,9 @@ class SentObject:
         self.size_bytes = 0
         self.sha256 = ""
 
-    def send(self, transport: Transport, name: str, chunks: Iterator[bytes], envelope: Envelope) -> None:
+    def send(
+        self, transport: Transport, name: str, chunks: Iterator[bytes], envelope: Envelope
+    ) -> None:
         """Seal ``chunks`` and store them as a new object."""
         hasher = sha256()
 

@@ -1,4 +1,7 @@
-"""One backup: an archive with what changed, a manifest of everything, and last the record that publishes both."""
+"""One backup: an archive with what changed, a manifest of everything.
+
+Last the record that publishes both.
+"""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -91,14 +94,21 @@ class BackupRun:
             expected=_expected(parent),
         )
         added = self._send_archive(
-            layout.archive_name(run, is_encrypted=place.config.info.is_encrypted), number, archive, collector
+            layout.archive_name(run, is_encrypted=place.config.info.is_encrypted),
+            number,
+            archive,
+            collector,
         )
         archives = (*old_archives, *([added] if added else []))
         used = tuple(ref for ref in archives if ref.number in manifest.archives or ref is added)
         sizes = reader.archives if reader else {}
         head = encode_head(
             (
-                (ref.number, ref.name, archive.member_sizes if ref is added else sizes[ref.number][1])
+                (
+                    ref.number,
+                    ref.name,
+                    archive.member_sizes if ref is added else sizes[ref.number][1],
+                )
                 for ref in used
             ),
             member_bytes=MEMBER_BYTES,
@@ -109,7 +119,9 @@ class BackupRun:
         sent.send(place.transport, name, chunks(), place.envelope)
         self._written.append((name, sent.size_bytes))
         stored = StoredObject(name, sent.size_bytes, sent.sha256)
-        return self._record(parent, stored, used, added, collector, content_hash=_hash_of(chunks())), chunks
+        return self._record(
+            parent, stored, used, added, collector, content_hash=_hash_of(chunks())
+        ), chunks
 
     def _send_archive(
         self, name: str, number: int, archive: ArchiveWriter, collector: Collector
@@ -187,11 +199,17 @@ class BackupRun:
         self._written.append((name, len(data)))
 
     def _require_archives(self, record: Record) -> None:
-        """Refuse to publish a snapshot whose older archives went away or changed size while it was made."""
+        """Refuse to publish a snapshot whose older archives went away while it was made.
+
+        Raises:
+            DamagedRepository: If one changed its size.
+        """
         for ref in record.archives:
             size = self._place.transport.stat(ref.name).size_bytes
             if size != ref.size:
-                raise DamagedRepository(f"{ref.name} has {size} bytes and not {ref.size}; run the backup again")
+                raise DamagedRepository(
+                    f"{ref.name} has {size} bytes and not {ref.size}; run the backup again"
+                )
 
     def _find_parent(self) -> Parent | None:
         if self._options.is_full:
@@ -207,7 +225,10 @@ class BackupRun:
         try:
             return Parent(snapshot_id, record, self._place.open_manifest(record))
         except WrongPassword:
-            reason = "the local cache with the list of files is lost, and encrypted lists cannot be read without an identity"
+            reason = (
+                "the local cache with the list of files is lost, "
+                "and encrypted lists cannot be read without an identity"
+            )
         except (DamagedRepository, TransportError) as error:
             reason = f"the last list of files cannot be used: {error.message}"
         self._say(Level.WARNING, f"a new full backup begins: {reason}")
@@ -234,5 +255,3 @@ def _hash_of(chunks: Iterator[bytes]) -> str:
     for chunk in chunks:
         hasher.update(chunk)
     return hasher.hexdigest()
-
-

@@ -1,7 +1,8 @@
-"""Manifests that were written by this machine, kept so that the next increment need not fetch and unseal its parent's.
+"""Manifests that this machine wrote, kept for the next increment.
 
-Disposable: a file that is lost, cut or altered is noticed by its hash and only costs a new full backup, or a download where
-the repository is not encrypted. One file per snapshot line (host and roots); the newest wins.
+Disposable: a file that is lost, cut or altered is noticed by its hash and only costs a new full
+backup, or a download where the repository is not encrypted. One file per snapshot line (host and
+roots); the newest wins.
 """
 
 import os
@@ -9,11 +10,13 @@ import tempfile
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
+from typing import IO, final
 
 from backapp_core.plugin_api import Level, LogLine, Surroundings
 from backapp_plugins.archivers.targz.layout import Record
 
 
+@final
 class ManifestCache:
     """The compressed, unsealed manifests of one repository."""
 
@@ -26,17 +29,25 @@ class ManifestCache:
         line = "\0".join((record.hostname, *record.roots)).encode()
         return self._folder / f"{sha256(line).hexdigest()[:32]}.jsonl.gz"
 
-    def find(self, record: Record, digest: str) -> Path | None:
-        """Return the kept manifest if it is exactly the one with this SHA-256."""
-        path = self.path_for(record)
+    def find(self, record: Record, digest: str) -> IO[bytes] | None:
+        """Open the kept manifest if it is exactly the one with this SHA-256."""
         try:
-            with path.open("rb") as file:
-                hasher = sha256()
-                while chunk := file.read(1 << 20):
-                    hasher.update(chunk)
+            file = self.path_for(record).open("rb")  # handed to the caller
         except OSError:
             return None
-        return path if hasher.hexdigest() == digest else None
+        hasher = sha256()
+        try:
+            # The very file that was hashed is handed over: another run may replace it meanwhile.
+            while chunk := file.read(1 << 20):
+                hasher.update(chunk)
+            file.seek(0)
+        except OSError:
+            file.close()
+            return None
+        if hasher.hexdigest() == digest:
+            return file
+        file.close()
+        return None
 
     def keep(self, record: Record, chunks: Iterable[bytes]) -> None:
         """Keep a manifest; a cache that cannot be written is reported once and costs speed only."""
@@ -52,5 +63,8 @@ class ManifestCache:
             if temporary:
                 Path(temporary).unlink(missing_ok=True)
             self._events(
-                LogLine(Level.WARNING, f"the local cache cannot be written, so the next backup takes longer: {error}")
+                LogLine(
+                    Level.WARNING,
+                    f"the local cache cannot be written, so the next backup takes longer: {error}",
+                )
             )

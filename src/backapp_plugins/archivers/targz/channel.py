@@ -1,4 +1,4 @@
-"""A bounded queue between two threads in which either side can give up without leaving the other waiting."""
+"""A bounded queue between two threads in which either side can give up."""
 
 import threading
 from collections import deque
@@ -38,7 +38,10 @@ class Channel(Generic[_T]):
             self._changed.notify_all()
 
     def end(self, error: BaseException | None = None) -> None:
-        """Say that nothing more comes; with ``error`` the receiver gets that instead of a quiet end."""
+        """Say that nothing more comes.
+
+        With ``error`` the receiver gets that instead of a quiet end.
+        """
         with self._changed:
             self._is_ended = True
             self._error = error
@@ -52,7 +55,7 @@ class Channel(Generic[_T]):
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[_T]:
-        """Receive until the end; the sender's error, if any, is raised once all items before it were received."""
+        """Receive until the end; a sender's error is raised after the items before it."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_ended or bool(self._items))

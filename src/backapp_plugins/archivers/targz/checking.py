@@ -35,7 +35,9 @@ class Check:
     def run(self) -> CheckReport:
         """Look at everything and say what was found."""
         for prefix in (layout.MANIFESTS, layout.ARCHIVES):
-            self._there.update((info.name, info.size_bytes) for info in self._place.transport.list(prefix))
+            self._there.update(
+                (info.name, info.size_bytes) for info in self._place.transport.list(prefix)
+            )
         records = self._readable_records()
         users: dict[str, list[str]] = {}
         for snapshot_id, record in records:
@@ -64,7 +66,9 @@ class Check:
                 self._error(name, error.message)
         return sorted(records, key=lambda item: (item[1].taken_at, item[0]))
 
-    def _check_presence(self, records: list[tuple[str, Record]], users: dict[str, list[str]]) -> set[str]:
+    def _check_presence(
+        self, records: list[tuple[str, Record]], users: dict[str, list[str]]
+    ) -> set[str]:
         sound: set[str] = set()
         seen: set[str] = set()
         for _, record in records:
@@ -78,7 +82,9 @@ class Check:
                     self._error(stored.name, f"{stored.name} is missing", users[stored.name])
                 elif size != stored.size:
                     self._error(
-                        stored.name, f"{stored.name} has {size} bytes and not {stored.size}", users[stored.name]
+                        stored.name,
+                        f"{stored.name} has {size} bytes and not {stored.size}",
+                        users[stored.name],
                     )
                 else:
                     sound.add(stored.name)
@@ -93,7 +99,9 @@ class Check:
                 if stored.name in sound and stored.name not in done:
                     self._place.surroundings.cancel.check()
                     self._read_object(stored, users[stored.name])
-            fresh = {ref.number for ref in record.archives if ref.name in sound and ref.name not in done}
+            fresh = {
+                ref.number for ref in record.archives if ref.name in sound and ref.name not in done
+            }
             done.update(stored.name for stored in (record.manifest, *record.archives))
             self._read_content(snapshot_id, record, fresh)
 
@@ -105,7 +113,7 @@ class Check:
             self._error(stored.name, error.message, snapshot_ids)
 
     def _read_content(self, snapshot_id: str, record: Record, numbers: set[int]) -> None:
-        """Decode a manifest and every file whose content is in an archive that no earlier snapshot has led to."""
+        """Decode a manifest, and every file in an archive that no earlier snapshot has led to."""
         names = {ref.number: ref.name for ref in record.archives}
         damaged: dict[int, list[bytes]] = {}
         files = 0
@@ -121,7 +129,9 @@ class Check:
                         damaged.setdefault(line.at[0], []).append(node.path)
                     self._show(node, files)
         except WrongPassword as error:
-            self._note("", f"only stored bytes were compared and nothing was unsealed: {error.message}")
+            self._note(
+                "", f"only stored bytes were compared and nothing was unsealed: {error.message}"
+            )
         except DamagedRepository as error:
             self._error(record.manifest.name, error.message, [snapshot_id])
         for number, paths in damaged.items():
@@ -130,7 +140,8 @@ class Check:
                 Finding(
                     Severity.ERROR,
                     name,
-                    f"{name} no longer holds the content of {len(paths)} files, the first of them {to_text(paths[0])}",
+                    f"{name} no longer holds the content of {len(paths)} files, "
+                    f"the first of them {to_text(paths[0])}",
                     (snapshot_id,),
                     tuple(paths),
                 )
@@ -139,13 +150,18 @@ class Check:
     def _note_leftovers(self, users: dict[str, list[str]]) -> None:
         for name in sorted(self._there):
             if name not in users:
-                self._note(name, f"{name} belongs to no snapshot; prune removes what interrupted runs left behind")
+                self._note(
+                    name,
+                    f"{name} belongs to no snapshot; prune removes such leftovers",
+                )
 
     def _show(self, node: Node, files: int) -> None:
         if files % 256 == 0:
             self._place.surroundings.cancel.check()
             self._place.surroundings.events(
-                Progress(Verb.CHECK, files_done=files, bytes_done=self._read_bytes, current=node.path)
+                Progress(
+                    Verb.CHECK, files_done=files, bytes_done=self._read_bytes, current=node.path
+                )
             )
 
     def _error(self, name: str, message: str, snapshot_ids: list[str] | None = None) -> None:

@@ -20,7 +20,10 @@ _LEFTOVER_SECONDS = 3600.0
 
 
 def remove(place: Place, plan: RemovalPlan) -> None:
-    """Delete the records of the snapshots that ``plan`` removes; from then on they are not listed."""
+    """Delete the records of the snapshots that ``plan`` removes.
+
+    From then on they are not listed.
+    """
     with locks.hold(place.transport, place.surroundings, is_exclusive=True) as require_lock:
         doomed = set(plan.remove)
         for snapshot_id, record in _all_records(place):
@@ -59,7 +62,8 @@ def plan_clean_up(place: Place) -> CleanUpPlan:
     Raises:
         DamagedRepository: If a record cannot be read, for then nobody knows what it needs.
     """
-    # Objects are listed before records: what is stored in between belongs to a backup that is not published yet.
+    # Objects are listed before records: what is stored in between belongs to a backup that is not
+    # published yet.
     listed = [
         (info.name, info.size_bytes)
         for prefix in (layout.ARCHIVES, layout.MANIFESTS)
@@ -84,7 +88,10 @@ def plan_clean_up(place: Place) -> CleanUpPlan:
 
 
 def clean_up(place: Place, plan: CleanUpPlan) -> CleanUpPlan:
-    """Delete what is unneeded now and was unneeded when ``plan`` was made; return what was deleted."""
+    """Delete what is unneeded now and was unneeded when ``plan`` was made.
+
+    Return what was deleted.
+    """
     with locks.hold(place.transport, place.surroundings, is_exclusive=True) as require_lock:
         now = plan_clean_up(place)
         agreed = tuple(item for item in now.objects if item in set(plan.objects))

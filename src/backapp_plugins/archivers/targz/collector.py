@@ -1,15 +1,16 @@
-"""One thread's half of a backup: walks the scan, decides what is unchanged, writes tar entries and manifest lines."""
+"""One thread's half of a backup.
 
-from hashlib import blake2b, sha256
+Walks the scan, decides what is unchanged, writes tar entries and manifest lines.
+"""
+
+from hashlib import blake2b
 from typing import final
 
 import msgspec
-from attrs import define
 
 from backapp_core.plugin_api import (
     Entry,
     EntryKind,
-    Extent,
     FoundDirectory,
     OpenedFile,
     Problem,
@@ -22,6 +23,7 @@ from backapp_core.plugin_api import (
 )
 from backapp_plugins.archivers.targz import tar_headers
 from backapp_plugins.archivers.targz.archive_writer import ArchiveWriter
+from backapp_plugins.archivers.targz.file_store import FileStore, Tally
 from backapp_plugins.archivers.targz.manifest import (
     ENTRIES_PER_BLOCK,
     DirLine,
@@ -32,27 +34,10 @@ from backapp_plugins.archivers.targz.manifest import (
 from backapp_plugins.archivers.targz.manifest_writer import ManifestWriter
 from backapp_plugins.archivers.targz.parent import OldDirectory, ParentWalk
 
-_WHOLE_BYTES = 1 << 20
-"""Files up to this size are read before their header is written, so the header can tell what was really there."""
-_CHUNK_BYTES = 1 << 20
 _RACY_NS = 2_000_000_000
-"""A file that changed less than this before it was read may change again without its times telling (coarse time stamps)."""
+"""A file that changed so shortly before it was read may change again without its times telling."""
 _PROGRESS_SECONDS = 0.1
 _encode_facts = msgspec.msgpack.Encoder().encode
-
-
-@define
-class Tally:
-    """Counters of a running backup; the model's `Counts` once it is done."""
-
-    files_new: int = 0
-    files_changed: int = 0
-    files_unmodified: int = 0
-    directories: int = 0
-    others: int = 0
-    problems: int = 0
-    processed_bytes: int = 0
-    read_bytes: int = 0
 
 
 @final
@@ -89,12 +74,15 @@ class Collector:
         self._archive = archive
         self._manifest = manifest
         self._archive_number = archive_number
+        self.tally = Tally()
+        self._files = FileStore(
+            surroundings, archive, archive_number=archive_number, tally=self.tally
+        )
         self._rereads_all = rereads_all
         self._expected = expected
         self._contents: dict[tuple[int, int], _Content] = {}
         self._progress_at = 0.0
         self._racy_from_ns = 0
-        self.tally = Tally()
 
     def run(self) -> None:
         """Walk the whole scan and end the manifest; the archive is ended by the caller."""
@@ -134,7 +122,8 @@ class Collector:
                 self._manifest.add(block, lines)
                 block, lines = MoreLine(more=head.dir), []
         if block is head:
-            # Only a directory that fits into one block, had no trouble and was long at rest may be copied unseen next time.
+            # Only a directory that fits into one block, had no trouble and was long at rest may be
+            # copied unseen next time.
             head.seen = seen if is_settled and problems == self.tally.problems else ""
         if lines or block is head:
             self._manifest.add(block, lines)
@@ -160,12 +149,19 @@ class Collector:
         if old is None or _facts(old.head) != _facts(head):
             self._archive.write(
                 tar_headers.header(
-                    found.path, entry, kind=EntryKind.DIRECTORY, user=user, group=group, xattrs=xattrs
+                    found.path,
+                    entry,
+                    kind=EntryKind.DIRECTORY,
+                    user=user,
+                    group=group,
+                    xattrs=xattrs,
                 )
             )
         return head
 
-    def _entry(self, found: FoundDirectory, entry: Entry, old: EntryLine | None) -> EntryLine | None:
+    def _entry(
+        self, found: FoundDirectory, entry: Entry, old: EntryLine | None
+    ) -> EntryLine | None:
         kind = entry.kind
         is_known = old is not None and not self._rereads_all and _is_unchanged(old, kind, entry)
         try:
@@ -269,136 +265,20 @@ class Collector:
     ) -> EntryLine:
         # What was opened is what counts: it may have changed since it was listed.
         entry = file.entry._replace(name=name)
-        extents = file.extents()
         xattrs = self._attributes(found, entry)
         line = self._line(entry, EntryKind.FILE, xattrs)
         line.racy = entry.ctime_ns >= self._racy_from_ns
         path = _join(found.path, name)
-        if extents is None and entry.size_bytes <= _WHOLE_BYTES:
-            self._whole(file, path, line, old, xattrs)
-        elif not self._is_same_content(file, extents, line, old):
-            self._stream(file, path, line, extents, xattrs)
+        for _ in self._files.store(file, path, line, old, xattrs):
+            self._show(path)
         if line.size != entry.size_bytes or file.has_changed():
             line.flags = ("changed",)
             self._report(path, "changed while it was read; what was read is kept")
         return line
 
-    def _whole(
-        self,
-        file: OpenedFile,
-        path: bytes,
-        line: EntryLine,
-        old: EntryLine | None,
-        xattrs: tuple[tuple[bytes, bytes], ...],
-    ) -> None:
-        size = file.entry.size_bytes
-        data = file.read_at(0, size) if size else b""
-        self.tally.read_bytes += len(data)
-        line.size = len(data)
-        line.sha256 = sha256(data).hexdigest()
-        if old is not None and old.sha256 == line.sha256 and old.extents is None and old.size == line.size:
-            line.at = old.at
-            return
-        self._archive.write(self._header(path, file.entry, line, xattrs, stored_bytes=len(data)))
-        if data:
-            line.at = (self._archive_number, self._archive.position)
-            self._archive.write(data)
-            self._archive.write(tar_headers.padding(len(data)))
-
-    def _is_same_content(
-        self, file: OpenedFile, extents: tuple[Extent, ...] | None, line: EntryLine, old: EntryLine | None
-    ) -> bool:
-        """Read a file of unchanged size without storing it; times change more often than content."""
-        size = file.entry.size_bytes
-        if old is None or not old.sha256 or old.size != size or old.extents != extents:
-            return False
-        hasher = sha256()
-        for extent in extents if extents is not None else (Extent(0, size),):
-            for offset in range(extent.offset, extent.offset + extent.length_bytes, _CHUNK_BYTES):
-                length = min(_CHUNK_BYTES, extent.offset + extent.length_bytes - offset)
-                self._surroundings.cancel.check()
-                data = file.read_at(offset, length)
-                self.tally.read_bytes += len(data)
-                if len(data) != length:
-                    return False
-                hasher.update(data)
-        if hasher.hexdigest() != old.sha256:
-            return False
-        line.sha256, line.at, line.extents, line.size = old.sha256, old.at, old.extents, size
-        return True
-
-    def _stream(
-        self,
-        file: OpenedFile,
-        path: bytes,
-        line: EntryLine,
-        extents: tuple[Extent, ...] | None,
-        xattrs: tuple[tuple[bytes, bytes], ...],
-    ) -> None:
-        size = file.entry.size_bytes
-        parts = extents if extents is not None else (Extent(0, size),)
-        stored = sum(extent.length_bytes for extent in parts)
-        sparse_map = tar_headers.sparse_map(parts, size) if extents is not None else b""
-        archive = self._archive
-        archive.write(
-            self._header(
-                path,
-                file.entry,
-                line,
-                xattrs,
-                stored_bytes=len(sparse_map) + stored,
-                sparse_bytes=size if extents is not None else None,
-            )
-        )
-        archive.write(sparse_map)
-        if stored:
-            line.at = (self._archive_number, archive.position)
-        hasher = sha256()
-        line.extents = tuple(parts) if extents is not None else None
-        line.size = size
-        is_cut = False
-        for extent in parts:
-            for offset in range(extent.offset, extent.offset + extent.length_bytes, _CHUNK_BYTES):
-                length = min(_CHUNK_BYTES, extent.offset + extent.length_bytes - offset)
-                self._surroundings.cancel.check()
-                data = b"" if is_cut else file.read_at(offset, length)
-                self.tally.read_bytes += len(data)
-                if len(data) < length and not is_cut:
-                    # It was cut under our hands. The header has promised more, so zeros stand in for the rest.
-                    is_cut = True
-                    line.size = offset + len(data)
-                hasher.update(data)
-                archive.write(data)
-                if len(data) < length:
-                    archive.write(bytes(length - len(data)))
-                self._show(path)
-        archive.write(tar_headers.padding(len(sparse_map) + stored))
-        if is_cut and line.extents is not None:
-            line.extents = _clipped(line.extents, line.size)
-        line.sha256 = hasher.hexdigest()
-
-    def _header(
-        self,
-        path: bytes,
-        entry: Entry,
-        line: EntryLine,
-        xattrs: tuple[tuple[bytes, bytes], ...],
-        *,
-        stored_bytes: int,
-        sparse_bytes: int | None = None,
-    ) -> bytes:
-        return tar_headers.header(
-            path,
-            entry,
-            kind=EntryKind.FILE,
-            stored_bytes=stored_bytes,
-            user=line.user,
-            group=line.group,
-            xattrs=xattrs,
-            sparse_bytes=sparse_bytes,
-        )
-
-    def _line(self, entry: Entry, kind: EntryKind, xattrs: tuple[tuple[bytes, bytes], ...]) -> EntryLine:
+    def _line(
+        self, entry: Entry, kind: EntryKind, xattrs: tuple[tuple[bytes, bytes], ...]
+    ) -> EntryLine:
         user, group = self._owner(entry)
         return EntryLine(
             name=to_text(entry.name),
@@ -419,7 +299,9 @@ class Collector:
     def _owner(self, entry: Entry) -> tuple[str, str]:
         return self._scanner.user_name(entry.uid), self._scanner.group_name(entry.gid)
 
-    def _attributes(self, found: FoundDirectory, entry: Entry | None) -> tuple[tuple[bytes, bytes], ...]:
+    def _attributes(
+        self, found: FoundDirectory, entry: Entry | None
+    ) -> tuple[tuple[bytes, bytes], ...]:
         try:
             return found.attributes(entry)
         except SourceError as error:
@@ -442,7 +324,7 @@ class Collector:
             Progress(
                 Verb.BACKUP,
                 files_done=tally.files_new + tally.files_changed + tally.files_unmodified,
-                bytes_done=tally.processed_bytes,
+                bytes_done=tally.processed_bytes + tally.streamed_bytes,
                 files_total=files,
                 bytes_total=total_bytes,
                 current=path,
@@ -452,7 +334,7 @@ class Collector:
 
 
 def _fingerprint(found: FoundDirectory) -> str:
-    """Return a hash of all facts of a directory and its entries, empty for one that takes several blocks."""
+    """Return a hash of all facts of a directory and its entries; empty for a very large one."""
     if len(found.entries) > ENTRIES_PER_BLOCK:
         return ""
     return blake2b(_encode_facts((found.entry, found.entries)), digest_size=16).hexdigest()
@@ -472,14 +354,6 @@ def _is_unchanged(old: EntryLine, kind: EntryKind, entry: Entry) -> bool:
 
 def _facts(head: DirLine) -> tuple[object, ...]:
     return (head.mode, head.uid, head.gid, head.mtime, head.xattrs)
-
-
-def _clipped(extents: tuple[Extent, ...], size: int) -> tuple[Extent, ...]:
-    return tuple(
-        Extent(extent.offset, min(extent.length_bytes, size - extent.offset))
-        for extent in extents
-        if extent.offset < size
-    )
 
 
 def _join(folder: bytes, name: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """The age envelope (age-encryption.org/v1): data are sealed to recipients, identities open them.
 
-A machine that only knows recipients can write backups and read none of them. An identity file may itself be protected by a
-passphrase (``age -p``), and may be an SSH key.
+A machine that only knows recipients can write backups and read none of them. An identity file may
+itself be protected by a passphrase (``age -p``), and may be an SSH key.
 """
 
 import threading
@@ -24,7 +24,10 @@ _CHUNKS_AHEAD = 32
 
 @final
 class Envelope:
-    """Seals to recipients and opens with identities; without recipients everything passes through as it is."""
+    """Seals to recipients and opens with identities.
+
+    Without recipients everything passes through as it is.
+    """
 
     def __init__(self, recipients: Sequence[str], keys: Keys, *, address: str) -> None:
         """Prepare for a repository.
@@ -49,7 +52,10 @@ class Envelope:
         return self.is_open or bool(self._keys.identity_files)
 
     def seal(self, body: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield ``body`` sealed; nothing of it is kept in memory but a few chunks. An exception of ``body`` passes through."""
+        """Yield ``body`` sealed; nothing of it is kept in memory but a few chunks.
+
+        An exception of ``body`` passes through.
+        """
         if self.is_open:
             yield from body
         else:
@@ -61,6 +67,7 @@ class Envelope:
         Raises:
             WrongPassword: If no identity was given, or none fits, or its passphrase is wrong.
             DamagedRepository: If the sealed data are cut or altered.
+            OSError: If ``body`` raised it.
         """
         if self.is_open:
             yield from body
@@ -71,22 +78,30 @@ class Envelope:
         except _pyrage().DecryptError as error:
             if "matching" in str(error):
                 raise WrongPassword(
-                    f"none of the given age identities opens {self._address}; name the right one with --identity-file"
+                    f"none of the given age identities opens {self._address}; "
+                    "name the right one with --identity-file"
                 ) from error
-            raise DamagedRepository(f"{name} is damaged: its age envelope does not open: {error}") from error
+            raise DamagedRepository(
+                f"{name} is damaged: its age envelope does not open: {error}"
+            ) from error
         except OSError as error:
             if source.error is not None:
                 raise
-            raise DamagedRepository(f"{name} is damaged: its age envelope is cut or altered") from error
+            raise DamagedRepository(
+                f"{name} is damaged: its age envelope is cut or altered"
+            ) from error
 
     def _opened_identities(self) -> list[Any]:
         if self._identities is None:
             if not self._keys.identity_files:
                 raise WrongPassword(
-                    f"{self._address} is encrypted with age and no identity was given; name one with --identity-file"
+                    f"{self._address} is encrypted with age and no identity was given; "
+                    "name one with --identity-file"
                 )
             self._identities = [
-                identity for path in self._keys.identity_files for identity in _read_identities(path, self._keys)
+                identity
+                for path in self._keys.identity_files
+                for identity in _read_identities(path, self._keys)
             ]
         return self._identities
 
@@ -103,12 +118,14 @@ def parse_recipient(text: str) -> Any:
     try:
         return kind.from_str(text)
     except pyrage.RecipientError as error:
-        raise InputError(f"'{text}' is no age recipient; it looks like age1… or ssh-ed25519 …") from error
+        raise InputError(
+            f"'{text}' is no age recipient; it looks like age1… or ssh-ed25519 …"
+        ) from error
 
 
 @final
 class _Source:
-    """A reader over chunks that remembers the error of whoever makes them, for pyrage wraps it in its own."""
+    """A reader over chunks that remembers their maker's error, for pyrage wraps it."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -177,7 +194,11 @@ def _read_identities(path: Path, keys: Keys) -> list[Any]:
         if b"PRIVATE KEY-----" in data:
             return [pyrage.ssh.Identity.from_buffer(data)]
         lines = [line.strip() for line in data.decode().splitlines()]
-        found = [pyrage.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
+        found = [
+            pyrage.x25519.Identity.from_str(line)
+            for line in lines
+            if line and not line.startswith("#")
+        ]
     except (pyrage.IdentityError, UnicodeDecodeError) as error:
         raise InputError(f"identity file {path} holds no age identity: {error}") from error
     if not found:
@@ -206,5 +227,7 @@ def _pyrage() -> Any:
     try:
         import pyrage
     except ImportError as error:
-        raise PartMissing("age encryption is not installed; install it with: pip install 'backapp[age]'") from error
+        raise PartMissing(
+            "age encryption is not installed; install it with: pip install 'backapp[age]'"
+        ) from error
     return pyrage

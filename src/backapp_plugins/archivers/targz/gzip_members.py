@@ -1,7 +1,10 @@
-"""Gzip as a row of members of equal content size, so that both ends can use every core and any place can be reached.
+"""Gzip as a row of members of equal content size.
 
-A gzip file may be several compressed pieces in a row (RFC 1952, section 2.2); ``gzip``, ``zcat`` and ``tar xzf`` read it as
-one. Every member here holds `MEMBER_BYTES` of content, the last one less, so a position in the content names its member.
+So that both ends can use every core and any place can be reached.
+
+A gzip file may be several compressed pieces in a row (RFC 1952, section 2.2); ``gzip``, ``zcat``
+and ``tar xzf`` read it as one. Every member here holds `MEMBER_BYTES` of content, the last one
+less, so a position in the content names its member.
 """
 
 import struct
@@ -10,7 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 MEMBER_BYTES = 4 << 20
-"""Content of one member. Smaller ones would cost compression; larger ones memory and reading beyond what is asked for."""
+"""Content of one member. Smaller ones would cost compression.
+
+Larger ones memory and reading beyond what is asked for.
+"""
 
 
 _SMALLEST_BYTES = 20
@@ -48,12 +54,18 @@ def compressor(codec: Any, level: int) -> Callable[[bytes | bytearray | memoryvi
 def decompress_member(codec: Any, member: bytes | memoryview, largest_bytes: int) -> bytes:
     """Return the content of one member; releases the GIL while it works.
 
-    The trailer's length is looked at before anything is unpacked and output stops there, so a bomb costs nothing.
+    The trailer's length is looked at before anything is unpacked and output stops there, so a bomb
+    costs nothing.
 
     Raises:
-        BadMember: If it is damaged, holds more than ``largest_bytes``, or anything stands behind it.
+        BadMember: If it is damaged, holds more than ``largest_bytes``, or anything stands
+            behind it.
     """
-    size_bytes = struct.unpack_from("<I", member, len(member) - 4)[0] if len(member) >= _SMALLEST_BYTES else -1
+    size_bytes = (
+        struct.unpack_from("<I", member, len(member) - 4)[0]
+        if len(member) >= _SMALLEST_BYTES
+        else -1
+    )
     if not 0 <= size_bytes <= largest_bytes:
         raise BadMember("a gzip member is damaged: its length makes no sense")
     unpacker = codec.decompressobj(wbits=31)

@@ -1,15 +1,15 @@
-"""Names and shapes of the objects of a repository, as `docs/explanation/formats/targz.md` describes them.
+"""Names and shapes of the objects of a repository (docs/explanation/formats/targz.md).
 
 ::
 
     backapp.json                       what stands here; written once
-    snapshots/<64 hex>.json            one snapshot, named by the SHA-256 of its own bytes; writing it publishes the snapshot
+    snapshots/<64 hex>.json            one snapshot, named by its SHA-256; writing it publishes
     manifests/<name>.jsonl.gz[.age]    every entry of one snapshot
     archives/<name>.tar.gz[.age]       the content that one backup added
     locks/<32 hex>.json                who is at work
 
-A name is ``20261123T074500Z-<16 hex>-full`` or ``…-incr``, so that a person without this program sees in which order
-to extract archives.
+A name is ``20261123T074500Z-<16 hex>-full`` or ``…-incr``, so that a person without this program
+sees in which order to extract archives.
 """
 
 import re
@@ -19,6 +19,7 @@ from hashlib import sha256
 from typing import TypeVar
 
 import msgspec
+from attrs import fields
 
 from backapp_core.plugin_api import (
     Counts,
@@ -54,7 +55,10 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     increments: int = 30
     """How many increments may follow a full backup."""
     recipients: tuple[str, ...] = ()
-    """age recipients that archives and manifests are sealed to; none means they are not encrypted."""
+    """age recipients that archives and manifests are sealed to.
+
+    None means they are not encrypted.
+    """
     checksum: str = ""
     """SHA-256 of this description as compact JSON without the checksum itself."""
 
@@ -112,7 +116,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     counts: dict[str, int] = {}
 
 
-_COUNTERS = tuple(attribute.name for attribute in Counts.__attrs_attrs__)
+_COUNTERS = tuple(attribute.name for attribute in fields(Counts))
 
 
 def counts_to_plain(counts: Counts) -> dict[str, int]:
@@ -164,12 +168,14 @@ def decode_config(data: bytes, *, address: str) -> Config:
         raise UnknownFormat(f"{address} holds a repository of the unknown format '{head.format}'")
     if head.version != VERSION:
         raise UnknownFormat(
-            f"{address} was written in version {head.version} of the {FORMAT} format and this program knows "
-            f"version {VERSION}; use the BackApp that wrote it or a newer one"
+            f"{address} was written in version {head.version} of the {FORMAT} format and this "
+            f"program knows version {VERSION}; use the BackApp that wrote it or a newer one"
         )
     config = _decode(data, Config, name=CONFIG_NAME)
     if config.checksum != _checksum(config) or data != encode(config):
-        raise DamagedRepository(f"{CONFIG_NAME} at {address} is damaged: its checksum differs from its content")
+        raise DamagedRepository(
+            f"{CONFIG_NAME} at {address} is damaged: its checksum differs from its content"
+        )
     return config
 
 
@@ -191,7 +197,10 @@ def record_name(snapshot_id: str) -> str:
 
 
 def run_name(at: datetime, noise: bytes, *, is_full: bool) -> str:
-    """Return the name that a backup's archive and manifest share; ``noise`` keeps two of one second apart."""
+    """Return the name that a backup's archive and manifest share.
+
+    ``noise`` keeps two of one second apart.
+    """
     return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{noise.hex()}-{'full' if is_full else 'incr'}"
 
 
@@ -216,7 +225,9 @@ class _Head(msgspec.Struct):
 
 def _decode(data: bytes, kind: type[_T], *, name: str) -> _T:
     if len(data) > _LARGEST_RECORD_BYTES:
-        raise DamagedRepository(f"{name} is damaged: {len(data)} bytes are more than such an object can have")
+        raise DamagedRepository(
+            f"{name} is damaged: {len(data)} bytes are more than such an object can have"
+        )
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -1,14 +1,15 @@
 """Who is at work in a repository: lock objects, as restic has them.
 
-Backups hold a shared lock, removal and clean-up an exclusive one. A lock is written first and the others are looked at
-afterwards, so of two that collide at least one notices. It is refreshed while its holder works and counts for nothing
-once it is half an hour old, or as soon as its holder is known to be dead: same machine, same boot, and no such process.
+Backups hold a shared lock, removal and clean-up an exclusive one. A lock is written first and the
+others are looked at afterwards, so of two that collide at least one notices. It is refreshed while
+its holder works and counts for nothing once it is half an hour old, or as soon as its holder is
+known to be dead: same machine, same boot, and no such process.
 """
 
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ import msgspec
 from backapp_core.plugin_api import (
     Level,
     LogLine,
+    ObjectInfo,
     ObjectMissing,
     RepositoryLocked,
     Surroundings,
@@ -40,14 +42,17 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     """Names the machine, its boot and its process table; empty where that cannot be known."""
     process_started: str
-    """When the process began, in the kernel's own count; tells a process from a later one with its number."""
+    """When the process began, in the kernel's own count.
+
+    Tells a process from a later one with its number.
+    """
 
 
 @contextmanager
 def hold(
     transport: Transport, surroundings: Surroundings, *, is_exclusive: bool
-) -> Iterator[Callable[[], None]]:
-    """Hold a lock; yields a function that raises `RepositoryLocked` unless the lock still stands there.
+) -> Generator[Callable[[], None], None, None]:
+    """Hold a lock; yields a function that raises unless the lock still stands there.
 
     Raises:
         RepositoryLocked: If another lock excludes this one.
@@ -60,7 +65,8 @@ def hold(
         _refuse_beside_others(transport, surroundings, own=name, is_exclusive=is_exclusive)
         thread = threading.Thread(
             target=_refresh,
-            args=(transport, surroundings, name, is_exclusive, stop),
+            args=(transport, surroundings, name, stop),
+            kwargs={"is_exclusive": is_exclusive},
             name="lock",
             daemon=True,
         )
@@ -79,11 +85,14 @@ def _require(transport: Transport, name: str) -> None:
         transport.stat(name)
     except ObjectMissing as error:
         raise RepositoryLocked(
-            "the lock of this run was removed meanwhile, so others may have changed the repository; run it again"
+            "the lock of this run was removed meanwhile, so others may have changed the "
+            "repository; run it again"
         ) from error
 
 
-def _write(transport: Transport, surroundings: Surroundings, name: str, *, is_exclusive: bool) -> None:
+def _write(
+    transport: Transport, surroundings: Surroundings, name: str, *, is_exclusive: bool
+) -> None:
     lock = Lock(
         is_exclusive=is_exclusive,
         refreshed_at=surroundings.clock.now(),
@@ -100,22 +109,33 @@ def _release(transport: Transport, surroundings: Surroundings, name: str) -> Non
     try:
         transport.delete(name)
     except TransportError as error:
-        # The work is done or has its own error; this process will be dead soon, and then the lock counts for nothing.
-        surroundings.events(LogLine(Level.WARNING, f"the lock {name} could not be removed: {error.message}"))
+        # The work is done or has its own error; this process will be dead soon, and then the lock
+        # counts for nothing.
+        surroundings.events(
+            LogLine(Level.WARNING, f"the lock {name} could not be removed: {error.message}")
+        )
 
 
 def _refresh(
-    transport: Transport, surroundings: Surroundings, name: str, is_exclusive: bool, stop: threading.Event
+    transport: Transport,
+    surroundings: Surroundings,
+    name: str,
+    stop: threading.Event,
+    *,
+    is_exclusive: bool,
 ) -> None:
     while not stop.wait(REFRESH_SECONDS):
         try:
-            # Only a lock that still stands is refreshed: one that others removed must not come back to life.
+            # Only a lock that still stands is refreshed: one that others removed must not come back
+            # to life.
             transport.stat(name)
             _write(transport, surroundings, name, is_exclusive=is_exclusive)
         except ObjectMissing:
             return
         except TransportError as error:
-            surroundings.events(LogLine(Level.WARNING, f"the lock could not be refreshed: {error.message}"))
+            surroundings.events(
+                LogLine(Level.WARNING, f"the lock could not be refreshed: {error.message}")
+            )
 
 
 def _refuse_beside_others(
@@ -124,27 +144,33 @@ def _refuse_beside_others(
     for info in transport.list(LOCKS):
         if info.name == own:
             continue
-        lock = _read(transport, info.name)
+        now = surroundings.clock.now()
+        lock = _read(transport, info, now)
         if lock is None:
             continue
-        if _is_dead(lock, surroundings.clock.now()):
+        if _is_dead(lock, now):
             transport.delete(info.name)
         elif is_exclusive or lock.is_exclusive:
             work = "removal or clean-up" if lock.is_exclusive else "backup"
             raise RepositoryLocked(
-                f"{transport.address} is locked for a {work} by process {lock.pid} on {lock.hostname} "
-                f"since {lock.refreshed_at.isoformat(timespec='seconds')}; wait until it ends"
+                f"{transport.address} is locked for a {work} by process {lock.pid} on "
+                f"{lock.hostname} since {lock.refreshed_at.isoformat(timespec='seconds')}; "
+                "wait until it ends"
             )
 
 
-def _read(transport: Transport, name: str) -> Lock | None:
+def _read(transport: Transport, info: ObjectInfo, now: datetime) -> Lock | None:
     try:
-        return msgspec.json.decode(transport.read(name), type=Lock)
+        return msgspec.json.decode(transport.read(info.name), type=Lock)
     except ObjectMissing:
         return None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        # Only where the lock cannot say it is the destination's clock believed, which may be off.
+        if info.modified_at is not None and now - info.modified_at > STALE_AFTER:
+            return None
         raise RepositoryLocked(
-            f"the lock {name} at {transport.address} cannot be read ({error}); delete it if nobody is at work there"
+            f"the lock {info.name} at {transport.address} cannot be read ({error}); "
+            "delete it if nobody is at work there"
         ) from error
 
 
@@ -156,12 +182,16 @@ def _is_dead(lock: Lock, now: datetime) -> bool:
     theirs, ours = lock.system.split(), _system().split()
     if theirs == ours:
         return _process_started(lock.pid) != lock.process_started
-    # The same machine after a restart. Only the machine's own id says so: host names are given twice.
+    # The same machine after a restart. Only the machine's own id says so: host names are given
+    # twice.
     return len(theirs) == len(ours) and theirs[0] == ours[0] and theirs[1] != ours[1]
 
 
 def _system() -> str:
-    """Return the ids of the machine, of its boot and of the process table (containers on one kernel have different ones)."""
+    """Return the ids of the machine, of its boot and of the process table.
+
+    Containers on one kernel have different ones.
+    """
     try:
         machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -171,7 +201,10 @@ def _system() -> str:
 
 
 def _process_started(pid: int) -> str:
-    """Return field 22 of /proc/PID/stat (see proc(5)), empty if there is no such process or no /proc."""
+    """Return field 22 of /proc/PID/stat.
+
+    See proc(5), empty if there is no such process or no /proc.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:

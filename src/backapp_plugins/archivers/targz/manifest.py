@@ -3,16 +3,18 @@
 ::
 
     {"manifest":1,"member_bytes":4194304}
-    {"archive":0,"name":"archives/….tar.gz","members":[812345,799120]}          compressed sizes, 4,096 per line
-    {"dir":"/home","mode":493,…,"entries":2,"bytes":431,"seen":"…"}             then that many lines, that many bytes long:
+    {"archive":0,"name":"archives/….tar.gz","members":[812345,799120]}
+    {"dir":"/home","mode":493,…,"entries":2,"bytes":431,"seen":"…"}
     {"name":"a.txt","type":"file",…,"sha256":"…","at":[0,1536]}
     {"name":"b","type":"symlink",…,"target":"a.txt"}
     {"dir":"/home/me",…}
     {"end":true,"dirs":2}
 
-Directories come in scan order. One with very many entries goes on in blocks that begin with ``{"more":…}``. ``at`` is the
-number of an archive and the position of the content in its uncompressed tar stream. ``seen`` is a fingerprint of all that a
-scan saw of the directory: while it stays the same, the next backup copies the block without looking into it.
+``members`` are compressed sizes, 4,096 a line. ``entries`` lines of ``bytes`` bytes together follow
+a directory. Directories come in scan order. One with very many entries goes on in blocks that begin
+with ``{"more":…}``. ``at`` is the number of an archive and the position of the content in its
+uncompressed tar stream. ``seen`` is a fingerprint of all that a scan saw of the directory: while it
+stays the same, the next backup copies the block without looking into it.
 """
 
 from base64 import b64decode, b64encode
@@ -32,7 +34,10 @@ from backapp_core.plugin_api import (
 
 FORMAT_VERSION = 1
 ENTRIES_PER_BLOCK = 16_384
-"""A directory with more goes on in further blocks, so that one of a million entries needs no gigabyte."""
+"""A directory with more goes on in further blocks.
+
+So that one of a million entries needs no gigabyte.
+"""
 MEMBERS_PER_LINE = 4096
 _LONGEST_LINE_BYTES = 64 << 20
 
@@ -127,7 +132,10 @@ _more_decoder = msgspec.json.Decoder(MoreLine)
 
 
 class Block:
-    """A directory's head and the undecoded lines of its entries; ``head`` is a `MoreLine` for all but the first block."""
+    """A directory's head and the undecoded lines of its entries.
+
+    ``head`` is a `MoreLine` for all but the first block.
+    """
 
     __slots__ = ("head", "raw", "raw_head")
 
@@ -147,7 +155,9 @@ class Block:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DamagedRepository(f"a manifest is damaged: {error}") from error
         if len(entries) != self.head.entries:
-            raise DamagedRepository("a manifest is damaged: a directory has another number of entries than it says")
+            raise DamagedRepository(
+                "a manifest is damaged: a directory has another number of entries than it says"
+            )
         return entries
 
 
@@ -263,9 +273,13 @@ def xattrs_from_plain(plain: dict[str, str] | None) -> tuple[tuple[bytes, bytes]
     if not plain:
         return ()
     try:
-        return tuple((from_text(name), b64decode(value, validate=True)) for name, value in plain.items())
+        return tuple(
+            (from_text(name), b64decode(value, validate=True)) for name, value in plain.items()
+        )
     except ValueError as error:
-        raise DamagedRepository(f"a manifest is damaged: an extended attribute is not base64: {error}") from error
+        raise DamagedRepository(
+            f"a manifest is damaged: an extended attribute is not base64: {error}"
+        ) from error
 
 
 def node_of_directory(head: DirLine) -> Node:
@@ -304,7 +318,9 @@ def node_of_entry(folder: bytes, line: EntryLine) -> Node:
     name = from_text(line.name)
     kind = _KINDS.get(line.type)
     if kind is None or not name or b"/" in name or b"\0" in name or name in {b".", b".."}:
-        raise DamagedRepository(f"a manifest is damaged: '{line.name}' in {to_text(folder)} is no entry")
+        raise DamagedRepository(
+            f"a manifest is damaged: '{line.name}' in {to_text(folder)} is no entry"
+        )
     return Node(
         path=folder + name if folder == b"/" else b"%b/%b" % (folder, name),
         kind=kind,

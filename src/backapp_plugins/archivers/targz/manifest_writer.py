@@ -24,9 +24,10 @@ _COPY_BYTES = 1 << 20
 
 @final
 class ManifestWriter:
-    """The body of a manifest: written by one thread, compressed by a pool, kept in a temporary file once it is large.
+    """The body of a manifest: written by one thread, compressed by a pool, spooled if large.
 
-    Its head, which tells the compressed sizes of an archive's members, is only known when that archive is stored.
+    Its head, which tells the compressed sizes of an archive's members, is only known when that
+    archive is stored.
     """
 
     def __init__(self, pool: ThreadPoolExecutor, compress: Callable[[bytearray], bytes]) -> None:
@@ -35,7 +36,9 @@ class ManifestWriter:
         self._waiting: deque[Future[bytes]] = deque()
         self._buffer = bytearray()
         self._directories = 0
-        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)
+        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(  # noqa: SIM115  # closed by close()
+            max_size=_IN_MEMORY_BYTES
+        )
         self.archives: set[int] = set()
         """Numbers of all archives that entries refer to."""
 
@@ -97,6 +100,6 @@ class ManifestWriter:
             self._spool.write(member.result())
         except OSError as error:
             raise StorageFull(
-                f"the temporary folder {tempfile.gettempdir()} has no room for the list of files: {error.strerror}; "
-                "free some or point TMPDIR elsewhere"
+                f"the temporary folder {tempfile.gettempdir()} has no room for the list of files: "
+                f"{error.strerror}; free some or point TMPDIR elsewhere"
             ) from error

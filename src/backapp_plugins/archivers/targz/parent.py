@@ -1,4 +1,7 @@
-"""What a backup is compared with: which snapshot, whether the chain may grow, and its manifest in scan order."""
+"""What a backup is compared with.
+
+Which snapshot, whether the chain may grow, and its manifest in scan order.
+"""
 
 import gzip
 import io
@@ -42,14 +45,17 @@ def next_number(archives: tuple[ArchiveRef, ...]) -> int:
 
 @final
 class ParentWalk:
-    """Finds a directory's old blocks while a scan goes by, both in the same order, in memory for one block."""
+    """Finds a directory's old blocks while a scan goes by in the same order; holds one block."""
 
     def __init__(self, reader: Reader | None) -> None:
         self._blocks: Iterator[Block] = reader.blocks() if reader else iter(())
         self._next: Block | None = next(self._blocks, None)
 
     def enter(self, path: bytes) -> "OldDirectory | None":
-        """Return the old state of the directory ``path``, None if it was not there. Calls come in scan order."""
+        """Return the old state of the directory ``path``, None if it was not there.
+
+        Calls come in scan order.
+        """
         key: list[bytes] | None = None
         while self._next is not None:
             head = self._next.head
@@ -84,7 +90,10 @@ class OldDirectory:
         self._next: tuple[bytes, EntryLine] | None = None
 
     def find(self, name: bytes) -> EntryLine | None:
-        """Return the old entry of this name, None if there was none. Calls come in byte order of names."""
+        """Return the old entry of this name, None if there was none.
+
+        Calls come in byte order of names.
+        """
         if self._lines is None:
             self._lines = self._walk()
             self._next = next(self._lines, None)
@@ -101,17 +110,18 @@ class OldDirectory:
 
 
 def open_compressed(file: IO[bytes], codec: Any) -> IO[bytes]:
-    """Return the uncompressed content of a gzip file, through isal's reader where that is installed; closes ``file`` with it."""
+    """Return the uncompressed content of a gzip file; closing it closes ``file``."""
     if codec.__name__.startswith("isal"):
         from isal import igzip
 
-        return io.BufferedReader(_Unpacked(igzip.open(file, "rb"), file), _BUFFER_BYTES)
+        reader: Any = igzip.IGzipFile
+        return io.BufferedReader(_Unpacked(reader(fileobj=file, mode="rb"), file), _BUFFER_BYTES)
     return io.BufferedReader(_Unpacked(gzip.open(file, "rb"), file), _BUFFER_BYTES)
 
 
 @final
 class _Unpacked(io.RawIOBase):
-    """A gzip reader that takes its file with it when it is closed and says what is wrong in our words."""
+    """A gzip reader that closes its file with itself and says what is wrong in our words."""
 
     def __init__(self, unpacker: Any, file: IO[bytes]) -> None:
         self._unpacker = unpacker

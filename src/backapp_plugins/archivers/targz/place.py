@@ -1,4 +1,7 @@
-"""What every part of the archiver works with: the transport, the description, the keys, the records."""
+"""What every part of the archiver works with.
+
+The transport, the description, the keys, the records.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -31,7 +34,9 @@ _IN_MEMORY_BYTES = 4 << 20
 class Place:
     """An opened repository, without its verbs."""
 
-    def __init__(self, transport: Transport, config: Config, keys: Keys, surroundings: Surroundings) -> None:
+    def __init__(
+        self, transport: Transport, config: Config, keys: Keys, surroundings: Surroundings
+    ) -> None:
         self.transport = transport
         self.config = config
         self.surroundings = surroundings
@@ -75,9 +80,13 @@ class Place:
         try:
             return layout.decode_record(self.transport.read(name), name=name)[1]
         except ObjectMissing as error:
-            raise SnapshotNotFound(f"there is no snapshot {snapshot_id[:8]} at {self.transport.address}") from error
+            raise SnapshotNotFound(
+                f"there is no snapshot {snapshot_id[:8]} at {self.transport.address}"
+            ) from error
 
-    def parent_record(self, options: BackupOptions, roots: tuple[str, ...]) -> tuple[str, Record] | None:
+    def parent_record(
+        self, options: BackupOptions, roots: tuple[str, ...]
+    ) -> tuple[str, Record] | None:
         """Return the snapshot that a backup of these roots is compared with, None if there is none.
 
         Raises:
@@ -98,33 +107,43 @@ class Place:
         Raises:
             DamagedRepository: If it is missing or altered.
             WrongPassword: If it is neither in the cache nor to be unsealed.
+            StorageFull: If the temporary folder has no room for it.
         """
         cached = self.cache.find(record, record.manifest_sha256)
         if cached is not None:
-            return open_compressed(cached.open("rb"), self.codec)
-        spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)
+            return open_compressed(cached, self.codec)
+        spool: IO[bytes] = tempfile.SpooledTemporaryFile(  # noqa: SIM115  # closed with the stream
+            max_size=_IN_MEMORY_BYTES
+        )
         hasher = sha256()
         try:
-            for chunk in self.envelope.unseal(self.stored(record.manifest), name=record.manifest.name):
+            for chunk in self.envelope.unseal(
+                self.stored(record.manifest), name=record.manifest.name
+            ):
                 hasher.update(chunk)
                 spool.write(chunk)
             spool.seek(0)
         except OSError as error:
             spool.close()
-            raise StorageFull(f"the temporary folder {tempfile.gettempdir()} cannot be used: {error}") from error
+            raise StorageFull(
+                f"the temporary folder {tempfile.gettempdir()} cannot be used: {error}"
+            ) from error
         except BaseException:
             spool.close()
             raise
         if hasher.hexdigest() != record.manifest_sha256:
             spool.close()
-            raise DamagedRepository(f"{record.manifest.name} is damaged: its content differs from what was recorded")
+            raise DamagedRepository(
+                f"{record.manifest.name} is damaged: its content differs from what was recorded"
+            )
         return open_compressed(spool, self.codec)
 
     def stored(self, stored: layout.StoredObject) -> Iterator[bytes]:
         """Yield an object's bytes as stored and verify them at the end.
 
         Raises:
-            DamagedRepository: If it is missing, longer, shorter or altered; altered bytes were yielded before.
+            DamagedRepository: If it is missing, longer, shorter or altered; altered bytes were
+                yielded before.
         """
         hasher = sha256()
         size = 0
@@ -136,6 +155,10 @@ class Place:
         except ObjectMissing as error:
             raise DamagedRepository(f"{stored.name} is missing") from error
         if size != stored.size:
-            raise DamagedRepository(f"{stored.name} is damaged: it has {size} bytes and not {stored.size}")
+            raise DamagedRepository(
+                f"{stored.name} is damaged: it has {size} bytes and not {stored.size}"
+            )
         if hasher.hexdigest() != stored.sha256:
-            raise DamagedRepository(f"{stored.name} is damaged: its hash differs from what was recorded")
+            raise DamagedRepository(
+                f"{stored.name} is damaged: its hash differs from what was recorded"
+            )

@@ -10,8 +10,10 @@ from backapp_core.plugin_api import (
     BackupResult,
     CheckReport,
     CleanUpPlan,
+    DamagedRepository,
     EntryKind,
     Everything,
+    InputError,
     Keys,
     Node,
     ObjectExists,
@@ -28,7 +30,6 @@ from backapp_core.plugin_api import (
     Transport,
     to_text,
 )
-from backapp_core.plugin_api import DamagedRepository, InputError
 from backapp_plugins.archivers.targz import cleaning, layout
 from backapp_plugins.archivers.targz.backup import BackupRun
 from backapp_plugins.archivers.targz.checking import Check
@@ -87,7 +88,9 @@ def open_repository(transport: Transport, keys: Keys, surroundings: Surroundings
     try:
         data = transport.read(layout.CONFIG_NAME)
     except ObjectMissing as error:
-        raise DamagedRepository(f"{layout.CONFIG_NAME} is missing at {transport.address}") from error
+        raise DamagedRepository(
+            f"{layout.CONFIG_NAME} is missing at {transport.address}"
+        ) from error
     config = layout.decode_config(data, address=transport.address)
     return TargzRepository(Place(transport, config, keys, surroundings))
 
@@ -106,7 +109,9 @@ class TargzRepository(Repository):
 
     @override
     def snapshots(self) -> Sequence[Snapshot]:
-        return [layout.snapshot_of(record, snapshot_id) for snapshot_id, record in self._place.records()]
+        return [
+            layout.snapshot_of(record, snapshot_id) for snapshot_id, record in self._place.records()
+        ]
 
     @override
     def nodes(self, snapshot: Snapshot, selection: Selection = Everything()) -> Iterator[Node]:
@@ -122,7 +127,9 @@ class TargzRepository(Repository):
             yield from reader.content(line)
 
     @override
-    def restore(self, snapshot: Snapshot, target: Target, selection: Selection = Everything()) -> None:
+    def restore(
+        self, snapshot: Snapshot, target: Target, selection: Selection = Everything()
+    ) -> None:
         try:
             with SnapshotReader(self._place, self._place.record(snapshot.id)) as reader:
                 reader.restore(target, selection)

@@ -32,7 +32,9 @@ from backapp_plugins.archivers.targz.place import Place
 
 _ZEROS = bytes(1 << 20)
 _SPECIAL_MARKS = tuple(
-    f'"type":"{kind.value}"'.encode() for kind in EntryKind if kind not in {EntryKind.FILE, EntryKind.DIRECTORY}
+    f'"type":"{kind.value}"'.encode()
+    for kind in EntryKind
+    if kind not in {EntryKind.FILE, EntryKind.DIRECTORY}
 )
 _LINKS_MARK = b'"links":'
 
@@ -92,10 +94,13 @@ class SnapshotReader:
         yield from _zeros(line.size - position)
 
     def pieces(self, line: EntryLine) -> Iterator[tuple[int, memoryview]]:
-        """Yield the stored content of a file with the offset of each piece, and verify it at the end.
+        """Yield the stored content of a file with the offset of each piece.
+
+        Verify it at the end.
 
         Raises:
-            DamagedRepository: If it is missing or altered; nothing that was yielded is to be trusted then.
+            DamagedRepository: If it is missing or altered; nothing that was yielded is to be
+                trusted then.
         """
         hasher = sha256()
         if line.at is not None:
@@ -112,8 +117,18 @@ class SnapshotReader:
             raise DamagedRepository(f"the content of '{line.name}' differs from what was backed up")
 
     def restore(self, target: Target, selection: Selection) -> None:
-        """Write the selected nodes into ``target``: directories and files, then links and special files."""
+        """Write the selected nodes into ``target``.
+
+        Directories and files, then links and special files.
+        """
         first_names: dict[tuple[int, int], bytes] = {}
+        self._restore_files(target, selection, first_names)
+        target.links_follow()
+        self._restore_links(target, selection, first_names)
+
+    def _restore_files(
+        self, target: Target, selection: Selection, first_names: dict[tuple[int, int], bytes]
+    ) -> None:
         cancel = self._place.surroundings.cancel
         for node, line in self._walk(selection, with_ancestors=True):
             cancel.check()
@@ -123,19 +138,19 @@ class SnapshotReader:
                 file = target.file(node)
                 if file is not None:
                     self._write(file, line)
-        target.links_follow()
+
+    def _restore_links(
+        self, target: Target, selection: Selection, first_names: dict[tuple[int, int], bytes]
+    ) -> None:
+        cancel = self._place.surroundings.cancel
         for node, line in self._walk(selection, with_ancestors=False, only_links=True):
             cancel.check()
             if line is None:
                 continue
-            if node.kind is EntryKind.FILE:
-                first = first_names.get((node.device, node.inode))
-                if node.is_hard_linked and first is not None and first != node.path:
-                    target.link(node, first)
-            elif self._is_first(node, first_names):
-                target.special(node)
-            else:
+            if not self._is_first(node, first_names):
                 target.link(node, first_names[node.device, node.inode])
+            elif node.kind is not EntryKind.FILE:
+                target.special(node)
 
     def verify(self, line: EntryLine) -> None:
         """Read a file's content and say nothing if it is whole.
@@ -170,31 +185,25 @@ class SnapshotReader:
     def _walk(
         self, selection: Selection, *, with_ancestors: bool, only_links: bool = False
     ) -> Iterator[tuple[Node, EntryLine | None]]:
-        pending: list[Node] = []
+        pending = _Ancestors(is_wanted=with_ancestors)
         folder = b"/"
         enters = False
         for block in self._blocks():
             if isinstance(block.head, DirLine):
                 node = node_of_directory(block.head)
                 folder = node.path
-                while pending and not _is_inside(folder, pending[-1].path):
-                    pending.pop()
                 enters = selection.enters(folder)
+                pending.enter(node)
                 if selection.wants(node):
-                    if with_ancestors:
-                        yield from ((ancestor, None) for ancestor in pending)
-                        pending.clear()
-                    yield node, None
-                elif with_ancestors:
-                    pending.append(node)
-            if not enters or (only_links and not _has_links(block)):
-                continue
-            for line in block.lines():
-                node = node_of_entry(folder, line)
-                if selection.wants(node):
-                    yield from ((ancestor, None) for ancestor in pending)
-                    pending.clear()
-                    yield node, line
+                    yield from pending.flush()
+                    if not with_ancestors:
+                        yield node, None
+            if enters and not (only_links and not _has_links(block)):
+                for line in block.lines():
+                    node = node_of_entry(folder, line)
+                    if selection.wants(node):
+                        yield from pending.flush()
+                        yield node, line
 
     def _blocks(self) -> Iterator[Block]:
         with self._place.open_manifest(self._record) as stream:
@@ -207,17 +216,45 @@ class SnapshotReader:
         reader = self._readers.get(number)
         if reader is None:
             if number not in self._members:
-                raise DamagedRepository(f"{self._record.manifest.name} is damaged: it knows no archive {number}")
+                raise DamagedRepository(
+                    f"{self._record.manifest.name} is damaged: it knows no archive {number}"
+                )
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._place.surroundings.threads, "gunzip")
                 self._stack.callback(self._pool.shutdown, cancel_futures=True)
             name, sizes = self._members[number]
             reader = ArchiveReader(
-                self._place, name, sizes, member_bytes=self._member_bytes, pool=self._pool, ahead=self._ahead
+                self._place,
+                name,
+                sizes,
+                member_bytes=self._member_bytes,
+                pool=self._pool,
+                ahead=self._ahead,
             )
             self._stack.callback(reader.close)
             self._readers[number] = reader
         return reader
+
+
+@final
+class _Ancestors:
+    """Directories on the way to what is wanted, handed out once and only if something below is."""
+
+    def __init__(self, *, is_wanted: bool) -> None:
+        self._is_wanted = is_wanted
+        self._waiting: list[Node] = []
+
+    def enter(self, node: Node) -> None:
+        """Go on to the next directory of the walk."""
+        if self._is_wanted:
+            while self._waiting and not _is_inside(node.path, self._waiting[-1].path):
+                self._waiting.pop()
+            self._waiting.append(node)
+
+    def flush(self) -> Iterator[tuple[Node, None]]:
+        """Yield the directories that lead to where the walk is, as far as they were not yet."""
+        yield from ((node, None) for node in self._waiting)
+        self._waiting.clear()
 
 
 def _is_inside(path: bytes, folder: bytes) -> bool:

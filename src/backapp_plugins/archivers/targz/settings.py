@@ -8,8 +8,11 @@ class TargzSettings:
     """Choices that hold for a repository's whole life."""
 
     recipients: tuple[str, ...] = ()
-    """age recipients (``age1…`` or SSH public keys) that archives and file lists are sealed to; none: not encrypted."""
+    """age recipients (``age1…`` or SSH public keys); without any, nothing is encrypted."""
     compression_level: int = field(default=2, validator=[validators.ge(0), validators.le(3)])
     """0 is fastest, 3 smallest."""
     increments: int = field(default=30, validator=[validators.ge(0), validators.le(10_000)])
-    """How many increments may follow a full backup before the next full one; 0 makes every backup a full one."""
+    """How many increments may follow a full backup before the next full one.
+
+    0 makes every backup a full one.
+    """

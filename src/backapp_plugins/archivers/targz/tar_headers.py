@@ -1,6 +1,7 @@
-"""Headers of a pax archive (POSIX.1-2001, ``pax``; sparse files in GNU tar's format 1.0), written fast.
+"""Headers of a pax archive (POSIX.1-2001; sparse files as GNU tar's format 1.0), written fast.
 
-``tarfile`` takes some 40 µs for a header with a pax record; a backup of 100,000 files would spend four seconds there.
+``tarfile`` takes some 40 microseconds for a header with a pax record; a backup of 100,000 files
+would spend four seconds there.
 """
 
 import zlib
@@ -31,12 +32,15 @@ def padding(size_bytes: int) -> bytes:
 
 
 def end_of_archive(position: int) -> bytes:
-    """Return the two empty blocks and the padding that end an archive whose entries end at ``position``."""
+    """Return the empty blocks and padding that end an archive of ``position`` bytes so far."""
     return bytes(2 * BLOCK_BYTES + -(position + 2 * BLOCK_BYTES) % RECORD_BYTES)
 
 
 def member_path(path: bytes, kind: EntryKind) -> bytes:
-    """Return the name under which a path stands in an archive: without the leading slash, directories with one behind."""
+    """Return the name under which a path stands in an archive.
+
+    Without the leading slash, directories with one behind.
+    """
     name = path.lstrip(b"/")
     return (name + b"/" if name else b"./") if kind is EntryKind.DIRECTORY else name
 
@@ -82,7 +86,9 @@ def header(
     records = _pax_records(entry, stored_bytes, xattrs)
     if sparse_bytes is not None:
         records += _pax(b"GNU.sparse.major", b"1") + _pax(b"GNU.sparse.minor", b"0")
-        records += _pax(b"GNU.sparse.name", name) + _pax(b"GNU.sparse.realsize", b"%d" % sparse_bytes)
+        records += _pax(b"GNU.sparse.name", name) + _pax(
+            b"GNU.sparse.realsize", b"%d" % sparse_bytes
+        )
         folder, slash, last = name.rpartition(b"/")
         name = b"%b%bGNUSparseFile.0/%b" % (folder, slash, last)
     if len(name) > 100:  # noqa: PLR2004  # length of the field
@@ -90,7 +96,9 @@ def header(
     if len(linked) > 100:  # noqa: PLR2004  # length of the field
         records += _pax(b"linkpath", linked)
     flag = b"1" if is_hard_link else _TYPE_FLAGS[kind]
-    block = _block(name, entry, flag, size_bytes=stored_bytes, linked=linked, user=user, group=group)
+    block = _block(
+        name, entry, flag, size_bytes=stored_bytes, linked=linked, user=user, group=group
+    )
     if not records:
         return block
     return b"".join((_pax_header(len(records)), records, padding(len(records)), block))
@@ -132,14 +140,16 @@ def _pax_header(size_bytes: int) -> bytes:
     block = _PAX_HEADERS.get(size_bytes)
     if block is None:
         block = _checked(
-            b"".join((
-                b"././@PaxHeader".ljust(100, b"\0"),
-                b"0000644\x000000000\x000000000\x00%011o\x0000000000000\x00" % size_bytes,
-                b"        x",
-                bytes(100),
-                b"ustar\x0000",
-                bytes(247),
-            ))
+            b"".join(
+                (
+                    b"././@PaxHeader".ljust(100, b"\0"),
+                    b"0000644\x000000000\x000000000\x00%011o\x0000000000000\x00" % size_bytes,
+                    b"        x",
+                    bytes(100),
+                    b"ustar\x0000",
+                    bytes(247),
+                )
+            )
         )
         if len(_PAX_HEADERS) < 1024:  # noqa: PLR2004  # almost all are of a few sizes; long xattrs must not pile up
             _PAX_HEADERS[size_bytes] = block
@@ -155,25 +165,29 @@ def _block(
     seconds = entry.mtime_ns // 1_000_000_000
     is_device = flag in {b"3", b"4"}
     return _checked(
-        b"".join((
-            name[:100].ljust(100, b"\0"),
-            b"%07o\x00%07o\x00%07o\x00%011o\x00%011o\x00"
-            % (
-                entry.mode & 0o7777,
-                entry.uid if entry.uid <= _LARGEST_OCTAL_7 else 0,
-                entry.gid if entry.gid <= _LARGEST_OCTAL_7 else 0,
-                size_bytes if size_bytes <= _LARGEST_OCTAL_11 else 0,
-                seconds if 0 <= seconds <= _LARGEST_OCTAL_11 else 0,
-            ),
-            b"        ",
-            flag,
-            linked[:100].ljust(100, b"\0"),
-            b"ustar\x0000",
-            user.encode("utf-8", "surrogateescape")[:31].ljust(32, b"\0"),
-            group.encode("utf-8", "surrogateescape")[:31].ljust(32, b"\0"),
-            b"%07o\x00%07o\x00" % _device_numbers(entry.rdev) if is_device else b"0000000\x000000000\x00",
-            bytes(167),
-        ))
+        b"".join(
+            (
+                name[:100].ljust(100, b"\0"),
+                b"%07o\x00%07o\x00%07o\x00%011o\x00%011o\x00"
+                % (
+                    entry.mode & 0o7777,
+                    entry.uid if entry.uid <= _LARGEST_OCTAL_7 else 0,
+                    entry.gid if entry.gid <= _LARGEST_OCTAL_7 else 0,
+                    size_bytes if size_bytes <= _LARGEST_OCTAL_11 else 0,
+                    seconds if 0 <= seconds <= _LARGEST_OCTAL_11 else 0,
+                ),
+                b"        ",
+                flag,
+                linked[:100].ljust(100, b"\0"),
+                b"ustar\x0000",
+                user.encode("utf-8", "surrogateescape")[:31].ljust(32, b"\0"),
+                group.encode("utf-8", "surrogateescape")[:31].ljust(32, b"\0"),
+                b"%07o\x00%07o\x00" % _device_numbers(entry.rdev)
+                if is_device
+                else b"0000000\x000000000\x00",
+                bytes(167),
+            )
+        )
     )
 
 
@@ -185,7 +199,7 @@ def _device_numbers(rdev: int) -> tuple[int, int]:
 
 
 def _checked(block: bytes) -> bytes:
-    # The checksum is the plain sum of all bytes. adler32's lower half is that sum plus one, modulo 65,521, which
-    # 256 bytes cannot reach; two calls take 0.3 µs where sum() takes 4.
+    # The checksum is the plain sum of all bytes. adler32's lower half is that sum plus one, modulo
+    # 65,521, which 256 bytes cannot reach; two calls take 0.3 microseconds where sum() takes 4.
     total = (zlib.adler32(block[:256]) & 0xFFFF) + (zlib.adler32(block[256:]) & 0xFFFF) - 2
     return b"%b%06o\x00 %b" % (block[:148], total, block[156:])
