@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field
 
-from backapp_core.errors import InputError, InvalidSettings
+from backapp_core.errors import InputError, InvalidAddress, InvalidSettings
 from backapp_core.events import EventSink
 from backapp_core.ports.surroundings import CancelToken
 from backapp_core.settings import Settings
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CONFIG = "BACKAPP_CONFIG"
 DEBUG = "BACKAPP_DEBUG"
+COMPLETE = "_BACKAPP_COMPLETE"
 
 
 @define
@@ -52,13 +53,20 @@ def wants_traceback(choices: Choices) -> bool:
     return choices.is_debug or bool(choices.environment.get(DEBUG))
 
 
+def asked_to_complete(choices: Choices) -> str:
+    """Return what a shell's completion script asks for, empty in an ordinary run."""
+    return choices.environment.get(COMPLETE, "")
+
+
 def repository_name(choices: Choices, settings: Settings) -> str:
     """Return the address, or name in the settings file, of the repository that is meant.
 
     Raises:
-        InputError: If none is named anywhere.
+        InputError: If none is named anywhere, or if it is no single line of text.
     """
     name = choices.repository or _variable(choices, "REPOSITORY") or settings.repository
+    if any(character in name for character in "\0\r\n"):
+        raise InvalidAddress(f"the repository address {name!a} is not one line")
     if not name:
         raise InputError(
             "no repository is named; give one with --repo (-r) or in $BACKAPP_REPOSITORY"

@@ -158,6 +158,8 @@ class AsJson:
         """Take an event."""
         with self._lock:
             self._take(event)
+            if not isinstance(event, FileDone):
+                self._output.flush()
 
     def announce(self, text: str) -> None:
         """Say something to whoever started the program."""

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import click
+from click.shell_completion import shell_complete
 
-from backapp_cli.assemble import wants_traceback
+from backapp_cli.assemble import COMPLETE, asked_to_complete, wants_traceback
 from backapp_cli.exits import ExitCode, code_for
 from backapp_cli.main import backapp
 from backapp_cli.session import Session
+from backapp_cli.show import OutputLost
 from backapp_cli.signals import Stopping, Terminated
 from backapp_core.errors import BackappError, RunCancelled
 
@@ -26,7 +28,10 @@ def run(arguments: Sequence[str]) -> int:
     stopping.raise_on_terminate()
     session = Session(stopping)
     try:
-        return _flushed(_guarded(arguments, session), session)
+        return _guarded(arguments, session)
+    except OutputLost as error:
+        _silence_output()
+        return _fail(session, f"standard output cannot be written: {error}", ExitCode.FAILED)
     except BrokenPipeError:
         _silence_output()
         return ExitCode.PIPE_CLOSED
@@ -37,7 +42,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _guarded(arguments: Sequence[str], session: Session) -> int:
     try:
-        return _run(arguments, session)
+        code = _run(arguments, session)
+        session.output.flush()
     except BackappError as error:
         is_stop = isinstance(error, RunCancelled) and session.stopping.received
         code = session.stopping.exit_code if is_stop else code_for(error)
@@ -52,17 +58,22 @@ def _guarded(arguments: Sequence[str], session: Session) -> int:
         return _fail(session, _sentence(error.format_message()), ExitCode.FAILED)
     except (KeyboardInterrupt, click.Abort, Terminated):
         return _fail(session, "interrupted", session.stopping.exit_code)
-    except BrokenPipeError:
+    except (BrokenPipeError, OutputLost):
         raise
     except Exception as error:  # noqa: BLE001  # the program must say something
         return _unexpected(session, error)
+    return code
 
 
 def _run(arguments: Sequence[str], session: Session) -> int:
+    """Do what Click's own `main` does, which would make an exit code of its own of a broken pipe."""
+    if shell := asked_to_complete(session.choices):
+        return shell_complete(backapp, {"obj": session}, "backapp", COMPLETE, shell)
     try:
-        answer = backapp.main(
-            list(arguments), prog_name="backapp", standalone_mode=False, obj=session
-        )
+        with backapp.make_context("backapp", list(arguments), obj=session) as context:
+            answer = backapp.invoke(context)
+    except click.exceptions.Exit as error:
+        return error.exit_code
     finally:
         session.close()
     return answer if isinstance(answer, int) else ExitCode.DONE
@@ -81,19 +92,6 @@ def _unexpected(session: Session, error: Exception) -> int:
     kind = type(error).__name__
     detail = f"{kind}: {error}" if str(error) else kind
     return _fail(session, f"an unexpected error happened ({detail}); {_REPORT}", ExitCode.FAILED)
-
-
-def _flushed(code: int, session: Session) -> int:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _silence_output()
-        return _fail(
-            session, f"standard output cannot be written: {error.strerror}", ExitCode.FAILED
-        )
-    return code
 
 
 def _sentence(message: str) -> str:

@@ -99,6 +99,10 @@ def json_line(fields: dict[str, object]) -> str:
     return "".join(char if char.isprintable() else _json_escape(char) for char in text)
 
 
+class OutputLost(Exception):
+    """A line could not be written, as on a full disk."""
+
+
 class Output:
     """Where words go: results to standard output, everything else to standard error."""
 
@@ -128,6 +132,20 @@ class Output:
         if self.is_json and not self.has_data_on_stdout:
             _write(sys.stdout, json_line({"message_type": message_type, **fields}))
 
+    def flush(self) -> None:
+        """Hand over what was written so far.
+
+        Raises:
+            BrokenPipeError: If the reader is gone.
+            OutputLost: If it cannot be written for another reason.
+        """
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputLost(error.strerror or str(error)) from error
+
     def note(self, text: str) -> None:
         """Write one line to standard error."""
         _write(sys.stderr, to_line(text))
@@ -141,7 +159,18 @@ class Output:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    stream.write(text + "\n")
+    """Write a line.
+
+    Raises:
+        BrokenPipeError: If the reader is gone.
+        OutputLost: If it cannot be written for another reason.
+    """
+    try:
+        stream.write(text + "\n")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputLost(error.strerror or str(error)) from error
 
 
 def _json_escape(character: str) -> str:

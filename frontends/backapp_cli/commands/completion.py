@@ -4,6 +4,7 @@ from typing import cast
 
 import click
 
+from backapp_cli.assemble import COMPLETE
 from backapp_cli.grammar import Command
 from backapp_cli.options import global_options
 
@@ -31,4 +32,4 @@ def completion(ctx: click.Context, shell: str) -> None:
     found = cast("type[ShellComplete]", get_completion_class(shell))
     root = ctx.find_root()
     # Not `Output`: the script is code with control characters of its own, and comes from Click.
-    click.echo(found(root.command, {}, "backapp", "_BACKAPP_COMPLETE").source())
+    click.echo(found(root.command, {}, "backapp", COMPLETE).source())

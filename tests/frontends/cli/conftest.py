@@ -112,16 +112,35 @@ def kept(cli: Callable[..., Result], repository: Path, source: Path) -> str:
     return summary["snapshot_id"]
 
 
-def fingerprint(*folders: Path) -> str:
-    """Return a hash over names, kinds and contents of everything in ``folders``."""
-    total = sha256()
-    for folder in folders:
-        for path in sorted([folder, *folder.rglob("*")]):
-            total.update(os.fsencode(path))
-            if path.is_symlink():
-                total.update(os.fsencode(os.readlink(path)))
-            elif path.is_file():
-                total.update(path.read_bytes())
-            elif not path.exists():
-                total.update(b"is not there")
-    return total.hexdigest()
+@pytest.fixture
+def fingerprint() -> Callable[..., str]:
+    """Return a function: folders to a hash over names, kinds and contents of everything in them."""
+
+    def of(*folders: Path) -> str:
+        total = sha256()
+        for folder in folders:
+            for path in sorted([folder, *folder.rglob("*")]):
+                total.update(os.fsencode(path))
+                if path.is_symlink():
+                    total.update(os.fsencode(os.readlink(path)))
+                elif path.is_file():
+                    total.update(path.read_bytes())
+                elif not path.exists():
+                    total.update(b"is not there")
+        return total.hexdigest()
+
+    return of
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB, which only root can make."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"a small disk cannot be made here: {done.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)

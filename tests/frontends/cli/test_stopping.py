@@ -1,0 +1,181 @@
+"""Signals, closed pipes and full outputs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PROGRAM = [sys.executable, "-m", "backapp_cli"]
+
+SLOW_PLUGIN = '''
+import sys, threading
+from pathlib import Path
+from urllib.parse import urlsplit
+from attrs import frozen
+from backapp_core.plugin_api import TransportKind, hookimpl
+import backapp_plugins.transports.folder as folder
+
+@frozen
+class SlowSettings:
+    path: str
+    is_stuck: bool
+
+class Slow:
+    """A folder that waits in the middle until the run is asked to stop, or for ever."""
+
+    def __init__(self, inner, cancel, is_stuck):
+        self._inner, self._cancel, self._is_stuck = inner, cancel, is_stuck
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def put(self, name, body, **options):
+        return self._inner.put(name, self._slowly(name, body), **options)
+
+    def _slowly(self, name, body):
+        for number, chunk in enumerate(body):
+            if name.startswith("archives/") and number == 1:
+                sys.stdout.write("begun\\n")
+                sys.stdout.flush()
+                while self._is_stuck or not self._cancel.is_cancelled:
+                    threading.Event().wait(0.02)
+            yield chunk
+
+def _open(settings, surroundings):
+    [kind] = folder.backapp_transports()
+    return Slow(kind.open(kind.parse(settings.path), surroundings), surroundings.cancel, settings.is_stuck)
+
+@hookimpl
+def backapp_transports():
+    return [TransportKind(
+        name="slow",
+        schemes=frozenset({"slow", "stuck"}),
+        settings=SlowSettings,
+        parse=lambda url: SlowSettings(urlsplit(url).path, urlsplit(url).scheme == "stuck"),
+        open=_open,
+    )]
+'''
+
+
+@pytest.fixture
+def begin(cli, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Return a function that begins a backup and returns when it is in the middle of storing."""
+    cli("init", "-r", tmp_path / "repo")
+    plugins = tmp_path / "plugins"
+    (plugins / "slow-1.dist-info").mkdir(parents=True)
+    (plugins / "slow-1.dist-info" / "METADATA").write_text("Name: slow\nVersion: 1\n")
+    (plugins / "slow-1.dist-info" / "entry_points.txt").write_text("[backapp]\nslow = slow_plugin\n")
+    (plugins / "slow_plugin.py").write_text(SLOW_PLUGIN)
+    source = tmp_path / "noise"
+    source.write_bytes(os.urandom(12 << 20))
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def call(scheme: str = "slow", *arguments: str) -> subprocess.Popen[bytes]:
+        one = subprocess.Popen(
+            [*PROGRAM, "backup", source, "-r", f"{scheme}://{tmp_path}/repo", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(plugins)},
+        )
+        begun.append(one)
+        assert one.stdout
+        assert one.stdout.readline() == b"begun\n", one.communicate()
+        return one
+
+    yield call
+    for one in begun:
+        one.kill()
+        one.communicate()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"]
+)
+def test_the_first_signal_stops_cleanly(
+    begin, cli, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    process = begin()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert err.decode().splitlines()[0].startswith("stopping cleanly; ")
+    assert err.decode().splitlines()[-1] == "backapp: stopped on request"
+    assert cli("snapshots", "--json", "-r", tmp_path / "repo").messages == []
+    names = {one.name for one in (tmp_path / "repo").rglob("*") if one.is_file()}
+    assert names == {"backapp.json"}
+
+
+def test_the_second_signal_ends_at_once_and_the_next_run_works(
+    begin, cli, tmp_path: Path
+) -> None:
+    process = begin("stuck")
+    process.send_signal(signal.SIGINT)
+    assert process.stderr
+    assert process.stderr.readline().startswith(b"stopping cleanly")
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    cli("backup", tmp_path / "noise", "-r", tmp_path / "repo")
+    cli("check", "--read-data", "-r", tmp_path / "repo")
+
+
+def test_programs_are_told_that_it_was_stopped(begin) -> None:
+    process = begin("slow", "--json")
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert json.loads(out.splitlines()[-1]) == {
+        "message_type": "exit_error",
+        "code": 130,
+        "message": "stopped on request",
+    }
+
+
+def test_a_job_that_is_stopped_is_recorded_as_cancelled(begin, cli, tmp_path: Path) -> None:
+    begin().kill()
+    process = subprocess.Popen(
+        [*PROGRAM, "job", "add", "j", tmp_path / "noise", "-r", f"slow://{tmp_path}/repo"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "plugins")},
+        stdout=subprocess.DEVNULL,
+    )
+    assert process.wait() == 0
+    process = subprocess.Popen(
+        [*PROGRAM, "job", "run", "j"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "plugins")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == b"begun\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    [run] = cli("runs", "list", "--json").of("run")
+    assert run["state"] == "cancelled"
+
+
+def test_a_reader_that_goes_away_is_no_error(process, kept, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        for command in (["ls", "latest"], ["dump", "latest", tmp_path / "source"], ["--help"]):
+            result = process(*command, code=141, capture_output=False, stdout=closed, stderr=-1)
+            assert result.err == ""
+
+
+def test_a_full_output_is_an_error(process, kept) -> None:
+    with open("/dev/full", "wb") as full:
+        result = process("ls", "latest", code=1, capture_output=False, stdout=full, stderr=-1)
+    assert result.err == "backapp: standard output cannot be written: No space left on device\n"
+
+
+def test_names_do_not_stop_a_terminal_without_unicode(process, kept, source: Path) -> None:
+    (source / "ü").write_text("x")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    process("backup", source, env=environment)
+    assert rf"{source}/\xfc" in process("ls", "latest", env=environment).out
