@@ -1,7 +1,7 @@
 """A scanner that is as simple as it can be, so that an archiver can be tested without any plugin.
 
-It holds everything it finds in memory, knows no patterns, and trusts that nobody changes the tree meanwhile
-(unless a test does so on purpose through `PlainScanner.between`).
+It holds everything it finds in memory, knows no patterns, and trusts that nobody changes the tree
+meanwhile (unless a test does so on purpose through `PlainScanner.between`).
 """
 
 import os
@@ -26,9 +26,9 @@ class PlainScanner(Scanner):
         root: bytes,
         surroundings: Surroundings,
         *,
-        between: Callable[[bytes], None] = lambda path: None,
+        between: Callable[[bytes], None] = lambda _: None,
     ) -> None:
-        """Prepare to walk ``root``; ``between`` is called with each directory's path after it was listed."""
+        """Prepare to walk ``root``; ``between`` is told each directory that was listed."""
         self.roots = (root,)
         self._surroundings = surroundings
         self._between = between
@@ -49,7 +49,9 @@ class PlainScanner(Scanner):
         entries = [_entry_of(_join(path, name), name) for name in sorted(os.listdir(path))]  # noqa: PTH208  # bytes
         inside = [entry for entry in entries if stat.S_ISDIR(entry.mode)]
         found = _PlainDirectory(
-            path, _entry_of(path, path), [entry for entry in entries if not stat.S_ISDIR(entry.mode)]
+            path,
+            _entry_of(path, path),
+            [entry for entry in entries if not stat.S_ISDIR(entry.mode)],
         )
         self._between(path)
         yield found
