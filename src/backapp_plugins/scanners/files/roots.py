@@ -78,12 +78,9 @@ def ways_to(named: Sequence[bytes]) -> Ways:
         try:
             os.lstat(root)
         except OSError as error:
-            missing += isinstance(error, FileNotFoundError | NotADirectoryError)
-            text = (
-                "there is nothing of this name"
-                if isinstance(error, FileNotFoundError)
-                else reason(error)
-            )
+            is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+            missing += is_missing
+            text = "there is nothing of this name" if is_missing else reason(error)
             faults.append((root, text))
             continue
         if outer and _is_inside(root, outer):
