@@ -8,25 +8,25 @@
             return lambda: open_mine(MineSettings(tmp_path), make_surroundings(tmp_path))
 """
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from backapp_core.errors import (
-    InvalidName,
-    ObjectExists,
-    ObjectMissing,
-    RunCancelled,
-    TransferCut,
-)
-from backapp_core.ports.transports import CanTidy, Transport
+from backapp_core.errors import InvalidName, ObjectMissing
+from backapp_core.ports.transports import Transport
 from backapp_core.testing.fakes import repeatable_random_bytes
+from backapp_core.testing.transport_atomicity import AtomicityCases
+from backapp_core.testing.transport_fixtures import (
+    assert_nothing_to_tidy,
+    close_early,
+    in_pieces,
+    names_in,
+)
 
 _CHUNK_LIMIT_BYTES = 4 << 20
 _MANY_OBJECTS = 1_050
-_WRITERS = 8
+_THREADS = 8
 
 GOOD_NAMES = (
     "config",
@@ -68,41 +68,8 @@ BAD_NAMES = (
 """Names that every method of every transport refuses."""
 
 
-class TransportContract:
+class TransportContract(AtomicityCases):
     """Inherit it and supply `reopen`; override the declared differences where there are some."""
-
-    @pytest.fixture
-    def reopen(self) -> Callable[[], Transport]:
-        """Opens a transport at one address where nothing was stored yet, any number of times."""
-        raise NotImplementedError
-
-    @pytest.fixture
-    def creates_exclusively(self) -> bool:
-        """Whether of several writers of one new name at the same time exactly one succeeds.
-
-        Where this is declared False the loser of such a race may replace what the winner stored.
-        """
-        return True
-
-    @pytest.fixture
-    def largest_object_bytes(self) -> int:
-        """How large an object the kit may store."""
-        return 64 << 20
-
-    @pytest.fixture
-    def place_foreign(self) -> Callable[[str], None]:
-        """Puts something at the address by other means, under a name that no object may have.
-
-        Does nothing where only objects can stand.
-        """
-        return lambda _name: None
-
-    @pytest.fixture
-    def transport(self, reopen: Callable[[], Transport]) -> Iterator[Transport]:
-        """The transport under test, ready for its first object."""
-        with reopen() as transport:
-            transport.prepare()
-            yield transport
 
     # --- storing and reading
 
@@ -113,7 +80,7 @@ class TransportContract:
         for name in GOOD_NAMES:
             assert transport.read(name) == name.encode() + b"two"
             assert transport.stat(name).name == name
-        assert _names(transport, "") == sorted(GOOD_NAMES)
+        assert names_in(transport, "") == sorted(GOOD_NAMES)
 
     def test_any_size_comes_back(self, transport: Transport) -> None:
         """With its size said and not said."""
@@ -121,7 +88,7 @@ class TransportContract:
             data = repeatable_random_bytes(1)(size_bytes)
             said, unsaid = f"said/{size_bytes}", f"unsaid/{size_bytes}"
             assert transport.put(said, [data], size_bytes=size_bytes) == size_bytes
-            assert transport.put(unsaid, _in_pieces(data, 300_007)) == size_bytes
+            assert transport.put(unsaid, in_pieces(data, 300_007)) == size_bytes
             assert transport.read(said) == data
             assert transport.read(unsaid) == data
             assert transport.stat(unsaid).size_bytes == size_bytes
@@ -182,11 +149,11 @@ class TransportContract:
             chunks = transport.get("object")
             if attempt % 2:
                 assert next(chunks)
-            _close(chunks)
+            close_early(chunks)
         for _ in range(3):
             infos = transport.list()
             assert next(infos).name == "object"
-            _close(infos)
+            close_early(infos)
         assert transport.read("object", length_bytes=1) == b"x"
 
     # --- what is not there
@@ -232,133 +199,6 @@ class TransportContract:
         with pytest.raises(InvalidName):
             transport.list("half")
 
-    # --- all or nothing
-
-    def test_an_existing_object_is_not_replaced(self, transport: Transport) -> None:
-        """Unless that is asked for."""
-        transport.put("object", [b"original"])
-        with pytest.raises(ObjectExists):
-            transport.put("object", [b"other"])
-        assert transport.read("object") == b"original"
-        transport.put("object", [b"replaced"], replace=True)
-        assert transport.read("object") == b"replaced"
-        assert [info.size_bytes for info in transport.list()] == [8]
-
-    def test_replacing_what_is_absent_creates_it(self, transport: Transport) -> None:
-        """There is no need to look first."""
-        transport.put("folder/object", [b"new"], replace=True)
-        assert transport.read("folder/object") == b"new"
-
-    @pytest.mark.parametrize("replace", [False, True])
-    def test_a_body_that_raises_stores_nothing(
-        self, transport: Transport, *, replace: bool
-    ) -> None:
-        """Its exception passes unchanged; this is also how a run is cancelled."""
-        if replace:
-            transport.put("object", [b"original"])
-        errors = (
-            RunCancelled("stop"),
-            OSError(28, "of the source"),
-            KeyboardInterrupt(),
-            KeyError(),
-        )
-        for error in errors:
-            for after in (0, 1, 20):
-                with pytest.raises(type(error)) as raised:
-                    transport.put("object", _breaking(error, after), replace=replace)
-                assert raised.value is error
-                assert _names(transport, "") == (["object"] if replace else [])
-        if replace:
-            assert transport.read("object") == b"original"
-        _assert_nothing_to_tidy(transport)
-
-    @pytest.mark.parametrize("replace", [False, True])
-    def test_a_body_of_another_size_stores_nothing(
-        self, transport: Transport, *, replace: bool
-    ) -> None:
-        """Shorter or longer."""
-        if replace:
-            transport.put("object", [b"original"])
-        for said_bytes in (0, 1, 5, 7, 100):
-            with pytest.raises(TransferCut):
-                transport.put("object", [b"abc", b"def"], size_bytes=said_bytes, replace=replace)
-        assert [info.size_bytes for info in transport.list()] == ([8] if replace else [])
-        _assert_nothing_to_tidy(transport)
-
-    @pytest.mark.parametrize("replace", [False, True])
-    def test_readers_see_the_former_state_until_put_returns(
-        self, transport: Transport, reopen: Callable[[], Transport], *, replace: bool
-    ) -> None:
-        """Through this transport and through another, while a long body is on its way."""
-        former = [b"former"] if replace else []
-        for data in former:
-            transport.put("folder/object", [data])
-        with reopen() as other:
-
-            def body() -> Iterator[bytes]:
-                for _ in range(3):
-                    yield b"new" * 400_000
-                    for reader in (transport, other):
-                        assert [info.size_bytes for info in reader.list()] == [6] * len(former)
-                        if replace:
-                            assert reader.read("folder/object") == b"former"
-                        else:
-                            with pytest.raises(ObjectMissing):
-                                reader.stat("folder/object")
-
-            transport.put("folder/object", body(), replace=replace)
-            assert other.stat("folder/object").size_bytes == 3_600_000
-
-    # --- several at a time
-
-    def test_one_of_racing_writers_wins(
-        self, reopen: Callable[[], Transport], *, creates_exclusively: bool
-    ) -> None:
-        """What stands there afterwards is what one writer sent, whole."""
-        barrier = threading.Barrier(_WRITERS)
-        with reopen() as shared:
-            shared.prepare()
-
-            def write(writer: int) -> bytes | None:
-                data = bytes([writer]) * 100_000
-
-                def body() -> Iterator[bytes]:
-                    yield data[:50_000]
-                    barrier.wait(20)
-                    yield data[50_000:]
-
-                with reopen() as own:
-                    try:
-                        (own if writer % 2 else shared).put("folder/object", body())
-                    except ObjectExists:
-                        return None
-                return data
-
-            with ThreadPoolExecutor(_WRITERS) as pool:
-                winners = [data for data in pool.map(write, range(_WRITERS)) if data]
-            assert winners
-            assert shared.read("folder/object") in winners
-            assert [info.name for info in shared.list()] == ["folder/object"]
-            if creates_exclusively:
-                assert len(winners) == 1
-
-    def test_many_threads_share_one_transport(self, transport: Transport) -> None:
-        """Each stores, reads, lists and deletes its own."""
-
-        def work(worker: int) -> None:
-            for number in range(8):
-                name = f"{worker}/{number}"
-                data = f"{name};".encode() * 5_000
-                transport.put(name, _in_pieces(data, 7_001))
-                assert transport.read(name) == data
-                assert transport.read(name, offset=6, length_bytes=3) == data[6:9]
-                assert name in {info.name for info in transport.list(f"{worker}/")}
-            transport.delete(f"{worker}/0")
-
-        with ThreadPoolExecutor(_WRITERS) as pool:
-            assert [*pool.map(work, range(_WRITERS))] == [None] * _WRITERS
-        assert len([*transport.list()]) == _WRITERS * 7
-
     # --- listing
 
     def test_an_address_where_nothing_was_stored_lists_nothing(
@@ -380,11 +220,11 @@ class TransportContract:
         names = ["a", "ab/c", "a b/d", "snapshots/1", "snapshots/2/3", "snapshots-old/4"]
         for name in names:
             transport.put(name, [name.encode()])
-        assert _names(transport, "") == sorted(names)
-        assert _names(transport, "snapshots/") == ["snapshots/1", "snapshots/2/3"]
-        assert _names(transport, "snapshots/2/") == ["snapshots/2/3"]
-        assert _names(transport, "ab/") == ["ab/c"]
-        assert _names(transport, "absent/") == []
+        assert names_in(transport, "") == sorted(names)
+        assert names_in(transport, "snapshots/") == ["snapshots/1", "snapshots/2/3"]
+        assert names_in(transport, "snapshots/2/") == ["snapshots/2/3"]
+        assert names_in(transport, "ab/") == ["ab/c"]
+        assert names_in(transport, "absent/") == []
         for info in transport.list():
             assert info == transport.stat(info.name)
             assert info.size_bytes == len(info.name)
@@ -392,10 +232,10 @@ class TransportContract:
     def test_many_objects_are_listed_exactly_once(self, transport: Transport) -> None:
         """More than any page of answers holds."""
         names = [f"data/{number % 7}/{number:04d}" for number in range(_MANY_OBJECTS)]
-        with ThreadPoolExecutor(_WRITERS) as pool:
+        with ThreadPoolExecutor(_THREADS) as pool:
             stored = [pool.submit(transport.put, name, [b"x"]) for name in names]
             assert sum(future.result() for future in stored) == len(names)
-        assert _names(transport, "data/") == sorted(names)
+        assert names_in(transport, "data/") == sorted(names)
 
     def test_what_is_no_object_is_not_listed(
         self, transport: Transport, place_foreign: Callable[[str], None]
@@ -404,8 +244,8 @@ class TransportContract:
         transport.put("folder/object", [b"x"])
         for name in (".hidden", "folder/.hidden", "e\u0301", "folder/col:on"):
             place_foreign(name)
-        assert _names(transport, "") == ["folder/object"]
-        assert _names(transport, "folder/") == ["folder/object"]
+        assert names_in(transport, "") == ["folder/object"]
+        assert names_in(transport, "folder/") == ["folder/object"]
 
     def test_listing_goes_on_while_objects_come_and_go(self, transport: Transport) -> None:
         """Those that stay are seen exactly once."""
@@ -440,27 +280,12 @@ class TransportContract:
 
         def body() -> Iterator[bytes]:
             yield b"a" * (2 << 20)
-            _assert_nothing_to_tidy(transport)
+            assert_nothing_to_tidy(transport)
             yield b"b"
 
         transport.put("folder/other", body())
-        assert _names(transport, "") == ["folder/other", "object"]
+        assert names_in(transport, "") == ["folder/other", "object"]
         assert transport.stat("folder/other").size_bytes == (2 << 20) + 1
-
-
-def _names(transport: Transport, prefix: str) -> Sequence[str]:
-    return sorted(info.name for info in transport.list(prefix))
-
-
-def _in_pieces(data: bytes, piece_bytes: int) -> Iterator[bytes]:
-    for start in range(0, len(data), piece_bytes):
-        yield data[start : start + piece_bytes]
-
-
-def _breaking(error: BaseException, after: int) -> Iterator[bytes]:
-    for _ in range(after):
-        yield b"x" * 300_000
-    raise error
 
 
 def _calls(transport: Transport, name: str) -> Sequence[Callable[[], object]]:
@@ -481,14 +306,3 @@ def _unwanted() -> Iterable[bytes]:
         raise AssertionError("the body was asked for")
 
     return map(fail, [0])
-
-
-def _close(iterator: Iterator[object]) -> None:
-    close = getattr(iterator, "close", None)
-    if close is not None:
-        close()
-
-
-def _assert_nothing_to_tidy(transport: Transport) -> None:
-    if isinstance(transport, CanTidy):
-        assert transport.tidy(older_than_seconds=0) == 0
