@@ -48,17 +48,25 @@ class Channel(Generic[_T]):
             self._changed.notify_all()
 
     def abandon(self) -> None:
-        """Say that nothing more is wanted; a sender that waits is woken."""
+        """Say that nothing more is wanted; whoever waits at either end is woken."""
         with self._changed:
             self._is_abandoned = True
             self._items.clear()
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[_T]:
-        """Receive until the end; a sender's error is raised after the items before it."""
+        """Receive until the end; a sender's error is raised after the items before it.
+
+        Raises:
+            ChannelClosed: If another thread has given up for the receiver.
+        """
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._is_ended or bool(self._items))
+                self._changed.wait_for(
+                    lambda: self._is_ended or self._is_abandoned or bool(self._items)
+                )
+                if self._is_abandoned:
+                    raise ChannelClosed
                 if self._items:
                     item = self._items.popleft()
                     self._changed.notify_all()

@@ -59,7 +59,7 @@ class Check:
         for name in self._place.record_names():
             self._objects += 1
             try:
-                records.append(layout.decode_record(self._place.transport.read(name), name=name))
+                records.append(self._place.read_record(name))
             except ObjectMissing:
                 continue  # removed since it was listed
             except DamagedRepository as error:

@@ -1,6 +1,7 @@
 """Removing snapshots, and deleting what none of them needs any more."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 
 import msgspec
@@ -9,14 +10,12 @@ from backapp_core.plugin_api import (
     CanTidy,
     CleanUpPlan,
     DamagedRepository,
-    ObjectMissing,
+    ObjectExists,
     RemovalPlan,
     Snapshot,
 )
 from backapp_plugins.archivers.targz import layout, locks
 from backapp_plugins.archivers.targz.place import Place
-
-_LEFTOVER_SECONDS = 3600.0
 
 
 def remove(place: Place, plan: RemovalPlan) -> None:
@@ -25,15 +24,18 @@ def remove(place: Place, plan: RemovalPlan) -> None:
     From then on they are not listed.
     """
     with locks.hold(place.transport, place.surroundings, is_exclusive=True) as require_lock:
-        doomed = set(plan.remove)
-        for snapshot_id, record in _all_records(place):
-            # A record that was replaced goes with the one that replaced it, or it would come back.
-            if record.replaces in doomed:
-                continue
-            if snapshot_id in doomed and record.replaces:
-                doomed.add(record.replaces)
+        # A record that cannot be read stands in nobody's way: removing needs no other record.
+        older = {snapshot_id: record.replaces for snapshot_id, record in place.all_records()}
+        wanted = set(plan.remove)
+        doomed: list[str] = []
+        for snapshot_id in plan.remove:
+            # What a record has replaced goes before it, or it would come back.
+            line = [snapshot_id]
+            while (replaced := older.get(line[-1])) and replaced not in wanted:
+                line.append(replaced)
+            doomed.extend(reversed(line))
         require_lock()
-        for snapshot_id in sorted(doomed, key=lambda each: each in set(plan.remove)):
+        for snapshot_id in doomed:
             place.transport.delete(layout.record_name(snapshot_id))
 
 
@@ -51,7 +53,9 @@ def retag(place: Place, snapshot: Snapshot, tags: Sequence[str]) -> Snapshot:
             return layout.snapshot_of(record, snapshot.id)
         data = layout.encode(changed)
         new_id = sha256(data).hexdigest()
-        place.transport.put(layout.record_name(new_id), [data], size_bytes=len(data))
+        # A run that was interrupted may have stored this very record already.
+        with suppress(ObjectExists):
+            place.transport.put(layout.record_name(new_id), [data], size_bytes=len(data))
         place.transport.delete(layout.record_name(snapshot.id))
         return layout.snapshot_of(changed, new_id)
 
@@ -96,28 +100,33 @@ def clean_up(place: Place, plan: CleanUpPlan) -> CleanUpPlan:
         now = plan_clean_up(place)
         agreed = tuple(item for item in now.objects if item in set(plan.objects))
         require_lock()
-        for name, _ in agreed:
+        for number, (name, _) in enumerate(agreed):
+            if number == 1:
+                require_lock()  # a full disk had no room for the lock; now it may have
             place.transport.delete(name)
         if isinstance(place.transport, CanTidy):
-            place.transport.tidy(older_than_seconds=_LEFTOVER_SECONDS)
+            # Nobody else is at work, and a file with a living writer is left alone anyway.
+            place.transport.tidy(older_than_seconds=0)
         return CleanUpPlan(agreed, now.kept_objects, now.kept_bytes)
 
 
 def _all_records(place: Place) -> list[tuple[str, layout.Record]]:
-    """Return every record, replaced ones too.
+    """Return every record, replaced ones too, as they stood at one moment.
 
     Raises:
         DamagedRepository: If one cannot be read.
     """
-    found: list[tuple[str, layout.Record]] = []
-    for name in place.record_names():
-        try:
-            found.append(layout.decode_record(place.transport.read(name), name=name))
-        except ObjectMissing:
-            continue  # removed since it was listed
-        except DamagedRepository as error:
-            raise DamagedRepository(
-                f"nothing was deleted, for what {name} needs cannot be known: {error.message}; "
-                "restore that object from a copy, or delete it if its snapshot may be lost"
-            ) from error
-    return found
+
+    def refuse(name: str, error: DamagedRepository) -> None:
+        raise DamagedRepository(
+            f"nothing was deleted, for what {name} needs cannot be known: {error.message}; "
+            "restore that object from a copy, or delete it if its snapshot may be lost"
+        ) from error
+
+    while True:
+        names = place.record_names()
+        records = list(place.all_records(names, on_damage=refuse))
+        # Where nobody may have held a lock against it (a full disk), a record may just have been
+        # replaced: its successor was then stored before the old one went.
+        if len(records) == len(names) and place.record_names() == names:
+            return records

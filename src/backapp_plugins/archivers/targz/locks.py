@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import final
 
 import msgspec
 
@@ -22,6 +23,7 @@ from backapp_core.plugin_api import (
     ObjectInfo,
     ObjectMissing,
     RepositoryLocked,
+    StorageFull,
     Surroundings,
     Transport,
     TransportError,
@@ -30,6 +32,8 @@ from backapp_plugins.archivers.targz.layout import LOCKS
 
 STALE_AFTER = timedelta(minutes=30)
 REFRESH_SECONDS = 300.0
+_NO_ID = "none"
+_DEAD_STATES = {b"Z", b"X"}
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,40 +58,97 @@ def hold(
 ) -> Generator[Callable[[], None], None, None]:
     """Hold a lock; yields a function that raises unless the lock still stands there.
 
+    On a full disk an exclusive lock that cannot be written does not stop its holder, or nothing
+    could ever be removed there: the other locks are looked at all the same, before and whenever
+    the function is called, which writes the lock as soon as there is room.
+
     Raises:
         RepositoryLocked: If another lock excludes this one.
     """
-    name = f"{LOCKS}{surroundings.random_bytes(16).hex()}.json"
-    _refuse_beside_others(transport, surroundings, own=name, is_exclusive=is_exclusive)
-    _write(transport, surroundings, name, is_exclusive=is_exclusive)
-    stop = threading.Event()
+    held = _Held(transport, surroundings, is_exclusive=is_exclusive)
     try:
-        _refuse_beside_others(transport, surroundings, own=name, is_exclusive=is_exclusive)
-        thread = threading.Thread(
+        held.take()
+        yield held.require
+    finally:
+        held.release()
+
+
+@final
+class _Held:
+    def __init__(
+        self, transport: Transport, surroundings: Surroundings, *, is_exclusive: bool
+    ) -> None:
+        self._transport = transport
+        self._surroundings = surroundings
+        self._is_exclusive = is_exclusive
+        self._name = f"{LOCKS}{surroundings.random_bytes(16).hex()}.json"
+        self._stop = threading.Event()
+        self._refresher: threading.Thread | None = None
+        self._may_stand_there = False
+
+    def take(self) -> None:
+        """Write the lock, if there is room, between two looks at the others.
+
+        Raises:
+            RepositoryLocked: If another lock excludes this one.
+            StorageFull: If there is no room for a shared lock.
+        """
+        self._refuse_beside_others()
+        self._may_stand_there = True
+        try:
+            _write(self._transport, self._surroundings, self._name, is_exclusive=self._is_exclusive)
+        except StorageFull as error:
+            if not self._is_exclusive:
+                raise
+            self._surroundings.events(
+                LogLine(
+                    Level.WARNING,
+                    f"going on without a lock, for there is no room for one: {error.message}",
+                )
+            )
+            return
+        self._refuse_beside_others()
+        self._refresher = threading.Thread(
             target=_refresh,
-            args=(transport, surroundings, name, stop),
-            kwargs={"is_exclusive": is_exclusive},
+            args=(self._transport, self._surroundings, self._name, self._stop),
+            kwargs={"is_exclusive": self._is_exclusive},
             name="lock",
             daemon=True,
         )
-        thread.start()
+        self._refresher.start()
+
+    def require(self) -> None:
+        """Return if nobody who is excluded can be at work.
+
+        Raises:
+            RepositoryLocked: If the lock is gone, or was never there and others came.
+        """
+        if self._refresher is None:
+            self.take()
+            return
         try:
-            yield lambda: _require(transport, name)
-        finally:
-            stop.set()
-            thread.join()
-    finally:
-        _release(transport, surroundings, name)
+            self._transport.stat(self._name)
+        except ObjectMissing as error:
+            raise RepositoryLocked(
+                "the lock of this run was removed meanwhile, so others may have changed the "
+                "repository; run it again"
+            ) from error
 
+    def release(self) -> None:
+        """Remove the lock if it may have been written."""
+        self._stop.set()
+        if self._refresher is not None:
+            self._refresher.join()
+        if self._may_stand_there:
+            _release(self._transport, self._surroundings, self._name)
 
-def _require(transport: Transport, name: str) -> None:
-    try:
-        transport.stat(name)
-    except ObjectMissing as error:
-        raise RepositoryLocked(
-            "the lock of this run was removed meanwhile, so others may have changed the "
-            "repository; run it again"
-        ) from error
+    def _refuse_beside_others(self) -> None:
+        _refuse_beside_others(
+            self._transport,
+            self._surroundings,
+            own=self._name,
+            is_exclusive=self._is_exclusive,
+        )
 
 
 def _write(
@@ -167,6 +228,7 @@ def _read(transport: Transport, info: ObjectInfo, now: datetime) -> Lock | None:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         # Only where the lock cannot say it is the destination's clock believed, which may be off.
         if info.modified_at is not None and now - info.modified_at > STALE_AFTER:
+            transport.delete(info.name)
             return None
         raise RepositoryLocked(
             f"the lock {info.name} at {transport.address} cannot be read ({error}); "
@@ -175,16 +237,18 @@ def _read(transport: Transport, info: ObjectInfo, now: datetime) -> Lock | None:
 
 
 def _is_dead(lock: Lock, now: datetime) -> bool:
-    if now - lock.refreshed_at > STALE_AFTER:
-        return True
-    if not lock.system or not lock.process_started or lock.hostname != socket.gethostname():
-        return False
-    theirs, ours = lock.system.split(), _system().split()
-    if theirs == ours:
-        return _process_started(lock.pid) != lock.process_started
-    # The same machine after a restart. Only the machine's own id says so: host names are given
-    # twice.
-    return len(theirs) == len(ours) and theirs[0] == ours[0] and theirs[1] != ours[1]
+    if lock.system and lock.process_started and lock.hostname == socket.gethostname():
+        theirs, ours = lock.system.split(), _system().split()
+        if theirs == ours:
+            # We see the very process table that it stands in, so no clock has a say: clocks jump.
+            return _process_started(lock.pid) != lock.process_started
+        if len(theirs) == len(ours) and theirs[0] == ours[0] != _NO_ID and theirs[1] != ours[1]:
+            # The same machine after a restart. Only the machine's own id says so: host names are
+            # given twice.
+            return True
+    # A lock from the far future was written by a clock that is wrong; it must not stand for years.
+    # Should its holder live, it finds the lock gone before it publishes or deletes anything.
+    return abs(now - lock.refreshed_at) > STALE_AFTER
 
 
 def _system() -> str:
@@ -193,21 +257,27 @@ def _system() -> str:
     Containers on one kernel have different ones.
     """
     try:
-        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{machine or 'none'} {boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115  # the link names no path
+        table = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # the link names no path
     except OSError:
         return ""
+    try:
+        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        machine = ""
+    return f"{machine or _NO_ID} {boot} {table}"
 
 
 def _process_started(pid: int) -> str:
-    """Return field 22 of /proc/PID/stat.
+    """Return field 22 of /proc/PID/stat, see proc(5).
 
-    See proc(5), empty if there is no such process or no /proc.
+    Empty if there is no such process or no /proc, or if it is dead and nobody has asked how it
+    ended.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return ""
     # The second field is a name in brackets that may hold anything, spaces and brackets too.
-    return stat.rpartition(b") ")[2].split()[19].decode()
+    fields = stat.rpartition(b") ")[2].split()
+    return "" if fields[0] in _DEAD_STATES else fields[19].decode()

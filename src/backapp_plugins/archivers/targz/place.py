@@ -4,7 +4,7 @@ The transport, the description, the keys, the records.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import IO, Any, final
 
@@ -49,20 +49,45 @@ class Place:
 
         A record that cannot be read is reported and left out.
         """
-        found: dict[str, Record] = {}
-        for name in self.record_names():
-            try:
-                snapshot_id, record = layout.decode_record(self.transport.read(name), name=name)
-            except ObjectMissing:
-                continue  # removed since it was listed
-            except DamagedRepository as error:
-                self.surroundings.events(LogLine(Level.WARNING, error.message))
-                continue
-            found[snapshot_id] = record
+        found = dict(self.all_records())
         for record in list(found.values()):
             if record.replaces:
                 found.pop(record.replaces, None)
         return sorted(found.items(), key=lambda item: (item[1].taken_at, item[0]))
+
+    def all_records(
+        self,
+        names: Iterable[str] | None = None,
+        on_damage: Callable[[str, DamagedRepository], None] | None = None,
+    ) -> Iterator[tuple[str, Record]]:
+        """Yield id and record of what is there, replaced ones too, without what cannot be read.
+
+        Args:
+            names: Object names of the records; None for all.
+            on_damage: Told of each that cannot be read; None reports it as an event.
+        """
+        for name in self.record_names() if names is None else names:
+            try:
+                yield self.read_record(name)
+            except ObjectMissing:
+                continue  # removed since it was listed
+            except DamagedRepository as error:
+                if on_damage is None:
+                    self.surroundings.events(LogLine(Level.WARNING, error.message))
+                else:
+                    on_damage(name, error)
+
+    def read_record(self, name: str) -> tuple[str, Record]:
+        """Read a record, a second time if it is bad: one bad transfer is no damage.
+
+        Raises:
+            ObjectMissing: If it is not there.
+            DamagedRepository: If it is altered.
+        """
+        try:
+            return layout.decode_record(self.transport.read(name), name=name)
+        except DamagedRepository:
+            return layout.decode_record(self.transport.read(name), name=name)
 
     def record_names(self) -> list[str]:
         """Return the object names of all records, replaced ones among them."""
@@ -78,7 +103,7 @@ class Place:
         """
         name = layout.record_name(snapshot_id)
         try:
-            return layout.decode_record(self.transport.read(name), name=name)[1]
+            return self.read_record(name)[1]
         except ObjectMissing as error:
             raise SnapshotNotFound(
                 f"there is no snapshot {snapshot_id[:8]} at {self.transport.address}"
