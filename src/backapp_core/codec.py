@@ -6,7 +6,7 @@ unions of events carry their class in ``type``. Reading is strict: nothing is co
 are refused, and all faults are collected.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
@@ -16,10 +16,12 @@ from attrs import frozen, has
 
 from backapp_core.errors import BackappError, InvalidSettings
 from backapp_core.events import Event
-from backapp_core.model.names import from_text, to_text
+from backapp_core.model.names import from_text, to_line, to_text
 from backapp_core.model.retention import Within
 
 _T = TypeVar("_T")
+_EVENT_NAMES = frozenset(kind.__name__ for kind in get_args(Event))
+_LONGEST_WORDS = 200
 
 
 @frozen
@@ -45,13 +47,19 @@ def event_to_plain(event: Event) -> dict[str, Any]:
     return dict(plain)
 
 
-def event_from_plain(data: Mapping[str, Any]) -> Event:
+def event_from_plain(data: Any) -> Event:
     """Return the event that `event_to_plain` wrote.
 
     Raises:
         InvalidSettings: If the data do not fit; all faults are listed.
     """
-    return from_plain(dict(data), Event, source="event")  # type: ignore[arg-type]  # a union is no class to mypy
+    if not isinstance(data, dict):
+        raise InvalidSettings("event", [("", f"expected a table, found {_word_for(data)}")])
+    table = cast("dict[str, Any]", data)
+    name = table.get("type")
+    if not isinstance(name, str) or name not in _EVENT_NAMES:
+        raise InvalidSettings("event", [("type", f"{name!r:.60} is no known event")])
+    return from_plain(table, Event, source="event")  # type: ignore[arg-type]  # a union is no class to mypy
 
 
 def from_plain(data: Any, kind: type[_T], *, source: str) -> _T:
@@ -94,7 +102,7 @@ def _converter() -> Any:
         Within, lambda text, _: Within.parse(text) if text else Within()
     )
     converter.register_unstructure_hook(Within, str)
-    converter.register_structure_hook(StrEnum, lambda text, kind: kind(_strict(str)(text, str)))
+    converter.register_structure_hook(StrEnum, _read_word)
     converter.register_unstructure_hook(StrEnum, lambda member: member.value)
     converter.register_structure_hook_func(
         lambda kind: _check_of(kind) is not None,
@@ -140,7 +148,7 @@ def _word_for(value: object) -> str:
 
 
 def _be_strict_about_shapes(converter: Any) -> None:
-    """Let only lists become sequences and only tables classes; cattrs would split text in letters."""
+    """Let only lists become sequences and only tables classes; cattrs would split text up."""
     from cattrs.cols import (  # noqa: PLC0415
         homogenous_tuple_structure_factory,
         is_frozenset,
@@ -174,8 +182,12 @@ def _be_strict_about_shapes(converter: Any) -> None:
     )
     converter.register_structure_hook_func(
         lambda kind: is_frozenset(kind) and bool(get_args(kind)),
-        lambda value, kind: frozenset(converter.structure(value, tuple[get_args(kind)[0], ...])),
+        lambda value, kind: frozenset(converter.structure(value, _tuple_of(get_args(kind)[0]))),
     )
+
+
+def _tuple_of(kind: Any) -> Any:
+    return tuple.__class_getitem__((kind, ...))
 
 
 def _shaped(value: Any, shapes: tuple[type, ...], word: str) -> Any:
@@ -197,25 +209,51 @@ def _checked(value: Any, kind: Any) -> Any:
 
 
 def _read_time(text: Any) -> datetime:
-    moment = text if isinstance(text, datetime) else datetime.fromisoformat(_strict(str)(text, str))
-    if moment.tzinfo is None:
-        raise ValueError(f"time '{moment.isoformat()}' has no time zone")
-    return moment.astimezone(UTC)
+    try:
+        is_time = isinstance(text, datetime)
+        moment = text if is_time else datetime.fromisoformat(_strict(str)(text, str))
+        if moment.tzinfo is None:
+            raise ValueError(f"time '{moment.isoformat()}' has no time zone")
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"time {text!r:.60} lies outside the years 1 to 9999") from None
+
+
+def _read_word(text: Any, kind: type[StrEnum]) -> StrEnum:
+    word = _strict(str)(text, str)
+    if word not in {member.value for member in kind}:
+        known = ", ".join(member.value for member in kind)
+        raise ValueError(f"{word!r:.60} is not known here; use one of {known}")
+    return kind(word)
 
 
 def _faults(error: BaseException, path: str) -> list[tuple[str, str]]:
+    # What was read may hold anything and be of any length; what is said about it may not.
+    return [
+        (_shortened(to_line(place)), _shortened(to_line(reason)))
+        for place, reason in _faults_as_raised(error, path)
+    ]
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _LONGEST_WORDS:
+        return text
+    return f"{text[: _LONGEST_WORDS // 2]}...{text[-_LONGEST_WORDS // 2 :]}"
+
+
+def _faults_as_raised(error: BaseException, path: str) -> list[tuple[str, str]]:
     from cattrs import BaseValidationError, ForbiddenExtraKeysError  # noqa: PLC0415
 
     if isinstance(error, BaseValidationError):
         return [
             fault
             for inner in error.exceptions
-            for fault in _faults(inner, path + _step(inner, path))
+            for fault in _faults_as_raised(inner, path + _step(inner, path))
         ]
     if isinstance(error, ForbiddenExtraKeysError):
         return [
             (f"{path}.{name}".lstrip("."), "is not known here")
-            for name in sorted(error.extra_fields)
+            for name in sorted(error.extra_fields, key=str)
         ]
     if isinstance(error, KeyError):
         # cattrs names a missing attribute in the note, too.
