@@ -62,7 +62,8 @@ def repository_name(choices: Choices, settings: Settings) -> str:
     """Return the address, or name in the settings file, of the repository that is meant.
 
     Raises:
-        InputError: If none is named anywhere, or if it is no single line of text.
+        InputError: If none is named anywhere.
+        InvalidAddress: If it is no single line of text.
     """
     name = choices.repository or _variable(choices, "REPOSITORY") or settings.repository
     if any(character in name for character in "\0\r\n"):

@@ -66,7 +66,7 @@ def _guarded(arguments: Sequence[str], session: Session) -> int:
 
 
 def _run(arguments: Sequence[str], session: Session) -> int:
-    """Do what Click's own `main` does, which would make an exit code of its own of a broken pipe."""
+    """Do what Click's own `main` does, but leave a broken pipe to the caller."""
     if shell := asked_to_complete(session.choices):
         return shell_complete(backapp, {"obj": session}, "backapp", COMPLETE, shell)
     try:

@@ -21,10 +21,11 @@ from backapp_cli.options import global_options
 @global_options
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script that makes a shell complete commands, options and snapshots.
+    """Print the completion script of a shell.
 
-    For bash, put the first line below into ~/.bashrc. For zsh, write the script to a file in a
-    folder of $fpath. For fish, write it as below.
+    It completes commands, options, files and ids of snapshots. For bash, put the first line below
+    into ~/.bashrc. For zsh, write the script to a file in a folder of $fpath. For fish, write it as
+    below.
     """
     from click.shell_completion import ShellComplete, get_completion_class
 

@@ -55,7 +55,7 @@ def dump(
     target: Path | None,
     snapshot_filter: SnapshotFilter,
 ) -> None:
-    """Write a file of a snapshot to standard output, or a folder as a tar archive.
+    """Write a file of a snapshot out, or a folder as a tar archive.
 
     PATH is absolute, as it was on the machine; / is the whole snapshot. What comes out is verified,
     but damage may be noticed after a part was written: look at the exit code, or use --target.

@@ -58,10 +58,11 @@ def forget(
     prunes: bool,
     snapshot_filter: SnapshotFilter,
 ) -> None:
-    """Remove snapshots: those that are named, or those that no --keep rule wants.
+    """Remove snapshots, by name or by a policy.
 
-    The space is freed by 'prune', or at once with --prune. Rules are independent; a snapshot stays
-    if any of them wants it. Look first, with --dry-run.
+    What goes is what is named, or what no --keep rule wants. The space is freed by 'prune', or at
+    once with --prune. Rules are independent; a snapshot stays if any of them wants it. Look first,
+    with --dry-run.
     """
     engine = session.engine
     request = ForgetRequest(
@@ -93,7 +94,10 @@ def forget(
 @global_options
 @click.pass_obj
 def prune(session: Session, dry_run: bool) -> None:
-    """Delete what no snapshot needs any more, and leftovers of interrupted runs."""
+    """Delete what no snapshot needs any more.
+
+    Leftovers of interrupted runs go, too. Nobody else can use the repository meanwhile.
+    """
     with session.stoppable(), session.repository() as repository:
         _prune(session, repository, is_dry=dry_run)
 

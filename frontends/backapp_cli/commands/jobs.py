@@ -38,7 +38,10 @@ _PLACES = {
 )
 @global_options
 def job() -> None:
-    """Keep backups under a name, with a schedule and a policy, and run them."""
+    """Keep backups under a name, and run them.
+
+    A job remembers what to back up, whereto, when, and how long to keep it.
+    """
 
 
 @click.command(

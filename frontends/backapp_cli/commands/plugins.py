@@ -18,9 +18,10 @@ from backapp_cli.show import table
 @global_options
 @click.pass_obj
 def plugins(session: Session) -> None:
-    """List what is installed: scanners, archivers, transports, schedulers, notifiers and stores.
+    """List the plugins that are installed.
 
-    With -v, the options of each archiver that 'init -o' takes, and the addresses of each transport.
+    These are scanners, archivers, transports, schedulers, notifiers and stores. With -v, the
+    options of each archiver that 'init -o' takes, and the addresses of each transport.
     """
     manager = session.engine.plugins
     rows: list[tuple[str, str, str, str]] = []

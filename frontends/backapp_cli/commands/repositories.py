@@ -162,7 +162,7 @@ def check(session: Session, read_data: bool, accept_missing: bool) -> int:
 @global_options
 @click.pass_obj
 def stats(session: Session, snapshots: tuple[str, ...], snapshot_filter: SnapshotFilter) -> None:
-    """Show how much is stored, and how much a restore would bring back.
+    """Show how much is stored and what a restore would bring.
 
     Counts all snapshots unless some are named or filtered.
     """

@@ -44,9 +44,7 @@ def test_a_dry_restore_shows_the_plan_and_writes_nothing(
     assert not (tmp_path / "back").exists()
 
 
-@pytest.mark.parametrize(
-    ("policy", "text"), [("never", "mine"), ("always", "water the plants\n")]
-)
+@pytest.mark.parametrize(("policy", "text"), [("never", "mine"), ("always", "water the plants\n")])
 def test_existing_files_are_treated_as_asked(
     cli, kept, source: Path, tmp_path: Path, policy: str, text: str
 ) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import backapp_core
+
 PROGRAM = [sys.executable, "-m", "backapp_cli"]
 
 SLOW_PLUGIN = '''
@@ -64,20 +66,23 @@ def backapp_transports():
 
 @pytest.fixture
 def begin(cli, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Return a function that begins a backup and returns when it is in the middle of storing."""
+    """Return a function that begins a command and returns when it is in the middle of storing."""
     cli("init", "-r", tmp_path / "repo")
     plugins = tmp_path / "plugins"
     (plugins / "slow-1.dist-info").mkdir(parents=True)
     (plugins / "slow-1.dist-info" / "METADATA").write_text("Name: slow\nVersion: 1\n")
-    (plugins / "slow-1.dist-info" / "entry_points.txt").write_text("[backapp]\nslow = slow_plugin\n")
+    (plugins / "slow-1.dist-info" / "entry_points.txt").write_text(
+        "[backapp]\nslow = slow_plugin\n"
+    )
     (plugins / "slow_plugin.py").write_text(SLOW_PLUGIN)
     source = tmp_path / "noise"
-    source.write_bytes(os.urandom(12 << 20))
+    source.write_bytes(os.urandom(48 << 20))
     begun: list[subprocess.Popen[bytes]] = []
 
-    def call(scheme: str = "slow", *arguments: str) -> subprocess.Popen[bytes]:
+    def call(*arguments: str, scheme: str = "slow") -> subprocess.Popen[bytes]:
+        backup = ("backup", source, "-r", f"{scheme}://{tmp_path}/repo")
         one = subprocess.Popen(
-            [*PROGRAM, "backup", source, "-r", f"{scheme}://{tmp_path}/repo", *arguments],
+            [*PROGRAM, *(arguments or backup)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(plugins)},
@@ -110,10 +115,8 @@ def test_the_first_signal_stops_cleanly(
     assert names == {"backapp.json"}
 
 
-def test_the_second_signal_ends_at_once_and_the_next_run_works(
-    begin, cli, tmp_path: Path
-) -> None:
-    process = begin("stuck")
+def test_the_second_signal_ends_at_once_and_the_next_run_works(begin, cli, tmp_path: Path) -> None:
+    process = begin(scheme="stuck")
     process.send_signal(signal.SIGINT)
     assert process.stderr
     assert process.stderr.readline().startswith(b"stopping cleanly")
@@ -125,8 +128,8 @@ def test_the_second_signal_ends_at_once_and_the_next_run_works(
     cli("check", "--read-data", "-r", tmp_path / "repo")
 
 
-def test_programs_are_told_that_it_was_stopped(begin) -> None:
-    process = begin("slow", "--json")
+def test_programs_are_told_that_it_was_stopped(begin, tmp_path: Path) -> None:
+    process = begin("backup", tmp_path / "noise", "-r", f"slow://{tmp_path}/repo", "--json")
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     assert json.loads(out.splitlines()[-1]) == {
@@ -137,21 +140,10 @@ def test_programs_are_told_that_it_was_stopped(begin) -> None:
 
 
 def test_a_job_that_is_stopped_is_recorded_as_cancelled(begin, cli, tmp_path: Path) -> None:
-    begin().kill()
-    process = subprocess.Popen(
-        [*PROGRAM, "job", "add", "j", tmp_path / "noise", "-r", f"slow://{tmp_path}/repo"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "plugins")},
-        stdout=subprocess.DEVNULL,
-    )
-    assert process.wait() == 0
-    process = subprocess.Popen(
-        [*PROGRAM, "job", "run", "j"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "plugins")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout
-    assert process.stdout.readline() == b"begun\n"
+    with backapp_core.assemble() as engine:
+        roots = (bytes(tmp_path / "noise"),)
+        engine.jobs.add(backapp_core.Job("j", f"slow://{tmp_path}/repo", roots))
+    process = begin("job", "run", "j")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode == 130

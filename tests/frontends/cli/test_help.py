@@ -1,0 +1,165 @@
+"""Every command explains itself, and the reference is what the commands say."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from backapp_cli.main import backapp
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "cli.md"
+
+HEAD = """# Command line
+
+What follows is what `backapp COMMAND --help` says; a test keeps the two equal.
+How to name a repository and its keys, the settings file, and exit codes stand at the end.
+
+"""
+
+TAIL = """## Repository and keys
+
+The repository is the one that `--repo` names, else `$BACKAPP_REPOSITORY`, else `$RESTIC_REPOSITORY`,
+else `repository` in the settings file.
+The password comes from `--password-file` or `--password-command`,
+else from `$BACKAPP_PASSWORD`, `$BACKAPP_PASSWORD_FILE` or `$BACKAPP_PASSWORD_COMMAND`,
+else from the same with `RESTIC_`, else from the settings file, else a person at the terminal is asked.
+Space around it is dropped, as restic does.
+A password command runs without a shell.
+age identities come from `--identity-file`, else `$BACKAPP_IDENTITY_FILE` (several are separated by `:`),
+else from the settings file.
+
+## Settings file
+
+`--config FILE`, else `$BACKAPP_CONFIG`, else `backapp.toml` in the user's folder for configuration
+(`~/.config/backapp/` on Linux). It is TOML; every key may be left out.
+
+```toml
+repository = "home"                         # the default: a name from below, or an address
+store = ""                                  # URL of the store for jobs; empty: SQLite in the state folder
+threads = 0                                 # 0: as many as the machine has
+cache_folder = ""                           # empty: where the operating system keeps such things
+state_folder = ""
+
+[repositories.home]
+url = "/srv/backup"
+password_file = ""
+password_command = ""
+identity_files = ["~/.config/backapp/identity.txt"]
+
+[plugins]
+disabled = []                               # such as "notifiers.webhook"; see: backapp plugins
+```
+
+## Exit codes
+
+| code | means |
+|---|---|
+| 0 | done |
+| 1 | failed; also a restore that is not complete and a check that finds damage |
+| 2 | bad usage or configuration; nothing was changed |
+| 3 | done, but some entries of the source could not be read |
+| 10 | no repository at the address |
+| 11 | the repository is locked |
+| 12 | wrong password or identity, or none |
+| 130 | interrupted (Ctrl-C) |
+| 141 | whoever read the output went away |
+| 143 | terminated (SIGTERM) |
+
+The first signal lets the run stop cleanly: nothing is left half done, and what was acknowledged before stays.
+A second signal ends the program at once; the next run copes with what that leaves behind.
+
+## Output for programs
+
+With `--json` every line of standard output is one JSON object with a `message_type`.
+Paths are text in which everything but printable Unicode, and the backslash, is written as `\\xNN` per byte.
+Times are ISO 8601. A command that fails writes `exit_error` with `code` and `message`,
+and the same sentence to standard error.
+While a backup runs there are `status` messages, twice a second at most, and an `error` per unreadable entry;
+`summary` comes last.
+"""
+
+
+def _commands(
+    command: click.Command, context: click.Context
+) -> Iterator[tuple[click.Command, click.Context]]:
+    yield command, context
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            inner = click.Context(below, info_name=name, parent=context)
+            yield from _commands(below, inner)
+
+
+def _all() -> list[tuple[click.Command, click.Context]]:
+    settings = {**backapp.context_settings, "terminal_width": 80}
+    root = click.Context(backapp, info_name="backapp", **settings)
+    return list(_commands(backapp, root))
+
+
+ALL = _all()
+
+
+@pytest.mark.parametrize(
+    ("command", "context"), ALL, ids=[context.command_path for _, context in ALL]
+)
+def test_every_command_has_help_with_an_example(
+    command: click.Command, context: click.Context
+) -> None:
+    assert command.help
+    text = command.get_help(context)
+    assert "Examples:" in text
+    examples = text.partition("Examples:\n")[2].splitlines()
+    assert any(line.strip().startswith(("backapp", "source <(backapp")) for line in examples)
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    assert [one.name for one in options if not one.help] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "context"), ALL, ids=[context.command_path for _, context in ALL]
+)
+def test_help_fits_a_terminal_but_for_examples(
+    command: click.Command, context: click.Context
+) -> None:
+    text = command.get_help(context).partition("Examples:")[0]
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+
+
+def test_every_short_help_is_whole() -> None:
+    for command, context in ALL:
+        listing = command.get_help(context).partition("Commands:")[2].partition("Options:")[0]
+        assert "..." not in listing
+
+
+def test_commands_have_names_of_their_own_for_all_parameters() -> None:
+    for command, _ in ALL:
+        names = [param.name for param in command.params]
+        flags = [flag for param in command.params for flag in (*param.opts, *param.secondary_opts)]
+        assert len(flags) == len(set(flags)), command.name
+        assert len(names) == len(set(names)), command.name
+
+
+def test_the_reference_is_what_the_commands_say(request: pytest.FixtureRequest) -> None:
+    sections = []
+    for command, context in ALL:
+        sections.append(
+            f"## `{context.command_path}`\n\n```text\n{command.get_help(context)}\n```\n"
+        )
+    text = HEAD + "\n".join(sections) + "\n" + TAIL
+    if request.config.getoption("--rewrite-docs"):
+        PAGE.write_text(text)
+    assert PAGE.read_text() == text, "run pytest --rewrite-docs"
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_a_result(cli, flag: str) -> None:
+    assert "Usage: backapp" in cli(flag).out
+    assert "Usage: backapp job add" in cli("job", "add", flag).out
+
+
+def test_nothing_at_all_shows_the_help_and_is_bad_usage(cli) -> None:
+    result = cli(code=2)
+    assert result.out == ""
+    assert "Usage: backapp" in result.err
+    assert cli("job", code=2).err.startswith("Usage: backapp job")

@@ -1,0 +1,156 @@
+"""Keys come from where they are kept, the command line first, and are never shown."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backapp_cli.assemble import Choices, Secret, identity_files, secret
+from backapp_cli.passwords import keys
+from backapp_core.errors import BackappError, InputError, WrongPassword
+
+
+def _password(where: Secret) -> str:
+    found = keys(where, (), before_prompt=lambda: None)
+    assert found.password is not None
+    return found.password()
+
+
+@pytest.mark.parametrize(
+    ("environment", "file", "found"),
+    [
+        ({"BACKAPP_PASSWORD": "a", "RESTIC_PASSWORD": "b"}, "", Secret(value="a")),
+        ({"RESTIC_PASSWORD": "b"}, "", Secret(value="b")),
+        ({"RESTIC_PASSWORD_FILE": "c"}, "", Secret(file="c")),
+        ({"RESTIC_PASSWORD_COMMAND": "d"}, "", Secret(command="d")),
+        ({"BACKAPP_PASSWORD": "a"}, "f", Secret(file="f")),
+        ({}, "", Secret(command="configured")),
+    ],
+)
+def test_what_is_nearer_wins(environment: dict[str, str], file: str, found: Secret) -> None:
+    choices = Choices(password_file=file, environment=environment)
+    assert secret(choices, Secret(command="configured")) == found
+
+
+def test_identities_may_be_listed_in_the_environment() -> None:
+    listed = {"BACKAPP_IDENTITY_FILE": os.pathsep.join(["a", "b"])}
+    assert identity_files(Choices(environment=listed), ("c",)) == ("a", "b")
+    assert identity_files(Choices(environment={}), ("c",)) == ("c",)
+    assert identity_files(Choices(identity_files=("d",), environment=listed)) == ("d",)
+
+
+def test_a_password_is_read_without_the_space_around_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text(" open sesame \n")
+    assert _password(Secret(file=str(tmp_path / "file"))) == "open sesame"
+
+
+def test_a_command_runs_without_a_shell(tmp_path: Path) -> None:
+    line = f"{sys.executable} -c 'print(\"a $HOME; b\")'"
+    assert _password(Secret(command=line)) == "a $HOME; b"
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        Secret(file="/nothing/here"),
+        Secret(command="/nothing/here"),
+        Secret(command="false hush"),
+        Secret(command="'"),
+        Secret(command="true"),
+    ],
+)
+def test_a_password_that_cannot_be_got_is_a_sentence_without_it(where: Secret) -> None:
+    with pytest.raises(InputError) as caught:
+        _password(where)
+    assert "hush" not in caught.value.message
+
+
+def test_without_a_terminal_nobody_is_asked(monkeypatch) -> None:
+    with open(os.devnull) as nothing, pytest.raises(WrongPassword, match="--password-file"):
+        monkeypatch.setattr("sys.stdin", nothing)
+        _password(Secret())
+
+
+def test_a_secret_is_in_no_representation() -> None:
+    assert "hush" not in repr(Secret(value="hush"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_new", "said"),
+    [
+        (["open sesame"], False, "got 'open sesame'"),
+        (["a", "a"], True, "got 'a'"),
+        (["a", "b"], True, "refused: the two passwords differ; nothing was changed"),
+        ([""], False, "refused: no password was entered"),
+    ],
+)
+def test_a_person_is_asked_on_the_terminal_only(typed, is_new: bool, said: str) -> None:
+    program = (
+        "from backapp_cli.passwords import keys\n"
+        "from backapp_cli.assemble import Secret\n"
+        "from backapp_core.errors import BackappError\n"
+        f"found = keys(Secret(), (), before_prompt=lambda: None, is_new={is_new})\n"
+        "try: print('got', repr(found.password()))\n"
+        "except BackappError as error: print('refused:', error)\n"
+    )
+    leader, follower = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=follower,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        start_new_session=True,
+        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),
+    )
+    os.close(follower)
+    shown = b""
+    for number, line in enumerate(typed):
+        while shown.count(b"password: ") + shown.count(b"again: ") <= number:
+            shown += os.read(leader, 1000)
+        os.write(leader, line.encode() + b"\n")
+    out, _ = child.communicate(timeout=30)
+    assert out.decode().strip() == said
+    assert b"sesame" not in shown
+    os.close(leader)
+
+
+@pytest.fixture
+def sealed(cli, source, tmp_path: Path, monkeypatch) -> Path:
+    """An encrypted repository with one snapshot; returns the file with its identity."""
+    import pyrage
+
+    identity = pyrage.x25519.Identity.generate()
+    (tmp_path / "identity").write_text(f"# made by a test\n{identity}\n")
+    (tmp_path / "recipients").write_text(f"# public\n\n{identity.to_public()}\n")
+    monkeypatch.setenv("BACKAPP_REPOSITORY", str(tmp_path / "sealed"))
+    assert "encrypted" in cli("init", "--recipients-file", tmp_path / "recipients").out
+    cli("backup", source)
+    monkeypatch.setenv("BACKAPP_CACHE_DIR", str(tmp_path / "elsewhere"))
+    return tmp_path / "identity"
+
+
+def test_a_sealed_repository_opens_with_its_identity(
+    cli, sealed: Path, source, tmp_path: Path, monkeypatch
+) -> None:
+    cli("restore", "latest", "-t", tmp_path / "one", "-I", sealed)
+    monkeypatch.setenv("BACKAPP_IDENTITY_FILE", str(sealed))
+    cli("check", "--read-data")
+    assert Path(f"{tmp_path}/one{source}/todo").exists()
+
+
+def test_a_sealed_repository_stays_shut_without_it(cli, sealed, tmp_path: Path) -> None:
+    import pyrage
+
+    (tmp_path / "other").write_text(str(pyrage.x25519.Identity.generate()))
+    for more in ([], ["-I", tmp_path / "other"]):
+        result = cli("restore", "latest", "-t", tmp_path / "back", *more, code=12)
+        assert result.err.startswith(("backapp: ", "restoring"))
+    assert not list((tmp_path / "back").rglob("todo"))
+
+
+def test_errors_of_keys_are_ours() -> None:
+    with pytest.raises(BackappError, match="/nothing"):
+        keys(Secret(), ("/nothing",), before_prompt=lambda: None)
