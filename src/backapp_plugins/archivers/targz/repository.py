@@ -30,7 +30,7 @@ from backapp_core.plugin_api import (
     Transport,
     to_text,
 )
-from backapp_plugins.archivers.targz import cleaning, layout
+from backapp_plugins.archivers.targz import cleaning, layout, pin
 from backapp_plugins.archivers.targz.backup import BackupRun
 from backapp_plugins.archivers.targz.checking import Check
 from backapp_plugins.archivers.targz.envelope import parse_recipient
@@ -75,6 +75,7 @@ def create(
         transport.put(layout.CONFIG_NAME, [data], size_bytes=len(data))
     except ObjectExists as error:
         raise RepositoryExists(f"a repository already stands at {transport.address}") from error
+    pin.remember(transport.address, config, surroundings)
     return TargzRepository(Place(transport, config, keys, surroundings))
 
 
@@ -83,7 +84,8 @@ def open_repository(transport: Transport, keys: Keys, surroundings: Surroundings
 
     Raises:
         UnknownFormat: If it is of another format or a newer version.
-        DamagedRepository: If the description is altered or gone.
+        DamagedRepository: If the description is altered or gone, or names other recipients than
+            this machine knows.
     """
     try:
         data = transport.read(layout.CONFIG_NAME)
@@ -92,6 +94,7 @@ def open_repository(transport: Transport, keys: Keys, surroundings: Surroundings
             f"{layout.CONFIG_NAME} is missing at {transport.address}"
         ) from error
     config = layout.decode_config(data, address=transport.address)
+    pin.require_same(transport.address, config, surroundings)
     return TargzRepository(Place(transport, config, keys, surroundings))
 
 
