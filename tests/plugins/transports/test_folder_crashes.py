@@ -116,8 +116,11 @@ def test_a_killed_writer_leaves_the_old_or_the_new_object_and_what_tidying_remov
     assert min(seen.values()) > 0
 
 
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("replace", [False, True])
-def test_an_interrupted_writer_leaves_nothing_but_whole_objects(tmp_path, transport, replace):
+def test_an_interrupted_writer_leaves_nothing_but_whole_objects(
+    tmp_path, transport, replace, every
+):
     def interrupt():
         raise KeyboardInterrupt
 
@@ -126,7 +129,7 @@ def test_an_interrupted_writer_leaves_nothing_but_whole_objects(tmp_path, transp
     transport = begin_anew(tmp_path, replace)
     lines = put_struck(transport, 0, interrupt, replace, spared)
     former = OLD if replace else None
-    for number in range(1, lines + 1):
+    for number in range(1, lines + 1, every):
         transport = begin_anew(tmp_path, replace)
         with pytest.raises(KeyboardInterrupt):
             put_struck(transport, number, interrupt, replace, spared)

@@ -193,8 +193,9 @@ class _FsspecDraft(Draft):
     def finish(self) -> None:
         with self._disk.explained(self._path):
             self._file.flush()
-            with contextlib.suppress(AttributeError, NotImplementedError, OSError):
-                os.fsync(self._file.fileno())
+            descriptor = _descriptor(self._file)
+            if descriptor is not None:
+                os.fsync(descriptor)
             self._file.close()
 
     @override
@@ -202,6 +203,15 @@ class _FsspecDraft(Draft):
         with self._disk.explained(self._path):
             if not self._file.closed:
                 self._file.close()
+
+
+def _descriptor(file: Any) -> int | None:
+    """Return the descriptor of a file of this machine; other files have none."""
+    try:
+        descriptor = file.fileno()
+    except (AttributeError, NotImplementedError, OSError):
+        return None
+    return descriptor if isinstance(descriptor, int) else None
 
 
 def _protocols(system: Any) -> Sequence[str]:

@@ -207,43 +207,54 @@ class _SftpDraft(Draft):
         self._path = path
         self._lease: Lease | None = disk.sessions.take()
         self._session = self._lease.session
-        self._is_finished = False
-        is_begun = False
+        self._file: Any = None
+        self._is_settled = False  # every request on the session was answered
         try:
-            with disk.explained(self._session, path):
-                self._file: Any = self._session.open(disk.full(path), "wx")
+            with self._settling():
+                self._file = self._session.open(disk.full(path), "wx")
                 self._file.chmod(0o600)
-            is_begun = True
-        finally:
-            if not is_begun:
-                self.close()
+        except BaseException as error:
+            self._is_settled = isinstance(error, ObjectMissing)
+            self.close()
+            raise
 
     @override
     def write(self, data: bytes | bytearray) -> None:
-        with self._disk.explained(self._session, self._path):
+        with self._settling(), memoryview(data) as view:
             # All but the end goes out without waiting; with the end all answers are looked at.
             self._file.set_pipelined(True)
-            self._file.write(memoryview(data)[:-1])
+            self._file.write(view[:-1])
             self._file.set_pipelined(False)
-            self._file.write(memoryview(data)[-1:])
+            self._file.write(view[-1:])
 
     @override
     def finish(self) -> None:
-        with self._disk.explained(self._session, self._path):
+        with self._settling():
             try:
-                self._session._request(_CMD_EXTENDED, "fsync@openssh.com", self._file.handle)  # noqa: SLF001  # paramiko has no method for extensions
+                self._session._request(  # noqa: SLF001  # paramiko has no method for extensions
+                    _CMD_EXTENDED, "fsync@openssh.com", self._file.handle
+                )
             except OSError as error:
                 if "unsupported" not in str(error).lower():
                     raise
-        self._is_finished = True
 
     @override
     def close(self) -> None:
         lease, self._lease = self._lease, None
-        if lease is not None:
-            if self._is_finished:
+        if lease is None:
+            return
+        try:
+            if self._is_settled and self._file is not None:
                 self._file.close()
-            self._disk.sessions.give_back(lease, is_fine=self._is_finished)
+        finally:
+            self._disk.sessions.give_back(lease, is_fine=self._is_settled)
+
+    @contextlib.contextmanager
+    def _settling(self) -> Generator[None]:
+        self._is_settled = False
+        with self._disk.explained(self._session, self._path):
+            yield
+        self._is_settled = True
 
 
 def _found(path: str, attributes: Any) -> Found:

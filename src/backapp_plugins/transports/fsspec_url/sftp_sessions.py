@@ -86,20 +86,32 @@ class SftpSessions:
             with contextlib.suppress(TransportUnavailable):  # the server may allow fewer
                 return Lease(connection, self._open_session(connection))
         connection = _Connection(self._connect(), lent=1)
-        session = self._open_session(connection)
+        try:
+            session = self._open_session(connection)
+        except BaseException:
+            connection.client.close()
+            raise
         with self._lock:
             self._connections.append(connection)
         return Lease(connection, session)
 
     def give_back(self, lease: Lease, *, is_fine: bool) -> None:
-        """Take a session back; one that is not fine is not lent again."""
+        """Take a session back; if it is not fine, nobody else gets its connection either.
+
+        A dead connection takes a while to be noticed, and the next caller should not be the one.
+        """
         connection = lease.connection
         with self._lock:
             connection.lent -= 1
-            if is_fine and connection.is_alive:
+            if is_fine:
                 connection.idle.append(lease.session)
-                return
-        lease.session.close()
+            elif connection in self._connections:
+                self._connections.remove(connection)
+            is_unused = connection not in self._connections and not connection.lent
+        if not is_fine:
+            lease.session.close()
+        if is_unused:
+            connection.client.close()
 
     def close(self) -> None:
         """Close every connection; the sessions that are lent break."""
