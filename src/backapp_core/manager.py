@@ -188,7 +188,7 @@ class PluginManager:
     def _call(function: Any, hook: str, kind_type: type[_Kind], plugin: str) -> Sequence[_Kind]:
         try:
             answer = function()
-        except Exception as error:  # a stranger's code may raise anything; it is named and chained
+        except (Exception, SystemExit) as error:  # a stranger's code may raise anything; it is named
             raise PluginMisbehaved(
                 f"plugin '{plugin}' raised {type(error).__name__} in {hook}: {_one_line(error)}"
             ) from error
@@ -209,7 +209,7 @@ class PluginManager:
 def _import(point: EntryPoint) -> object:
     try:
         return point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginMisbehaved(
             f"plugin '{point.name}' ({_distribution_of(point) or point.value}) cannot be loaded: "
             f"{type(error).__name__}: {_one_line(error)}; "
