@@ -10,7 +10,6 @@ from typing import final
 
 from backapp_core.plugin_api import Transport
 from backapp_plugins.archivers.targz.channel import Channel
-from backapp_plugins.archivers.targz.envelope import Envelope
 from backapp_plugins.archivers.targz.gzip_members import MEMBER_BYTES
 from backapp_plugins.archivers.targz.tar_headers import end_of_archive
 
@@ -59,6 +58,14 @@ class ArchiveWriter:
                 self._buffer = bytearray()
         self._channel.end(error)
 
+    def require_receiver(self) -> None:
+        """Return if what is written is still wanted.
+
+        Raises:
+            ChannelClosed: If sending has failed meanwhile.
+        """
+        self._channel.require_receiver()
+
     def abandon(self) -> None:
         """Wake the writing thread if it waits: nothing more will be sent."""
         self._channel.abandon()
@@ -90,14 +97,12 @@ class SentObject:
         self.size_bytes = 0
         self.sha256 = ""
 
-    def send(
-        self, transport: Transport, name: str, chunks: Iterator[bytes], envelope: Envelope
-    ) -> None:
-        """Seal ``chunks`` and store them as a new object."""
+    def send(self, transport: Transport, name: str, sealed: Iterator[bytes]) -> None:
+        """Store chunks, sealed if they are to be, as a new object."""
         hasher = sha256()
 
         def measured() -> Iterator[bytes]:
-            for chunk in envelope.seal(chunks):
+            for chunk in sealed:
                 hasher.update(chunk)
                 yield chunk
 

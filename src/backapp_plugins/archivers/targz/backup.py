@@ -6,7 +6,7 @@ Last the record that publishes both.
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from hashlib import sha256
 from itertools import chain
@@ -58,9 +58,13 @@ class BackupRun:
             if parent is not None:
                 stack.callback(parent.stream.close)
             pool = stack.enter_context(ThreadPoolExecutor(place.surroundings.threads, "gzip"))
-            record, manifest_chunks = self._store(parent, pool, stack)
-            require_lock()
-            self._require_archives(record)
+            try:
+                record, manifest_chunks = self._store(parent, pool, stack)
+                require_lock()
+                self._require_archives(record)
+            except BaseException:
+                self._take_back()
+                raise
             data = layout.encode(record)
             snapshot_id = sha256(data).hexdigest()
             self._put_record(layout.record_name(snapshot_id), data)
@@ -116,7 +120,8 @@ class BackupRun:
         chunks = partial(manifest.chunks, head)
         sent = SentObject()
         name = layout.manifest_name(run, is_encrypted=place.config.info.is_encrypted)
-        sent.send(place.transport, name, chunks(), place.envelope)
+        with closing(place.envelope.seal(chunks())) as sealed:
+            sent.send(place.transport, name, sealed)
         self._written.append((name, sent.size_bytes))
         stored = StoredObject(name, sent.size_bytes, sent.sha256)
         return self._record(
@@ -141,16 +146,20 @@ class BackupRun:
 
         thread = threading.Thread(target=collect, name="collect", daemon=True)
         thread.start()
-        try:
+        with ExitStack() as stack:
+            stack.callback(thread.join)
+            stack.callback(archive.abandon)
             chunks = archive.chunks()
             first = next(chunks, None)
             if first is None:
                 return None
+            sealed = stack.enter_context(
+                closing(self._place.envelope.seal(chain((first,), chunks)))
+            )
+            # After a failure all threads are still at work: they are told before one is waited for.
+            stack.callback(archive.abandon)
             sent = SentObject()
-            sent.send(self._place.transport, name, chain((first,), chunks), self._place.envelope)
-        finally:
-            archive.abandon()
-            thread.join()
+            sent.send(self._place.transport, name, sealed)
         self._written.append((name, sent.size_bytes))
         return ArchiveRef(name=name, size=sent.size_bytes, sha256=sent.sha256, number=number)
 
@@ -198,6 +207,14 @@ class BackupRun:
         self._place.transport.put(name, [data], size_bytes=len(data))
         self._written.append((name, len(data)))
 
+    def _take_back(self) -> None:
+        """Delete what was stored for a snapshot that nothing names: a full disk wants it back."""
+        for name, _ in self._written:
+            try:
+                self._place.transport.delete(name)
+            except TransportError as error:
+                self._say(Level.WARNING, f"{name} is left for prune to remove: {error.message}")
+
     def _require_archives(self, record: Record) -> None:
         """Refuse to publish a snapshot whose older archives went away while it was made.
 
@@ -218,11 +235,11 @@ class BackupRun:
         if found is None:
             return None
         snapshot_id, record = found
-        reason = reason_for_full(record, self._place.config) or self._missing(record)
-        if reason:
+        if reason := reason_for_full(record, self._place.config):
             self._say(Level.INFO, f"a new full backup begins: {reason}")
             return None
         try:
+            self._refuse_missing(record)
             return Parent(snapshot_id, record, self._place.open_manifest(record))
         except WrongPassword:
             reason = (
@@ -230,14 +247,15 @@ class BackupRun:
                 "and encrypted lists cannot be read without an identity"
             )
         except (DamagedRepository, TransportError) as error:
-            reason = f"the last list of files cannot be used: {error.message}"
+            reason = f"the last backup cannot be built on: {error.message}"
         self._say(Level.WARNING, f"a new full backup begins: {reason}")
         return None
 
-    def _missing(self, record: Record) -> str:
+    def _refuse_missing(self, record: Record) -> None:
         there = {info.name: info.size_bytes for info in self._place.transport.list(layout.ARCHIVES)}
-        lost = [ref.name for ref in record.archives if there.get(ref.name) != ref.size]
-        return f"{lost[0]} is missing or was altered" if lost else ""
+        for ref in record.archives:
+            if there.get(ref.name) != ref.size:
+                raise DamagedRepository(f"{ref.name} is missing or was altered")
 
     def _say(self, level: Level, text: str) -> None:
         self._place.surroundings.events(LogLine(level, text))

@@ -37,6 +37,15 @@ class Channel(Generic[_T]):
             self._items.append(item)
             self._changed.notify_all()
 
+    def require_receiver(self) -> None:
+        """Return if somebody still receives.
+
+        Raises:
+            ChannelClosed: If the receiver has given up.
+        """
+        if self._is_abandoned:
+            raise ChannelClosed
+
     def end(self, error: BaseException | None = None) -> None:
         """Say that nothing more comes.
 

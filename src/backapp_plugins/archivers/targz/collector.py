@@ -3,6 +3,7 @@
 Walks the scan, decides what is unchanged, writes tar entries and manifest lines.
 """
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import final
 
@@ -25,6 +26,7 @@ from backapp_plugins.archivers.targz import tar_headers
 from backapp_plugins.archivers.targz.archive_writer import ArchiveWriter
 from backapp_plugins.archivers.targz.file_store import FileStore, Tally
 from backapp_plugins.archivers.targz.manifest import (
+    BYTES_PER_BLOCK,
     ENTRIES_PER_BLOCK,
     DirLine,
     EntryLine,
@@ -37,6 +39,7 @@ from backapp_plugins.archivers.targz.parent import OldDirectory, ParentWalk
 _RACY_NS = 2_000_000_000
 """A file that changed so shortly before it was read may change again without its times telling."""
 _PROGRESS_SECONDS = 0.1
+_EXTENT_BYTES = 25
 _encode_facts = msgspec.msgpack.Encoder().encode
 
 
@@ -89,6 +92,7 @@ class Collector:
         for found in self._scanner.scan():
             with found:
                 self._surroundings.cancel.check()
+                self._archive.require_receiver()
                 self._directory(found)
                 self._show(found.path)
         self._manifest.finish()
@@ -111,22 +115,28 @@ class Collector:
         head = self._head(found, old)
         lines: list[EntryLine] = []
         block: DirLine | MoreLine = head
-        is_settled = True
-        for entry in found.entries:
-            line = self._entry(found, entry, old.find(entry.name) if old else None)
-            if line is None:
-                continue
+        is_settled = head.ctime < self._racy_from_ns
+        weight = 0
+        for line in self._lines(found, old):
             is_settled = is_settled and not line.racy and not line.flags
             lines.append(line)
-            if len(lines) == ENTRIES_PER_BLOCK:
+            if line.xattrs or line.extents or line.target:
+                weight += _weight(line)
+            if len(lines) == ENTRIES_PER_BLOCK or weight >= BYTES_PER_BLOCK:
                 self._manifest.add(block, lines)
-                block, lines = MoreLine(more=head.dir), []
+                block, lines, weight = MoreLine(more=head.dir), [], 0
         if block is head:
             # Only a directory that fits into one block, had no trouble and was long at rest may be
             # copied unseen next time.
             head.seen = seen if is_settled and problems == self.tally.problems else ""
         if lines or block is head:
             self._manifest.add(block, lines)
+
+    def _lines(self, found: FoundDirectory, old: OldDirectory | None) -> Iterator[EntryLine]:
+        for entry in found.entries:
+            line = self._entry(found, entry, old.find(entry.name) if old else None)
+            if line is not None:
+                yield line
 
     def _head(self, found: FoundDirectory, old: OldDirectory | None) -> DirLine:
         entry = found.entry
@@ -182,6 +192,7 @@ class Collector:
         line = self._line(entry, kind, xattrs)
         line.target = to_text(target)
         line.rdev = entry.rdev
+        line.racy = entry.ctime_ns >= self._racy_from_ns
         path = _join(found.path, entry.name)
         content = self._contents.get((entry.device, entry.inode)) if entry.links > 1 else None
         if kind is EntryKind.SOCKET:
@@ -331,6 +342,12 @@ class Collector:
                 problems=tally.problems + self._scanner.problems,
             )
         )
+
+
+def _weight(line: EntryLine) -> int:
+    """Return about how many bytes the parts of a line take that may be very long."""
+    attributes = sum(len(name) + len(value) for name, value in (line.xattrs or {}).items())
+    return attributes + _EXTENT_BYTES * len(line.extents or ()) + len(line.target)
 
 
 def _fingerprint(found: FoundDirectory) -> str:

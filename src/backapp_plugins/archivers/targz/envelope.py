@@ -5,7 +5,7 @@ itself be protected by a passphrase (``age -p``), and may be an SSH key.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -51,7 +51,7 @@ class Envelope:
         """Whether reading may succeed: nothing is sealed, or identities were given."""
         return self.is_open or bool(self._keys.identity_files)
 
-    def seal(self, body: Iterable[bytes]) -> Iterator[bytes]:
+    def seal(self, body: Iterable[bytes]) -> Generator[bytes, None, None]:
         """Yield ``body`` sealed; nothing of it is kept in memory but a few chunks.
 
         An exception of ``body`` passes through.
@@ -61,7 +61,7 @@ class Envelope:
         else:
             yield from _through(_pyrage().encrypt_io, _Source(body), self._recipients)
 
-    def unseal(self, body: Iterable[bytes], *, name: str) -> Iterator[bytes]:
+    def unseal(self, body: Iterable[bytes], *, name: str) -> Generator[bytes, None, None]:
         """Yield what was sealed.
 
         Raises:
@@ -159,7 +159,9 @@ class _Sink:
         """Nothing is held back."""
 
 
-def _through(transform: Any, source: _Source, parties: Sequence[Any]) -> Iterator[bytes]:
+def _through(
+    transform: Any, source: _Source, parties: Sequence[Any]
+) -> Generator[bytes, None, None]:
     """Run one of pyrage's functions from stream to stream in a thread and yield what it writes."""
     channel: Channel[bytes] = Channel(_CHUNKS_AHEAD)
 

@@ -14,6 +14,7 @@ from backapp_plugins.archivers.targz.manifest import EntryLine
 _WHOLE_BYTES = 1 << 20
 """Files up to this size are read before their header is written, which tells what was there."""
 _CHUNK_BYTES = 1 << 20
+_MOST_EXTENTS = 1_000_000
 _Xattrs = tuple[tuple[bytes, bytes], ...]
 
 
@@ -66,7 +67,8 @@ class FileStore:
             SourceError: If the file cannot be read to its end; the archive stays sound.
         """
         found = file.extents()
-        extents = tuple(found) if found is not None else None
+        # A line of the manifest has room for so many; holes of so torn a file compress well.
+        extents = tuple(found) if found is not None and len(found) <= _MOST_EXTENTS else None
         if extents is None and file.entry.size_bytes <= _WHOLE_BYTES:
             self._whole(file, path, line, old, xattrs)
         elif not self._is_same_content(file, extents, line, old):

@@ -19,7 +19,7 @@ stays the same, the next backup copies the block without looking into it.
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import msgspec
 
@@ -29,8 +29,11 @@ from backapp_core.plugin_api import (
     Extent,
     Node,
     from_text,
+    path_key,
+    to_line,
     to_text,
 )
+from backapp_plugins.archivers.targz.layout import ArchiveRef
 
 FORMAT_VERSION = 1
 ENTRIES_PER_BLOCK = 16_384
@@ -38,18 +41,28 @@ ENTRIES_PER_BLOCK = 16_384
 
 So that one of a million entries needs no gigabyte.
 """
+BYTES_PER_BLOCK = 16 << 20
+"""A block ends, too, once attributes, link targets and extents make it so long."""
 MEMBERS_PER_LINE = 4096
 _LONGEST_LINE_BYTES = 64 << 20
+_LONGEST_BLOCK_BYTES = 128 << 20
+_LARGEST_MEMBER_BYTES = 64 << 20
+_MOST_MEMBERS = 1 << 24
+_SMALLEST_MEMBER_BYTES = 20
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Time = Annotated[int, msgspec.Meta(ge=-(2**63) + 1, le=2**63 - 1)]
+_Owner = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+_Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 
 
 class Facts(msgspec.Struct, omit_defaults=True, kw_only=True):
     """What directories and other entries have in common."""
 
-    mode: int
-    uid: int
-    gid: int
-    mtime: int
-    ctime: int
+    mode: _Mode
+    uid: _Owner
+    gid: _Owner
+    mtime: _Time
+    ctime: _Time
     ino: int
     dev: int
     user: str = ""
@@ -62,9 +75,9 @@ class DirLine(Facts, omit_defaults=True, kw_only=True):
     """Head of a directory's first block."""
 
     dir: str
-    entries: int = 0
-    bytes: int = 0
-    files: int = 0
+    entries: _Count = 0
+    bytes: _Count = 0
+    files: _Count = 0
     """Regular files of the block, and the sum of their sizes."""
     file_bytes: int = 0
     archives: tuple[int, ...] = ()
@@ -78,9 +91,9 @@ class MoreLine(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Head of a further block of the same directory."""
 
     more: str
-    entries: int = 0
-    bytes: int = 0
-    files: int = 0
+    entries: _Count = 0
+    bytes: _Count = 0
+    files: _Count = 0
     file_bytes: int = 0
     archives: tuple[int, ...] = ()
 
@@ -90,12 +103,12 @@ class EntryLine(Facts, omit_defaults=True, kw_only=True):
 
     name: str
     type: str
-    size: int = 0
+    size: _Count = 0
     links: int = 1
     target: str = ""
-    rdev: int = 0
+    rdev: _Count = 0
     sha256: str = ""
-    at: tuple[int, int] | None = None
+    at: tuple[_Count, _Count] | None = None
     """Archive number and position; None for empty files and for what has no content."""
     extents: tuple[Extent, ...] | None = None
     flags: tuple[str, ...] = ()
@@ -125,6 +138,7 @@ class EndLine(msgspec.Struct):
     dirs: int
 
 
+_UNDECODABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _encoder = msgspec.json.Encoder()
 _entry_decoder = msgspec.json.Decoder(EntryLine)
 _dir_decoder = msgspec.json.Decoder(DirLine)
@@ -150,11 +164,15 @@ class Block:
         Raises:
             DamagedRepository: If one makes no sense.
         """
-        try:
-            entries: list[EntryLine] = _entry_decoder.decode_lines(self.raw)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise DamagedRepository(f"a manifest is damaged: {error}") from error
-        if len(entries) != self.head.entries:
+        count = self.head.entries
+        entries: list[EntryLine] = []
+        # Counted first: a million lines where ten are promised are not turned into objects.
+        if count <= ENTRIES_PER_BLOCK and self.raw.count(b"\n") == count:
+            try:
+                entries = _entry_decoder.decode_lines(self.raw)
+            except _UNDECODABLE as error:
+                raise DamagedRepository(f"a manifest is damaged: {error}") from error
+        if len(entries) != count:
             raise DamagedRepository(
                 "a manifest is damaged: a directory has another number of entries than it says"
             )
@@ -203,6 +221,8 @@ class Reader:
         head = self._parse(self._line(), HeadLine)
         if head.manifest != FORMAT_VERSION:
             raise DamagedRepository(f"{name} is of the unknown version {head.manifest}")
+        if not 0 < head.member_bytes <= _LARGEST_MEMBER_BYTES:
+            raise self._damage(f"members cannot have {head.member_bytes} bytes")
         self.member_bytes = head.member_bytes
         self.archives: dict[int, tuple[str, list[int]]] = {}
         """Name and compressed member sizes by archive number."""
@@ -211,7 +231,25 @@ class Reader:
             line = self._parse(self._next, ArchiveLine)
             known = self.archives.setdefault(line.archive, (line.name, []))
             known[1].extend(line.members)
+            if len(known[1]) > _MOST_MEMBERS or len(self.archives) > _MOST_MEMBERS:
+                raise self._damage("an archive has more members than one can have")
             self._next = self._line()
+
+    def require_archives(self, refs: Iterable[ArchiveRef], *, is_sealed: bool) -> None:
+        """Return if the manifest speaks of the archives that the snapshot's record names.
+
+        Raises:
+            DamagedRepository: If it names others, or member sizes that do not add up.
+        """
+        known = {ref.number: ref for ref in refs}
+        for number, (name, sizes) in self.archives.items():
+            ref = known.get(number)
+            if ref is None or ref.name != name:
+                raise self._damage(f"{name} is none of the snapshot's archives")
+            if min(sizes, default=0) < _SMALLEST_MEMBER_BYTES or not (
+                sum(sizes) < ref.size if is_sealed else sum(sizes) == ref.size
+            ):
+                raise self._damage(f"the members of {name} do not make up its size")
 
     def blocks(self) -> Iterator[Block]:
         """Yield every block in order.
@@ -221,24 +259,36 @@ class Reader:
         """
         line = self._next
         directories = 0
-        while True:
-            if line.startswith(b'{"end":'):
-                if self._parse(line, EndLine).dirs != directories or self._stream.read(1):
-                    raise self._damage("it does not end where it should")
-                return
+        here: DirLine | None = None
+        while not line.startswith(b'{"end":'):
             head: DirLine | MoreLine
             if line.startswith(b'{"more":'):
-                head = self._decode(line, _more_decoder)
+                head = self._further_head(line, here)
             else:
-                head = self._decode(line, _dir_decoder)
+                head = here = self._first_head(line, here)
                 directories += 1
-            if not 0 <= head.bytes <= _LONGEST_LINE_BYTES * 16:
+            if head.bytes > _LONGEST_BLOCK_BYTES:
                 raise self._damage("a directory is longer than one can be")
             raw = self._stream.read(head.bytes)
             if len(raw) != head.bytes:
                 raise self._damage("it is cut")
             yield Block(head, line, raw)
             line = self._line()
+        if self._parse(line, EndLine).dirs != directories or self._stream.read(1):
+            raise self._damage("it does not end where it should")
+
+    def _first_head(self, line: bytes, last: DirLine | None) -> DirLine:
+        head: DirLine = self._decode(line, _dir_decoder)
+        path = path_of(head.dir)
+        if last is not None and path_key(path) <= path_key(path_of(last.dir)):
+            raise self._damage(f"'{head.dir}' does not stand in its order")
+        return head
+
+    def _further_head(self, line: bytes, here: DirLine | None) -> MoreLine:
+        head: MoreLine = self._decode(line, _more_decoder)
+        if here is None or head.more != here.dir:
+            raise self._damage(f"'{head.more}' goes on where it did not begin")
+        return head
 
     def _line(self) -> bytes:
         line = self._stream.readline(_LONGEST_LINE_BYTES)
@@ -252,7 +302,7 @@ class Reader:
     def _decode(self, line: bytes, decoder: Any) -> Any:
         try:
             return decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except _UNDECODABLE as error:
             raise self._damage(" ".join(str(error).split())) from error
 
     def _damage(self, reason: str) -> DamagedRepository:
@@ -273,13 +323,16 @@ def xattrs_from_plain(plain: dict[str, str] | None) -> tuple[tuple[bytes, bytes]
     if not plain:
         return ()
     try:
-        return tuple(
+        xattrs = tuple(
             (from_text(name), b64decode(value, validate=True)) for name, value in plain.items()
         )
     except ValueError as error:
         raise DamagedRepository(
             f"a manifest is damaged: an extended attribute is not base64: {error}"
         ) from error
+    if any(not name or b"\0" in name for name, _ in xattrs):
+        raise DamagedRepository("a manifest is damaged: an extended attribute has no name")
+    return xattrs
 
 
 def node_of_directory(head: DirLine) -> Node:
@@ -288,11 +341,8 @@ def node_of_directory(head: DirLine) -> Node:
     Raises:
         DamagedRepository: If its path is none.
     """
-    path = from_text(head.dir)
-    if not path.startswith(b"/") or (path != b"/" and not is_safe_path(path)):
-        raise DamagedRepository(f"a manifest is damaged: '{head.dir}' is no absolute path")
     return Node(
-        path=path,
+        path=path_of(head.dir),
         kind=EntryKind.DIRECTORY,
         mode=head.mode,
         uid=head.uid,
@@ -313,11 +363,18 @@ def node_of_entry(folder: bytes, line: EntryLine) -> Node:
     """Return the noun for an entry of the directory ``folder``.
 
     Raises:
-        DamagedRepository: If its name or type is none.
+        DamagedRepository: If it can be no such entry.
     """
-    name = from_text(line.name)
+    name = _bytes(line.name)
     kind = _KINDS.get(line.type)
-    if kind is None or not name or b"/" in name or b"\0" in name or name in {b".", b".."}:
+    if (
+        kind is None
+        or not name
+        or b"/" in name
+        or b"\0" in name
+        or name in {b".", b".."}
+        or not (_has_content(line) if kind is EntryKind.FILE else line.at is None)
+    ):
         raise DamagedRepository(
             f"a manifest is damaged: '{line.name}' in {to_text(folder)} is no entry"
         )
@@ -335,13 +392,73 @@ def node_of_entry(folder: bytes, line: EntryLine) -> Node:
         inode=line.ino,
         device=line.dev,
         links=line.links,
-        target=from_text(line.target) if line.target else b"",
+        target=_target(line) if line.target else b"",
         rdev=line.rdev,
         xattrs=xattrs_from_plain(line.xattrs) if line.xattrs else (),
         extents=line.extents,
         sha256=line.sha256,
         flags=frozenset(line.flags) if line.flags else _NO_FLAGS,
     )
+
+
+def nodes_of(folder: bytes, block: Block, after: bytes) -> Iterator[tuple[Node, EntryLine]]:
+    """Yield the entries of a block of the directory ``folder``; names come after ``after``.
+
+    Raises:
+        DamagedRepository: If they do not, or twice, or one makes no sense.
+    """
+    start = len(folder) + (folder != b"/")
+    for line in block.lines():
+        node = node_of_entry(folder, line)
+        name = node.path[start:]
+        if name <= after:
+            raise DamagedRepository(
+                f"a manifest is damaged: '{line.name}' in {to_text(folder)} "
+                "does not stand in its order"
+            )
+        after = name
+        yield node, line
+
+
+def path_of(text: str) -> bytes:
+    """Return the path of a directory.
+
+    Raises:
+        DamagedRepository: If it is none.
+    """
+    path = _bytes(text)
+    if not path.startswith(b"/") or (path != b"/" and not is_safe_path(path)):
+        raise DamagedRepository(f"a manifest is damaged: '{to_line(text)}' is no absolute path")
+    return path
+
+
+def _has_content(line: EntryLine) -> bool:
+    """Say whether a file's size, extents and place fit together."""
+    stored = line.size
+    if line.extents is not None:
+        stored = end = 0
+        for extent in line.extents:
+            if extent.offset < end or extent.length_bytes < 0:
+                return False
+            stored += extent.length_bytes
+            end = extent.offset + extent.length_bytes
+        if end > line.size:
+            return False
+    return stored == 0 or line.at is not None
+
+
+def _target(line: EntryLine) -> bytes:
+    target = _bytes(line.target)
+    if b"\0" in target:
+        raise DamagedRepository(f"a manifest is damaged: '{line.name}' points nowhere")
+    return target
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return from_text(text)
+    except UnicodeError as error:
+        raise DamagedRepository(f"a manifest is damaged: {error}") from error
 
 
 def is_safe_path(path: bytes) -> bool:

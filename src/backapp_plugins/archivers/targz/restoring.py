@@ -26,7 +26,7 @@ from backapp_plugins.archivers.targz.manifest import (
     EntryLine,
     Reader,
     node_of_directory,
-    node_of_entry,
+    nodes_of,
 )
 from backapp_plugins.archivers.targz.place import Place
 
@@ -186,12 +186,12 @@ class SnapshotReader:
         self, selection: Selection, *, with_ancestors: bool, only_links: bool = False
     ) -> Iterator[tuple[Node, EntryLine | None]]:
         pending = _Ancestors(is_wanted=with_ancestors)
-        folder = b"/"
+        folder, after = b"/", b""
         enters = False
         for block in self._blocks():
             if isinstance(block.head, DirLine):
                 node = node_of_directory(block.head)
-                folder = node.path
+                folder, after = node.path, b""
                 enters = selection.enters(folder)
                 pending.enter(node)
                 if selection.wants(node):
@@ -199,8 +199,8 @@ class SnapshotReader:
                     if not with_ancestors:
                         yield node, None
             if enters and not (only_links and not _has_links(block)):
-                for line in block.lines():
-                    node = node_of_entry(folder, line)
+                for node, line in nodes_of(folder, block, after):
+                    after = node.name
                     if selection.wants(node):
                         yield from pending.flush()
                         yield node, line
@@ -208,6 +208,9 @@ class SnapshotReader:
     def _blocks(self) -> Iterator[Block]:
         with self._place.open_manifest(self._record) as stream:
             reader = Reader(stream, name=self._record.manifest.name)
+            reader.require_archives(
+                self._record.archives, is_sealed=not self._place.envelope.is_open
+            )
             self._members = reader.archives
             self._member_bytes = reader.member_bytes
             yield from reader.blocks()
