@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from backapp_core.errors import (
     AccessRefused,
@@ -44,14 +45,18 @@ def opened(ssh_server, tmp_path):
         ("sftp:host:", SftpAddress("host", "")),
         ("sftp:[::1]:/x", SftpAddress("::1", "/x")),
         ("sftp://me@host:2222//srv/x", SftpAddress("host", "/srv/x", "me", 2222)),
-        ("sftp://host/x", SftpAddress("host", "x")),
+        ("sftp://host/x", SftpAddress("host", "/x")),
+        ("sftp://host:22/~/x/", SftpAddress("host", "x", None, 22)),
+        ("sftp://host/~", SftpAddress("host", "")),
+        ("sftp://host/", SftpAddress("host", "/")),
         ("sftp://host", SftpAddress("host", "")),
         ("sftp://[::1]:22//x%20y", SftpAddress("::1", "/x y", None, 22)),
         ("ssh://me:p%40ss@host//x", SftpAddress("host", "/x", "me", None, "p@ss")),
     ],
 )
-def test_addresses_are_read_as_restic_reads_them(address, expected):
+def test_addresses_say_where_and_are_shown_so_that_they_are_read_alike(address, expected):
     assert parse_sftp(address) == expected
+    assert parse_sftp(expected.text) == evolve(expected, password=None)
     assert parse_address(address).url == address
 
 

@@ -1,4 +1,4 @@
-"""Addresses of SFTP servers, read as restic reads them."""
+"""Addresses of SFTP servers: restic's short form, and URLs as fsspec reads them."""
 
 import re
 from urllib.parse import unquote, urlsplit
@@ -30,14 +30,15 @@ class SftpAddress:
         host = f"[{self.host}]" if ":" in self.host else self.host
         if self.port is None:
             return f"sftp:{user}{host}:{self.path}"
-        return f"sftp://{user}{host}:{self.port}/{self.path}"
+        path = self.path if self.path.startswith("/") else f"/~/{self.path}"
+        return f"sftp://{user}{host}:{self.port}{path}"
 
 
 def parse_sftp(address: str) -> SftpAddress:
     """Read ``sftp:user@host:path`` or ``sftp://user@host:port/path``.
 
-    In both a path is relative to the home folder unless it begins with a slash of its own, as in
-    ``sftp:host:/srv/backup`` and ``sftp://host//srv/backup``.
+    In the first form a path that does not begin with a slash is relative to the home folder. In a
+    URL it is absolute, unless it begins with ``/~/``; the second slash of restic's URLs is fine.
 
     Raises:
         InvalidAddress: If it is neither.
@@ -47,7 +48,7 @@ def parse_sftp(address: str) -> SftpAddress:
     match = _SHORT.fullmatch(address)
     if match is None or "\0" in address:
         raise InvalidAddress(
-            "an sftp address is sftp:user@host:/folder or sftp://user@host:port//folder"
+            "an sftp address is sftp:user@host:/folder or sftp://user@host:port/folder"
         )
     return SftpAddress(
         host=match["host"].strip("[]"), path=_path(match["path"]), user=match["user"]
@@ -61,14 +62,20 @@ def _parse_url(address: str) -> SftpAddress:
     except ValueError:
         raise InvalidAddress("the port of an sftp address is a number up to 65535") from None
     if not parts.hostname or "\0" in unquote(parts.path):
-        raise InvalidAddress("an sftp address names a host, as in sftp://user@host//folder")
+        raise InvalidAddress("an sftp address names a host, as in sftp://user@host/folder")
     return SftpAddress(
         host=unquote(parts.hostname),
-        path=_path(unquote(parts.path)[1:]),
+        path=_url_path(unquote(parts.path)),
         user=unquote(parts.username) if parts.username else None,
         port=port,
         password=unquote(parts.password) if parts.password else None,
     )
+
+
+def _url_path(path: str) -> str:
+    if path == "/~" or path.startswith("/~/"):
+        return _path(path[3:].lstrip("/"))
+    return _path("/" + path.lstrip("/")) if path else ""
 
 
 def _path(path: str) -> str:
