@@ -1,44 +1,44 @@
 """The shape of the configuration, parsed from a mapping; the door reads the file."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 
-from backapp_core.codec import from_plain
+from backapp_core.codec import Check, from_plain
 from backapp_core.errors import InputError
 
 _MOST_THREADS = 64
 
 
-def _is_plain_line(instance: object, attribute: "Attribute[str]", value: str) -> None:
-    del instance, attribute
-    if any(character in value for character in "\0\r\n"):
-        raise ValueError("must be one line of text")
+def _is_line(value: str) -> bool:
+    return not any(character in value for character in "\0\r\n")
 
 
-def _is_thread_count(instance: object, attribute: "Attribute[int]", value: int) -> None:
-    del instance, attribute
-    if not 0 <= value <= _MOST_THREADS:
-        raise ValueError(f"must lie between 0 (as many as the machine has) and {_MOST_THREADS}")
-
-
-def _is_not_empty(instance: object, attribute: "Attribute[str]", value: str) -> None:
-    _is_plain_line(instance, attribute, value)
-    if not value:
-        raise ValueError("must not be empty")
+_Line = Annotated[str, Check(_is_line, "must be one line of text")]
+_Something = Annotated[
+    str, Check(lambda value: bool(value) and _is_line(value), "must be one line and not empty")
+]
+_Threads = Annotated[
+    int,
+    Check(
+        lambda value: 0 <= value <= _MOST_THREADS,
+        f"must lie between 0 (as many as the machine has) and {_MOST_THREADS}",
+    ),
+]
 
 
 @frozen
 class RepositorySettings:
     """One repository and what opens it; the secrets themselves never stand here."""
 
-    url: str = field(validator=_is_not_empty)
+    url: _Something
     """Its address: a path, a URL, or one of restic's forms."""
-    password_file: str = field(default="", validator=_is_plain_line)
+    password_file: _Line = ""
     """File that holds the password."""
-    password_command: str = field(default="", validator=_is_plain_line)
+    password_command: _Line = ""
     """Command that prints the password."""
-    identity_files: tuple[str, ...] = ()
+    identity_files: tuple[_Something, ...] = ()
     """Files that hold age identities."""
 
 
@@ -54,27 +54,27 @@ class PluginSettings:
 class Settings:
     """Everything that a settings file may say; an empty one is fine."""
 
-    repository: str = field(default="", validator=_is_plain_line)
+    repository: _Line = ""
     """Address or name of the repository that is meant when none is given."""
-    password_file: str = field(default="", validator=_is_plain_line)
+    password_file: _Line = ""
     """File that holds the password of repositories that have no table of their own."""
-    password_command: str = field(default="", validator=_is_plain_line)
+    password_command: _Line = ""
     """Command that prints it."""
-    identity_files: tuple[str, ...] = ()
+    identity_files: tuple[_Something, ...] = ()
     """Files that hold age identities for them."""
     repositories: Mapping[str, RepositorySettings] = field(factory=dict[str, RepositorySettings])
     """Repositories by short name; a name may stand wherever an address may."""
-    store: str = field(default="", validator=_is_plain_line)
+    store: _Line = ""
     """URL of the store for jobs and runs; empty means a SQLite file in the state folder."""
     plugins: PluginSettings = PluginSettings()
     notifiers: Mapping[str, Mapping[str, object]] = field(factory=dict[str, Mapping[str, object]])
     """Notifiers by name of your choice; ``kind`` names the plugin's kind, the rest are its
     settings."""
-    threads: int = field(default=0, validator=_is_thread_count)
+    threads: _Threads = 0
     """How many threads may compress and hash; 0 means as many as the machine has."""
-    cache_folder: str = field(default="", validator=_is_plain_line)
+    cache_folder: _Line = ""
     """Empty means the place that the operating system has for caches."""
-    state_folder: str = field(default="", validator=_is_plain_line)
+    state_folder: _Line = ""
     """Empty means the place that the operating system has for state."""
 
     @classmethod

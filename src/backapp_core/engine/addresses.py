@@ -10,7 +10,7 @@ from backapp_core.ports.surroundings import Surroundings
 from backapp_core.ports.transports import Transport
 
 # One letter before the colon is a drive of Windows.
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?![\\/]?$)")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _SECRET = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]*@")
 _SFTP = re.compile(r"sftp:(?!//)(?P<login>[^:/]+):(?P<path>.*)", re.DOTALL)
 
@@ -36,7 +36,7 @@ def without_secret(text: str) -> str:
 
 
 def parse_address(text: str) -> Address:
-    """Understand ``text`` as an address.
+    r"""Understand ``text`` as an address.
 
     Args:
         text: A path (``/srv/backup``, ``C:\\backup``), ``local:PATH``, a URL, or restic's ``sftp:user@host:/path``

@@ -70,7 +70,7 @@ def _dump_folder(
 ) -> None:
     # Surrogates keep names that are no UTF-8; PAX headers say so by hdrcharset.
     with tarfile.open(
-        fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, errors="surrogateescape"
+        fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape"
     ) as archive:
         for node in repository.nodes(snapshot, Subtree(top)):
             surroundings.cancel.check()
@@ -132,9 +132,10 @@ class _Content(io.RawIOBase):
         wanted = size
         while wanted:
             if not self._rest:
-                self._rest = memoryview(next(self._chunks, b""))
-                if not self._rest:
+                chunk = next(self._chunks, None)
+                if chunk is None:
                     break
+                self._rest = memoryview(chunk)
             piece = self._rest[:wanted] if wanted > 0 else self._rest
             self._rest = self._rest[len(piece) :]
             pieces.append(piece)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from attrs import evolve, frozen
 from typing_extensions import override
 
-from backapp_core.engine.extract import FolderTarget
+from backapp_core.engine.extract import ExtractOptions, FolderTarget
 from backapp_core.engine.extract_policy import Preview
 from backapp_core.engine.patterns import Chosen, Patterns, select
 from backapp_core.engine.progress import ReportingTarget
@@ -92,14 +92,13 @@ def restore(surroundings: Surroundings, plan: RestorePlan) -> RestoreOutcome:
         RunCancelled: If the run is asked to stop.
     """
     request = plan.request
-    folder = FolderTarget(
-        request.target,
-        surroundings,
+    options = ExtractOptions(
         overwrite=request.overwrite,
         owners=request.owners,
         special=request.special,
         reports_files=request.reports_files,
     )
+    folder = FolderTarget(os.fsencode(request.target), options, surroundings)
     target: Target = ReportingTarget(folder, folder.ledger, surroundings, *_totals(plan))
     if plan.top != b"/":
         target = _Rebased(target, plan.top)

@@ -93,7 +93,11 @@ def run_job(
     running = requested.start(at=clock.now())
     store.runs.move(running, from_state=RunState.REQUESTED)
     listened.events(RunMoved(running))
-    ended = _drive(plugins, listened, job, running)
+    try:
+        ended = _drive(plugins, listened, job, running)
+    except BaseException:  # an interrupt, or the interpreter's end: it must not seem to go on
+        store.runs.move(running.cancel(at=clock.now()), from_state=RunState.RUNNING)
+        raise
     recorder.flush()
     store.runs.move(ended, from_state=RunState.RUNNING)
     listened.events(RunMoved(ended))

@@ -40,7 +40,10 @@ class RestoreRequest:
     target: Path
     """Folder below which entries come back with their full paths; made if need be."""
     folder: bytes = b""
-    """Restore only what is in this folder of the snapshot, and without the path that leads to it."""
+    """Restore only what is in this folder of the snapshot.
+
+    Without the path that leads to it.
+    """
     include: tuple[str, ...] = ()
     """Patterns as in a ``.gitignore`` file; if given, only what one of them matches comes back."""
     exclude: tuple[str, ...] = ()
@@ -51,7 +54,10 @@ class RestoreRequest:
     owners: bool | None = None
     """Whether owners and groups come back; None means if this is run by root."""
     special: bool | None = None
-    """Whether set-id bits, devices and privileged attributes come back; None means if this is run by root."""
+    """Whether set-id bits, devices and privileged attributes come back.
+
+    None means if this is run by root.
+    """
     reports_files: bool = False
     """Whether there is one event per file."""
 
@@ -61,8 +67,11 @@ class FindRequest:
     """Which nodes of which snapshots are looked for."""
 
     patterns: tuple[str, ...]
-    """Globs. One without ``/`` is held against names; one that begins with ``/`` against whole paths,
-    any other against the end of paths. ``*`` and ``?`` stay within a name, ``**`` crosses folders."""
+    """Globs. One without ``/`` is held against names.
+
+    One that begins with ``/`` against whole paths,
+    any other against the end of paths. ``*`` and ``?`` stay within a name, ``**`` crosses folders.
+    """
     ignores_case: bool = False
     snapshots: tuple[str, ...] = ()
     """Names of snapshots; empty means all that the filter lets through."""
