@@ -22,7 +22,8 @@ def read_secret_file(path: str) -> str:
     """
     raw = _read_private(path)
     shown = to_line(path)
-    # Not strict: the error of a strict decoder carries the bytes. What is no UTF-8 is not printable either.
+    # Not strict: the error of a strict decoder carries the bytes. What is no UTF-8 is not printable
+    # either.
     secret = raw.decode(errors="surrogateescape").removesuffix("\n").removesuffix("\r")
     if not secret.isprintable() or not secret:
         raise InputError(f"secret file {shown} must hold one line of printable UTF-8 text")

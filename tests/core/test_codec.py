@@ -31,9 +31,23 @@ from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
 from backapp_core.testing.store_contract import AT, JOB, make_run
 
 MODELS = [
-    BackupOptions, CheckReport, CleanUpPlan, Counts, Finding, Job, Node, Notification, RemovalPlan, RepositoryInfo,
-    RepositoryStats, Retention, Run, Schedule, Snapshot, SnapshotFilter,
-]  # fmt: skip
+    BackupOptions,
+    CheckReport,
+    CleanUpPlan,
+    Counts,
+    Finding,
+    Job,
+    Node,
+    Notification,
+    RemovalPlan,
+    RepositoryInfo,
+    RepositoryStats,
+    Retention,
+    Run,
+    Schedule,
+    Snapshot,
+    SnapshotFilter,
+]
 EVENTS = typing.get_args(events.Event)
 
 # Text with lone surrogates is what a damaged file name or an error message may hold.
@@ -57,7 +71,7 @@ PRIMITIVES = {
 }
 
 
-def values_of(kind):
+def values_of(kind):  # noqa: C901, PLR0911, PLR0912  # one branch per shape of annotation
     """Return a strategy for every value that an annotation allows."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind in PRIMITIVES:
@@ -136,9 +150,15 @@ def test_all_faults_are_listed_with_their_paths():
     del plain["repository"]
     found = faults(plain, Job)
     assert set(found) == {
-        "retention.daily", "retention.within", "schedule.zone", "schedule.expression", "roots[1]", "tags", "colour",
+        "retention.daily",
+        "retention.within",
+        "schedule.zone",
+        "schedule.expression",
+        "roots[1]",
+        "tags",
+        "colour",
         "repository",
-    }  # fmt: skip
+    }
     assert found["retention.daily"] == "expected a whole number, found text ('7')"
     assert found["colour"] == "is not known here"
     assert found["repository"] == "is missing"
@@ -252,9 +272,7 @@ def test_unknown_word_of_a_closed_list_is_refused_with_the_list():
 @settings(max_examples=60, deadline=None)
 def test_any_data_is_read_or_refused(data):
     try:
-        job = from_plain(data, Job, source="job")
+        outcome = from_plain(data, Job, source="job")
     except InvalidSettings as error:
-        assert error.faults
-        assert error.message.isprintable()
-    else:
-        assert isinstance(job, Job)
+        outcome = error
+    assert isinstance(outcome, Job) or (outcome.faults and outcome.message.isprintable())

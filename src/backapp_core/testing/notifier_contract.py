@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from attrs import evolve, frozen
@@ -42,7 +43,7 @@ class Received:
     """Names of all headers, in order: the structure that no text may change."""
 
 
-def make_notification(**fields: object) -> Notification:
+def make_notification(**fields: Any) -> Notification:
     """Return an ordinary failure message, with some fields replaced."""
     plain = Notification(
         id="9f86d081884c7d659a2feaa0c55ad015",
@@ -150,17 +151,16 @@ class NotifierContract:
         self, notifier: Notifier, received: Callable[[], list[Received]]
     ) -> None:
         """Nothing is lost or mixed."""
-        with ThreadPoolExecutor(4) as threads:
-            list(
-                threads.map(
-                    lambda number: notifier.deliver(
-                        make_notification(
-                            id=f"n{number}", subject=f"subject {number}", text=f"text {number}"
-                        )
-                    ),
-                    range(8),
+
+        def deliver(number: int) -> None:
+            notifier.deliver(
+                make_notification(
+                    id=f"n{number}", subject=f"subject {number}", text=f"text {number}"
                 )
             )
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(deliver, range(8)))
         numbers = [message.subject.removeprefix("subject ") for message in received()]
         assert sorted(numbers) == [str(number) for number in range(8)]
         for message in received():
@@ -189,7 +189,7 @@ class NotifierContract:
 
 
 def assert_keeps_quiet(error: DeliveryError, secret: str) -> None:
-    """Check that the message is one printable line and that nothing of the error holds ``secret``."""
+    """Check that the message is one printable line and nothing of the error holds ``secret``."""
     assert error.message.isprintable()
     assert error.message
     assert not error.message.endswith(".")

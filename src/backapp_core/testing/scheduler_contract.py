@@ -14,7 +14,7 @@ _TICK = timedelta(microseconds=1)
 
 
 class SchedulerContract:
-    """Inherit it, supply `kind`, `expressions` and `invalid_expressions`; the rest follows from the port."""
+    """Inherit it and supply `kind`, `expressions` and `invalid_expressions`."""
 
     @pytest.fixture
     def kind(self) -> SchedulerKind:
@@ -33,7 +33,7 @@ class SchedulerContract:
 
     @pytest.fixture
     def time_zones(self) -> Sequence[str]:
-        """Zones to try; with and without clock changes, on both sides of Greenwich and of the equator."""
+        """Zones to try: with and without clock changes, of whole hours and of parts."""
         return ("UTC", "Europe/Vienna", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kolkata")
 
     @pytest.fixture

@@ -17,7 +17,16 @@ from backapp_core.errors import (
     NameTaken,
     RunNotFound,
 )
-from backapp_core.events import Level, LogLine, Problem, Progress, RunMoved, SnapshotSaved, Verb
+from backapp_core.events import (
+    Event,
+    Level,
+    LogLine,
+    Problem,
+    Progress,
+    RunMoved,
+    SnapshotSaved,
+    Verb,
+)
 from backapp_core.model.jobs import Job
 from backapp_core.model.retention import Retention, Within
 from backapp_core.model.runs import Run, RunState
@@ -63,8 +72,11 @@ COUNTS = Counts(files_new=3, files_unmodified=2**40, problems=1, stored_bytes=2*
 def make_run(number: int = 1, **fields: Any) -> Run:
     """Return a requested run with an id made of ``number``."""
     plain: dict[str, Any] = {
-        "id": f"{number:032x}", "job_name": "home", "state": RunState.REQUESTED, "requested_at": AT,
-    }  # fmt: skip
+        "id": f"{number:032x}",
+        "job_name": "home",
+        "state": RunState.REQUESTED,
+        "requested_at": AT,
+    }
     return Run(**{**plain, **fields})
 
 
@@ -169,7 +181,7 @@ class RunsContract(_WithStore):
         [{"id": ""}, {"id": "\ud800"}, {"id": "\0"}, {"job_name": ""}, {"job_name": "a b"}],
     )
     def test_run_that_cannot_be_named_is_refused(
-        self, store: Store, fields: dict[str, str]
+        self, store: Store, fields: dict[str, Any]
     ) -> None:
         """Nothing is stored."""
         with pytest.raises(InvalidName):
@@ -312,11 +324,11 @@ class RunsContract(_WithStore):
             tags=("a",),
             counts=COUNTS,
         )
-        first = [
+        first: list[tuple[datetime, Event]] = [
             (AT, Progress(Verb.BACKUP, files_done=1, bytes_done=2**60, current=b"/home/\xfe\n")),
             (AT - timedelta(hours=1), Problem(Verb.BACKUP, b"/\xff", "gone '%_")),
         ]
-        second = [
+        second: list[tuple[datetime, Event]] = [
             (AT, LogLine(Level.WARNING, "line\nbreak \udcff")),
             (AT, SnapshotSaved(snapshot)),
             (AT, RunMoved(run.start(at=AT))),

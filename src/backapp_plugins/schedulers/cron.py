@@ -1,12 +1,14 @@
 """Cron expressions in a time zone, with Debian cron's treatment of clock changes.
 
-The expression is matched against the wall clock by cronsim; which instants a matching wall-clock minute stands for is
-decided here, because a search that starts inside a repeated hour must know which of the two it is in:
+The expression is matched against the wall clock by cronsim; which instants a matching wall-clock
+minute stands for is decided here, because a search that starts inside a repeated hour must know
+which of the two it is in:
 
-* An expression whose minute and hour both begin with something else than ``*`` names moments of the day. One that the
-  clock skips is due at the end of the gap, one that comes twice is due the first time only.
-* Any other expression names a rhythm. It is due whenever the wall clock shows a matching minute: never in a gap, and in
-  both passes of a repeated hour.
+* An expression whose minute and hour both begin with something else than ``*`` names moments of the
+  day. One that the clock skips is due at the end of the gap, one that comes twice is due the first
+  time only.
+* Any other expression names a rhythm. It is due whenever the wall clock shows a matching minute:
+  never in a gap, and in both passes of a repeated hour.
 """
 
 import re
@@ -91,7 +93,8 @@ class CronScheduler(Scheduler):
             best = min(
                 (at for at in (*instants, best) if at is not None and at > moment), default=None
             )
-            # First passes come in the order of the walls, so nothing earlier than this one can follow.
+            # First passes come in the order of the walls, so nothing earlier than this one can
+            # follow.
             if best is not None and instants and instants[0] >= best:
                 return best
         return best
@@ -114,7 +117,7 @@ class CronScheduler(Scheduler):
         return CronSim(self._expression, start, reverse=is_backwards)
 
     def _wall_of(self, moment: datetime) -> tuple[datetime, timedelta]:
-        """Return the wall-clock time at ``moment``, naive, and by how much the clock is set about that time."""
+        """Return the naive wall-clock time, and by how much the clock is set about that time."""
         offsets = [
             (moment + shift).astimezone(self._zone).utcoffset() or timedelta()
             for shift in (-_AROUND, timedelta(), _AROUND)
@@ -122,7 +125,7 @@ class CronScheduler(Scheduler):
         return moment.replace(tzinfo=None) + offsets[1], max(offsets) - min(offsets)
 
     def _instants(self, wall: datetime) -> Sequence[datetime]:
-        """Return when, in ascending order, what is due at ``wall`` is due."""
+        """Return the instants at which what is due at ``wall`` is due, ascending."""
         first = wall.replace(tzinfo=self._zone, fold=0).astimezone(UTC)
         second = wall.replace(tzinfo=self._zone, fold=1).astimezone(UTC)
         if first == second:
@@ -146,12 +149,14 @@ class CronScheduler(Scheduler):
 def parse(expression: str, time_zone: str) -> CronScheduler:
     """Make a scheduler from five cron fields and an IANA time zone name.
 
-    Fields are those of Debian cron, names in any case, and also ``L`` and ``LW`` (last day, last weekday of the month)
-    and ``5L`` and ``5#2`` (last, second Friday). Day of month and day of week must both match if either begins with
+    Fields are those of Debian cron, names in any case, and also ``L`` and ``LW`` (last day, last
+    weekday of the month) and ``5L`` and ``5#2`` (last, second Friday). Day of month and day of week
+    must both match if either begins with
     ``*``; otherwise one of them suffices.
 
     Raises:
-        InvalidSchedule: If either cannot be understood, or the expression names only days that no month in it has.
+        InvalidSchedule: If either cannot be understood, or the expression names only days that no
+        month in it has.
     """
     return CronScheduler(
         _checked(expression),
@@ -165,7 +170,8 @@ def _checked(expression: str) -> str:
 
     if len(expression) > _LONGEST_EXPRESSION:
         raise InvalidSchedule(
-            f"the cron expression has {len(expression):,} characters; {_LONGEST_EXPRESSION:,} are allowed"
+            f"the cron expression has {len(expression):,} characters;"
+            f" {_LONGEST_EXPRESSION:,} are allowed"
         )
     shown = to_line(expression)
     if not expression.isascii() or not expression.replace("\t", " ").isprintable():

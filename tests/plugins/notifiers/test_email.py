@@ -34,20 +34,22 @@ class Mailbox:
         self.refused = {}
         self.data_answer = "250 OK"
 
-    async def handle_RCPT(self, server, session, envelope, address, options):
+    async def handle_RCPT(  # noqa: N802  # aiosmtpd's name
+        self, server, session, envelope, address, options
+    ):
         if address in self.refused:
             return self.refused[address]
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server, session, envelope):
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802  # aiosmtpd's name
         if self.data_answer.startswith("250"):
             self.envelopes.append(envelope)
         return self.data_answer
 
 
 class MailServer(Controller):
-    """aiosmtpd on a free port; `password` is the right one, the answer to a wrong one repeats what was sent."""
+    """aiosmtpd on a free port; its answer to a wrong password repeats what was sent."""
 
     def __init__(
         self, mailbox, *, password, context=None, is_tls=False, offers_starttls=True, **options
@@ -199,7 +201,7 @@ def test_tls_from_the_first_byte(open_at, start, mailbox):
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-def test_certificate_that_is_not_trusted_is_refused(
+def test_certificate_that_is_not_trusted_is_refused(  # noqa: PLR0917  # fixtures and parameters
     open_at, start, mailbox, secret, security, certificates, strange_certificates
 ):
     ours = start(is_tls=security == "tls")
@@ -260,7 +262,7 @@ def test_without_login_nothing_is_asked_of_a_local_relay(open_at, start, mailbox
 @pytest.mark.parametrize(
     ("answer", "is_retryable"), [("550 no such user", False), ("451 try later", True)]
 )
-def test_refused_recipients_are_named(open_at, start, mailbox, secret, answer, is_retryable):
+def test_refused_recipients_are_named(open_at, start, mailbox, secret, answer, is_retryable):  # noqa: PLR0917  # fixtures
     mailbox.refused = {"ops@example.org": answer}
     with pytest.raises(
         DeliveryError, match=rf"refused ops@example.org \(answer {answer[:3]}\)"
@@ -274,14 +276,14 @@ def test_one_refused_recipient_of_two_is_told_and_not_tried_again(open_at, start
     """Trying again would reach the other one twice."""
     mailbox.refused = {"b@example.org": "451 try later"}
     notifier = open_at(start().port, recipients=["a@example.org", "b@example.org"])
-    with pytest.raises(DeliveryError, match="b@example.org .* accepted the other") as caught:
+    with pytest.raises(DeliveryError, match=r"b@example.org .* accepted the other") as caught:
         notifier.deliver(make_notification())
     assert not caught.value.is_retryable
     assert len(mailbox.envelopes) == 1
 
 
 @pytest.mark.parametrize(("answer", "is_retryable"), [("554 no", False), ("452 full\r\n", True)])
-def test_refused_message_says_why(open_at, start, mailbox, secret, answer, is_retryable):
+def test_refused_message_says_why(open_at, start, mailbox, secret, answer, is_retryable):  # noqa: PLR0917  # fixtures
     mailbox.data_answer = answer
     with pytest.raises(DeliveryError, match=f"answered {answer.strip()}") as caught:
         open_at(start().port).deliver(make_notification())
@@ -327,9 +329,11 @@ class Talking:
 )
 def test_server_that_goes_away_or_falls_silent_is_worth_another_try(open_at, secret, lines):
     for closes in (True, False):
-        with Talking(*lines, closes=closes) as server:
-            with pytest.raises(DeliveryError) as caught:
-                open_at(server.port, timeout_seconds=0.3).deliver(make_notification())
+        with (
+            Talking(*lines, closes=closes) as server,
+            pytest.raises(DeliveryError) as caught,
+        ):
+            open_at(server.port, timeout_seconds=0.3).deliver(make_notification())
         assert caught.value.is_retryable
         assert_keeps_quiet(caught.value, secret)
 
@@ -338,16 +342,20 @@ def test_server_that_goes_away_or_falls_silent_is_worth_another_try(open_at, sec
     ("greeting", "is_retryable"), [(b"421 busy\r\n", True), (b"554 no\r\n", False)]
 )
 def test_server_that_does_not_want_us_is_believed(open_at, greeting, is_retryable):
-    with Talking(greeting, closes=True) as server:
-        with pytest.raises(DeliveryError, match=f"answered {greeting[:3].decode()}") as caught:
-            open_at(server.port).deliver(make_notification())
+    with (
+        Talking(greeting, closes=True) as server,
+        pytest.raises(DeliveryError, match=f"answered {greeting[:3].decode()}") as caught,
+    ):
+        open_at(server.port).deliver(make_notification())
     assert caught.value.is_retryable is is_retryable
 
 
 def test_server_that_answers_in_control_characters_is_shown_without_them(open_at):
-    with Talking(b"554 \x1b[31mred\x07\r\n", closes=True) as server:
-        with pytest.raises(DeliveryError) as caught:
-            open_at(server.port).deliver(make_notification())
+    with (
+        Talking(b"554 \x1b[31mred\x07\r\n", closes=True) as server,
+        pytest.raises(DeliveryError) as caught,
+    ):
+        open_at(server.port).deliver(make_notification())
     assert caught.value.message.isprintable()
 
 
@@ -365,7 +373,7 @@ def test_server_that_answers_in_control_characters_is_shown_without_them(open_at
         (lambda path: (path.unlink(), path.mkdir(mode=0o700)), "not a regular file"),
     ],
 )
-def test_unusable_password_file_is_named_and_nothing_is_sent(
+def test_unusable_password_file_is_named_and_nothing_is_sent(  # noqa: PLR0917  # fixtures and parameters
     open_at, start, mailbox, secret_file, prepare, said
 ):
     prepare(Path(secret_file))

@@ -50,7 +50,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.server.body)
 
-    do_GET = do_HEAD = do_POST
+    do_GET = do_HEAD = do_POST  # noqa: N815  # http.server's names
 
     def log_message(self, *args):
         pass
@@ -217,7 +217,7 @@ def test_redirect_is_not_followed(open_at, receiver, other_receiver, status):
 
 
 def test_endless_answer_is_not_read_to_its_end(open_at):
-    """The sender is told that the connection is gone long before the receiver has sent all it wants to."""
+    """The connection is gone long before the receiver has sent all it wants to."""
     sent = []
 
     def answer(connection):
@@ -226,12 +226,12 @@ def test_endless_answer_is_not_read_to_its_end(open_at):
         while True:
             sent.append(connection.send(b"x" * 65536))
 
-    with listening(answer) as url:
+    with Listening(answer) as url:
         open_at(url).deliver(make_notification())
     assert sum(sent) < 64 * 1024 * 1024
 
 
-class listening:
+class Listening:
     """Accept connections and let ``answer`` talk to each until it raises."""
 
     def __init__(self, answer):
@@ -263,9 +263,11 @@ def test_silent_receiver_is_given_up(open_at, secret):
         while connection.recv(65536):
             pass
 
-    with listening(only_listen) as url:
-        with pytest.raises(DeliveryError, match="timed out") as caught:
-            open_at(url, timeout_seconds=0.2).deliver(make_notification())
+    with (
+        Listening(only_listen) as url,
+        pytest.raises(DeliveryError, match="timed out") as caught,
+    ):
+        open_at(url, timeout_seconds=0.2).deliver(make_notification())
     assert caught.value.is_retryable
     assert_keeps_quiet(caught.value, secret)
 
@@ -283,7 +285,7 @@ def test_answer_that_drips_is_given_up_as_a_whole(open_at, begin, is_delivered):
             connection.sendall(b"X: y\r\n" if is_delivered else b"0")
             time.sleep(0.1)
 
-    with listening(drip) as url:
+    with Listening(drip) as url:
         notifier = open_at(url, timeout_seconds=0.4)
         if is_delivered:
             notifier.deliver(make_notification())
@@ -301,9 +303,8 @@ def test_answer_that_is_no_http_is_an_error(open_at, secret, answer):
         connection.recv(65536)
         connection.sendall(answer)
 
-    with listening(say) as url:
-        with pytest.raises(DeliveryError) as caught:
-            open_at(url).deliver(make_notification())
+    with Listening(say) as url, pytest.raises(DeliveryError) as caught:
+        open_at(url).deliver(make_notification())
     assert caught.value.is_retryable
     assert_keeps_quiet(caught.value, secret)
 
@@ -352,11 +353,29 @@ def test_secret_file_that_others_may_use_is_refused(open_at, receiver, secret_fi
 @pytest.mark.parametrize(
     "url",
     [
-        "", "ftp://host/", "file:///etc/passwd", "//host/", "host", "http://", "http:///x", "http://:80/", "http://h:0/",
-        "http://h:x/", "http://h:70000/", "http://h/#part", "http://h/a b", "http://h/\r\nX: y", "http://h/\u2028",
-        "http://h\0/", "javascript:alert(1)", "http://[::1/", "https://user@h/", "https://user:canary@h/", "https://:canary@h/",
+        "",
+        "ftp://host/",
+        "file:///etc/passwd",
+        "//host/",
+        "host",
+        "http://",
+        "http:///x",
+        "http://:80/",
+        "http://h:0/",
+        "http://h:x/",
+        "http://h:70000/",
+        "http://h/#part",
+        "http://h/a b",
+        "http://h/\r\nX: y",
+        "http://h/\u2028",
+        "http://h\0/",
+        "javascript:alert(1)",
+        "http://[::1/",
+        "https://user@h/",
+        "https://user:canary@h/",
+        "https://:canary@h/",
     ],
-)  # fmt: skip
+)
 def test_impossible_address_is_refused(url):
     with pytest.raises(InvalidSettings) as caught:
         WebhookSettings(url=url, secret_file="/s")

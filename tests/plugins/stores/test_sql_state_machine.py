@@ -46,7 +46,7 @@ class Stores(RuleBasedStateMachine):
         self.folder.cleanup()
 
     def both(self, call):
-        """Make the same call on both; they must agree in what they return or in what they refuse."""
+        """Make the same call on both; they must agree in what they return or refuse."""
 
         def outcome(store):
             try:
@@ -78,7 +78,9 @@ class Stores(RuleBasedStateMachine):
         self.both(lambda store: store.runs.add(run))
         return run
 
-    @rule(target=runs, run=consumes(runs), state=STATES, from_state=STATES, error=st.text(max_size=5))
+    @rule(
+        target=runs, run=consumes(runs), state=STATES, from_state=STATES, error=st.text(max_size=5)
+    )
     def move_run(self, run, state, from_state, error):
         moved = evolve(run, state=state, error=error)
         self.both(lambda store: store.runs.move(moved, from_state=from_state))

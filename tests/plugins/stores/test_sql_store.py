@@ -76,10 +76,22 @@ def test_path_is_taken_as_it_stands():
 @pytest.mark.parametrize(
     "url",
     [
-        "", "sqlite", "sqlite:", "sqlite://", "sqlite:b.db", "sqlite:./b.db", "sqlite://host/b.db", "sqlite:///:memory:",
-        "sqlite::memory:", "postgresql:///b", "sqlite:///b.db?mode=ro", "sqlite:///a\0b", "sqlite:///a\nb", "sqlite:///\ud800",
+        "",
+        "sqlite",
+        "sqlite:",
+        "sqlite://",
+        "sqlite:b.db",
+        "sqlite:./b.db",
+        "sqlite://host/b.db",
+        "sqlite:///:memory:",
+        "sqlite::memory:",
+        "postgresql:///b",
+        "sqlite:///b.db?mode=ro",
+        "sqlite:///a\0b",
+        "sqlite:///a\nb",
+        "sqlite:///\ud800",
     ],
-)  # fmt: skip
+)
 def test_address_that_names_no_absolute_path_is_refused(open_at, url):
     with pytest.raises(InvalidAddress) as caught:
         open_at(url)
@@ -126,7 +138,12 @@ def test_commits_wait_for_the_disk_and_references_are_checked(open_at, path):
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
     database.close()
-    assert asked == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 15000}
+    assert asked == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "busy_timeout": 15000,
+    }
 
 
 # What cannot be a store
@@ -161,7 +178,10 @@ def make_fifo(path):
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda path: path.write_bytes(b"hello, this is no database" * 100), "is not an SQLite database"),
+        (
+            lambda path: path.write_bytes(b"hello, this is no database" * 100),
+            "is not an SQLite database",
+        ),
         (lambda path: path.write_bytes(os.urandom(8192)), "is not an SQLite database"),
         (cut, "is damaged"),
         (scribble, "is damaged|does not answer|another program"),
@@ -203,7 +223,11 @@ def test_row_that_this_program_cannot_read_is_an_error_of_the_store(open_at, pat
     store.runs.add_events(make_run().id, [(AT, LogLine(Level.INFO, "hello"))])
     for table in ("jobs", "runs", "run_events"):
         sql(path, f"UPDATE {table} SET body = '{body}'")
-    for read in (store.jobs.list, lambda: store.runs.get(make_run().id), lambda: store.runs.events(make_run().id)):
+    for read in (
+        store.jobs.list,
+        lambda: store.runs.get(make_run().id),
+        lambda: store.runs.events(make_run().id),
+    ):
         with pytest.raises(StoreUnavailable, match="cannot be read") as caught:
             read()
         assert caught.value.message.isprintable()
@@ -219,7 +243,7 @@ def in_child_as_nobody(work):
             os.setgid(65534)
             os.setuid(65534)
             work()
-        except BaseException as error:  # the child must end here, whatever happens
+        except BaseException as error:  # noqa: BLE001  # the child must end here, whatever happens
             said = f"{type(error).__name__}: {error}".encode()
         finally:
             os.write(writer, said)
@@ -263,7 +287,9 @@ def test_store_without_rights_is_refused_in_a_sentence(
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives up root's rights to lack some")
 def test_folder_that_may_not_be_written_is_refused_in_a_sentence(open_at):
     answer = in_child_as_nobody(lambda: open_at(Path("/usr/backapp-state/backapp.db")))
-    assert answer.startswith("StoreUnavailable: the store /usr/backapp-state/backapp.db cannot be opened")
+    assert answer.startswith(
+        "StoreUnavailable: the store /usr/backapp-state/backapp.db cannot be opened"
+    )
 
 
 def test_file_where_a_folder_should_be_is_refused(open_at, tmp_path):
@@ -296,7 +322,7 @@ def test_store_of_a_newer_program_is_refused_and_untouched(open_at, path):
     open_at(path).close()
     sql(path, "UPDATE alembic_version SET version_num = '9999'")
     before = path.read_bytes()
-    with pytest.raises(StoreTooNew, match="newer BackApp.*9999"):
+    with pytest.raises(StoreTooNew, match=r"newer BackApp.*9999"):
         open_at(path)
     assert path.read_bytes() == before
 
@@ -308,7 +334,10 @@ def test_known_revisions_are_those_of_the_migrations():
     config = Config()
     config.set_main_option("script_location", "backapp_plugins.stores.sql:migrations")
     script = ScriptDirectory.from_config(config)
-    assert tuple(revision.revision for revision in reversed(list(script.walk_revisions()))) == REVISIONS
+    assert (
+        tuple(revision.revision for revision in reversed(list(script.walk_revisions())))
+        == REVISIONS
+    )
 
 
 def test_migrations_make_the_tables_that_the_program_expects(open_at, path, tmp_path):
@@ -324,7 +353,12 @@ def test_migrations_make_the_tables_that_the_program_expects(open_at, path, tmp_
     created = sa.create_engine(f"sqlite:///{tmp_path / 'created.db'}")
     METADATA.create_all(created)
     for table in METADATA.tables:
-        for ask in ("get_pk_constraint", "get_unique_constraints", "get_foreign_keys", "get_indexes"):
+        for ask in (
+            "get_pk_constraint",
+            "get_unique_constraints",
+            "get_foreign_keys",
+            "get_indexes",
+        ):
             found = [getattr(sa.inspect(engine), ask)(table) for engine in (migrated, created)]
             assert normalized(found[0]) == normalized(found[1])
     migrated.dispose()
@@ -332,7 +366,9 @@ def test_migrations_make_the_tables_that_the_program_expects(open_at, path, tmp_
 
 
 def normalized(found):
-    return sorted(json.dumps(one, sort_keys=True) for one in (found if isinstance(found, list) else [found]))
+    return sorted(
+        json.dumps(one, sort_keys=True) for one in (found if isinstance(found, list) else [found])
+    )
 
 
 def test_first_migration_makes_one_tenant(open_at, path):
@@ -385,7 +421,9 @@ def test_listing_runs_uses_an_index_and_sorts_nothing(open_at, path, run_filter)
 
     def explain(connection, cursor, statement, parameters, *rest):
         if statement.startswith("SELECT"):
-            plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+            plans.extend(
+                row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            )
 
     sa.event.listen(store._database.engine, "before_cursor_execute", explain)
     store.runs.list(run_filter)
@@ -423,7 +461,7 @@ def test_threads_that_open_together_make_one_store(open_at, path):
         barrier.wait(30)
         try:
             open_at(path).jobs.list()
-        except BaseException as error:  # handed to the test
+        except BaseException as error:  # noqa: BLE001  # handed to the test
             failures.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -486,7 +524,8 @@ def kill_while_writing(path, rounds, open_at):
     for turn in range(rounds):
         process = child(ENDLESS, path, turn * 100_000)
         numbers = [int(process.stdout.readline()) for _ in range(3 + turn % 7)]
-        # The file is copied while it is written, as a snapshot of the disk would find it, and then the writer dies.
+        # The file is copied while it is written, as a snapshot of the disk would find it, and then
+        # the writer dies.
         process.send_signal(signal.SIGKILL)
         numbers += [int(line) for line in process.stdout if line.endswith("\n")]
         process.communicate()

@@ -1,8 +1,8 @@
 """Notifications by mail, handed to one mail server over SMTP.
 
-The connection is encrypted and the server's certificate verified before anything is said that matters; a server that
-offers no STARTTLS is refused and not spoken to in the clear. Only ``security = "none"`` sends without encryption, and logs
-in only to this very machine.
+The connection is encrypted and the server's certificate verified before anything is said that
+matters; a server that offers no STARTTLS is refused and not spoken to in the clear. Only ``security
+= "none"`` sends without encryption, and logs in only to this very machine.
 """
 
 from collections.abc import Sequence

@@ -15,6 +15,7 @@ _ADDRESS = re.compile(
 )
 _HOST = re.compile(r"[A-Za-z0-9:](?:[A-Za-z0-9.:-]{0,252}[A-Za-z0-9:])?")
 _LONGEST_TIMEOUT_SECONDS = 600
+_HIGHEST_PORT = 65535
 
 
 class Security(StrEnum):
@@ -75,7 +76,7 @@ def _faults(settings: EmailSettings) -> list[tuple[str, str]]:
         (
             "port",
             f"{settings.port} is no port; use 1 to 65535",
-            settings.port is None or 1 <= settings.port <= 65535,
+            settings.port is None or 1 <= settings.port <= _HIGHEST_PORT,
         ),
         (
             "timeout_seconds",

@@ -26,6 +26,7 @@ from backapp_core.plugin_api import (
 from backapp_plugins.notifiers.email.settings import PORTS, EmailSettings, Security, is_loopback
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_TEMPORARY = 4  # first digit of an SMTP answer
 _LONGEST_SUBJECT = 250
 _LONGEST_ANSWER = 200
 
@@ -91,8 +92,8 @@ class EmailNotifier(Notifier):
             return
         if not server.has_extn("starttls"):
             raise DeliveryError(
-                f"{self._place} offers no STARTTLS, so nothing was sent to it; somebody in between may have removed the"
-                f" offer, or the server wants security = 'tls'"
+                f"{self._place} offers no STARTTLS, so nothing was sent to it;"
+                f" somebody in between may have removed the offer, or it wants security = 'tls'"
             )
         server.starttls(context=self._trust())
         server.ehlo_or_helo_if_needed()
@@ -107,7 +108,8 @@ class EmailNotifier(Notifier):
         try:
             server.login(self._settings.username, password)
         except smtplib.SMTPResponseException as error:
-            # The answer may repeat what was sent, so neither its text nor the error itself is passed on.
+            # The answer may repeat what was sent, so neither its text nor the error itself is
+            # passed on.
             code = error.smtp_code
         else:
             return
@@ -150,7 +152,7 @@ class EmailNotifier(Notifier):
 
 
 def compose(notification: Notification, settings: EmailSettings) -> EmailMessage:
-    """Return the message; no text of the notification can add a header or a line to it that is not its own."""
+    """Return the message; no text of the notification can add a header or line to it."""
     domain = settings.sender.rpartition("@")[2]
     message = EmailMessage(policy=SMTP_POLICY)
     message["From"] = settings.sender
@@ -192,7 +194,7 @@ def _peer_of(server: smtplib.SMTP) -> str:
 
 
 def _is_temporary(code: int) -> bool:
-    return 400 <= code < 500
+    return code // 100 == _TEMPORARY
 
 
 def _named(refused: Mapping[str, tuple[int, bytes]]) -> str:

@@ -7,7 +7,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC
 from typing import Any, final
@@ -27,6 +27,7 @@ from backapp_core.plugin_api import (
 from backapp_plugins.notifiers.webhook.settings import WebhookSettings
 
 _LONGEST_ANSWER_BYTES = 64 * 1024
+_SUCCESS, _REDIRECT, _SERVER_FAULT = 2, 3, 5  # first digits of a status
 _RETRYABLE_STATUSES = frozenset({408, 429})
 
 
@@ -59,11 +60,12 @@ class WebhookNotifier(Notifier):
             status = self._post(body, headers)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise self._translated(error) from error
-        if not 200 <= status < 300:
-            hint = " (redirects are not followed)" if 300 <= status < 400 else ""
+        family = status // 100
+        if family != _SUCCESS:
+            hint = " (redirects are not followed)" if family == _REDIRECT else ""
             raise DeliveryError(
                 f"{self._place} answered {status}{hint}",
-                is_retryable=status in _RETRYABLE_STATUSES or status >= 500,
+                is_retryable=status in _RETRYABLE_STATUSES or family >= _SERVER_FAULT,
             )
 
     def _post(self, body: bytes, headers: dict[str, str]) -> int:
@@ -74,7 +76,8 @@ class WebhookNotifier(Notifier):
             with _time_limit(connection.sock, self._settings.timeout_seconds):
                 connection.request("POST", target, body=body, headers=headers)
                 answer = connection.getresponse()
-                # The status decides. The rest is read so that the receiver can finish, but never more than a sane one says.
+                # The status decides. The rest is read so that the receiver can finish, but never
+                # more than a sane one says.
                 with suppress(http.client.HTTPException, OSError):
                     answer.read(_LONGEST_ANSWER_BYTES)
                 return answer.status
@@ -115,7 +118,7 @@ class WebhookNotifier(Notifier):
 
 
 def body_of(notification: Notification) -> bytes:
-    """Return the request's body: one JSON object in ASCII, every text of it printable but for line ends in ``text``."""
+    """Return the body: one JSON object in ASCII, printable but for the line ends of ``text``."""
     content: dict[str, Any] = {
         "id": to_line(notification.id),
         "subject": to_line(notification.subject),
@@ -137,8 +140,15 @@ def signature_of(body: bytes, *, secret: str, timestamp: str) -> str:
 
 
 @contextmanager
-def _time_limit(connection: socket.socket, seconds: float) -> Iterator[None]:
-    """Cut ``connection`` after ``seconds``: the socket's own timeout starts anew with every byte that drips in."""
+def _time_limit(connection: socket.socket, seconds: float) -> Generator[None, None, None]:
+    """Cut ``connection`` after ``seconds``; the socket's own timeout starts anew with every byte.
+
+    Raises:
+        TimeoutError: If what was done within failed and the time was over.
+        OSError: As it came from within.
+        HTTPException: As it came from within.
+        ValueError: As it came from within.
+    """
     is_over = threading.Event()
 
     def cut() -> None:

@@ -1,8 +1,8 @@
-"""Connections to SQLite: how they are set up, how transactions begin, and what their errors mean."""
+"""Connections to SQLite: their settings, how transactions begin, and what errors mean."""
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
@@ -35,7 +35,7 @@ class Database:
         event.listen(self.engine, "begin", _begin)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> Generator[Connection, None, None]:
         """Open a transaction that sees one state of the store and waits for no writer.
 
         Raises:
@@ -49,11 +49,12 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Open a transaction that excludes other writers; it is on disk when this is left without an error.
+    def writing(self) -> Generator[Connection, None, None]:
+        """Open a transaction that excludes other writers; on disk when it is left without error.
 
         Raises:
-            StoreUnavailable: If the database cannot do what is asked within, or others write for too long.
+            StoreUnavailable: If the database cannot do what is asked within, or others write too
+                long.
         """
         with self._turn, translated(self.path), self.engine.begin() as connection:
             yield connection
@@ -65,19 +66,21 @@ class Database:
 
 def _set_up(connection: Any, record: object) -> None:
     del record
-    # FULL: a commit that was acknowledged survives a power cut; NORMAL may lose the last ones in WAL mode.
+    # FULL: a commit that was acknowledged survives a power cut; NORMAL may lose the last ones in
+    # WAL mode.
     for pragma in ("synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _begin(connection: Connection) -> None:
-    # IMMEDIATE takes the write lock first, so that no transaction has to be given up half way because another wrote.
+    # IMMEDIATE takes the write lock first, so that no transaction has to be given up half way
+    # because another wrote.
     is_reading = connection.get_execution_options().get("is_reading", False)
     connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Generator[None, None, None]:
     """Turn what the database raises into one sentence about the store at ``path``.
 
     Raises:
@@ -106,7 +109,8 @@ _PRIMARY_CODE = 0xFF
 def _reason(error: Exception) -> str:
     cause: object = getattr(error, "orig", None) or error
     if isinstance(cause, sqlite3.Error):
-        # Extended codes carry the primary one in their low byte. Errors of the driver itself carry none.
+        # Extended codes carry the primary one in their low byte. Errors of the driver itself carry
+        # none.
         code: int | None = getattr(cause, "sqlite_errorcode", None)
         if code is not None and code & _PRIMARY_CODE in _REASONS:
             return _REASONS[code & _PRIMARY_CODE]

@@ -1,4 +1,4 @@
-"""Opens the store that a URL names: finds the file, makes it if there is none, and brings its tables up to date."""
+"""Opens the store that a URL names, making the file and its tables as needed."""
 
 import os
 import re
@@ -12,13 +12,13 @@ from backapp_plugins.stores.sql.schema import bring_up_to_date
 from backapp_plugins.stores.sql.store import SqlStore
 
 _HINT = "write it as sqlite:///absolute/path"
-# Files are made by one thread at a time: closing a descriptor of a file drops the locks that SQLite holds on it for
-# this whole process.
+# Files are made by one thread at a time: closing a descriptor of a file drops the locks that SQLite
+# holds on it for this whole process.
 _MAKING_FILES = threading.Lock()
 
 
 def open_sqlite(url: str, surroundings: Surroundings) -> SqlStore:
-    """Open the store at ``url``, making the file (mode 0600, missing folders 0700) and its tables as needed.
+    """Open the store at ``url``, creating it as needed: file mode 0600, missing folders 0700.
 
     Raises:
         InvalidAddress: If ``url`` names no absolute path.
@@ -38,9 +38,10 @@ def open_sqlite(url: str, surroundings: Surroundings) -> SqlStore:
 
 
 def path_of(url: str) -> Path:
-    """Return the path that a store URL names: ``sqlite:///a/b``, ``sqlite:////a/b`` and ``sqlite:/a/b`` mean ``/a/b``.
+    """Return the path that a store URL names.
 
-    There are no relative paths (the same settings would mean another store in another folder), no parameters and no
+    ``sqlite:///a/b``, ``sqlite:////a/b`` and ``sqlite:/a/b`` mean ``/a/b``. There are no relative
+    paths (the same settings would mean another store in another folder), no parameters and no
     escapes in it.
 
     Raises:

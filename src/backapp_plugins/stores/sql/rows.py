@@ -48,7 +48,7 @@ def job_from_body(body: str) -> Job:
     try:
         return from_plain(json.loads(body), Job, source="job")
     except (InvalidSettings, ValueError) as error:
-        raise _unreadable("job", error) from error
+        raise StoreUnavailable(_unreadable("job", error)) from error
 
 
 def run_to_row(run: Run) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def run_from_body(body: str) -> Run:
     try:
         return from_plain(json.loads(body), Run, source="run")
     except (InvalidSettings, ValueError) as error:
-        raise _unreadable("run", error) from error
+        raise StoreUnavailable(_unreadable("run", error)) from error
 
 
 def event_to_body(event: Event) -> str:
@@ -101,12 +101,12 @@ def event_from_body(body: str) -> Event:
     try:
         return event_from_plain(json.loads(body))
     except (InvalidSettings, ValueError) as error:
-        raise _unreadable("event", error) from error
+        raise StoreUnavailable(_unreadable("event", error)) from error
 
 
 def _to_body(plain: Any) -> str:
     return json.dumps(plain, separators=(",", ":"))
 
 
-def _unreadable(noun: str, error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"a {noun} in the store cannot be read: {to_line(str(error))}")
+def _unreadable(noun: str, error: Exception) -> str:
+    return f"a {noun} in the store cannot be read: {to_line(str(error))}"

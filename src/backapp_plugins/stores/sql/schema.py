@@ -49,8 +49,9 @@ def _version(connection: Connection, database: Database) -> str | None:
     ).scalar_one_or_none()
     if version not in REVISIONS:
         raise StoreTooNew(
-            f"the store {shown} was written by a newer BackApp (tables of version {to_line(str(version))},"
-            f" this one knows {_NEWEST}); install that version"
+            f"the store {shown} was written by a newer BackApp"
+            f" (its tables have version {to_line(str(version))}, this one knows {_NEWEST});"
+            f" install that version"
         )
     return str(version)
 
@@ -61,7 +62,8 @@ def _choose_wal(database: Database, clock: Clock) -> None:
         try:
             mode = _raw(database, "PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
-            # Changing the mode does not wait for the busy timeout: SQLite says so at once when another is changing it.
+            # Changing the mode does not wait for the busy timeout: SQLite says so at once when
+            # another is changing it.
             if (
                 error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
                 or clock.monotonic_seconds() > give_up_at
@@ -71,8 +73,8 @@ def _choose_wal(database: Database, clock: Clock) -> None:
             continue
         if mode != "wal":
             raise StoreUnavailable(
-                f"the file system of {to_line(str(database.path))} cannot share a database between processes;"
-                f" put the store on a local disk"
+                f"the file system of {to_line(str(database.path))} cannot share a database between"
+                f" processes; put the store on a local disk"
             )
         return
 
@@ -92,7 +94,8 @@ def _upgrade(database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", "backapp_plugins.stores.sql:migrations")
     with database.engine.connect() as connection:
-        # A table that a migration rebuilds must not take what refers to it along; only settable outside transactions.
+        # A table that a migration rebuilds must not take what refers to it along; only settable
+        # outside transactions.
         driver: Any = connection.connection.driver_connection
         driver.execute("PRAGMA foreign_keys=OFF")
         try:

@@ -132,7 +132,8 @@ class SqlRuns(Runs):
     @override
     def get(self, run_id: str) -> Run:
         _check_run_id(run_id)
-        # A range and not LIKE: it needs no escaping, knows upper case from lower, and uses the primary key.
+        # A range and not LIKE: it needs no escaping, knows upper case from lower, and uses the
+        # primary key.
         query = (
             select(RUNS.c.id, RUNS.c.body)
             .where(
@@ -257,7 +258,8 @@ def _is_job_name(name: str) -> bool:
 
 
 def _check_name(name: str) -> None:
-    # What can be no job's name need not be looked for; some of it could not even be sent to the database.
+    # What can be no job's name need not be looked for; some of it could not even be sent to the
+    # database.
     if not _is_job_name(name):
         raise _no_job(name)
 

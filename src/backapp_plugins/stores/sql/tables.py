@@ -1,8 +1,9 @@
 """The tables, as the newest migration leaves them.
 
-Every owned row names its tenant. Model values are kept whole as JSON in ``body``; what is searched, sorted or unique stands
-in columns besides. Moments are microseconds since 1970 in UTC. Bodies and events are ASCII (JSON escapes the rest), so that
-text which is no valid Unicode, such as a damaged file name in an error, survives.
+Every owned row names its tenant. Model values are kept whole as JSON in ``body``; what is searched,
+sorted or unique stands in columns besides. Moments are microseconds since 1970 in UTC. Bodies and
+events are ASCII (JSON escapes the rest), so that text which is no valid Unicode, such as a damaged
+file name in an error, survives.
 """
 
 from sqlalchemy import (

@@ -1,4 +1,4 @@
-"""What alembic runs around the migrations: in the transaction of the connection that it was handed."""
+"""What alembic runs around the migrations, in the transaction that it was handed."""
 
 from alembic import context
 
