@@ -11,6 +11,7 @@ from backapp_cli import values
 from backapp_cli.session import Session
 from backapp_cli.show import local_time
 from backapp_core.errors import BackappError
+from backapp_core.model.names import to_line
 from backapp_core.model.snapshots import SnapshotFilter
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -75,7 +76,7 @@ def complete_snapshot(ctx: click.Context, param: click.Parameter, incomplete: st
         # The shell shows whatever is written in the middle of the line being typed.
         known = []
     items = [
-        CompletionItem(one.short_id, help=f"{local_time(one.taken_at)} {one.hostname}")
+        CompletionItem(one.short_id, help=f"{local_time(one.taken_at)} {to_line(one.hostname)}")
         for one in reversed(known)
     ]
     if known:

@@ -91,7 +91,7 @@ def add(ctx: click.Context, name: str, paths: tuple[bytes, ...]) -> None:
 @global_options
 @click.pass_context
 def edit(ctx: click.Context, name: str, paths: tuple[bytes, ...], clear: tuple[str, ...]) -> None:
-    """Change a job: what is given replaces what was there, the rest stays.
+    """Change what is given of a job; the rest stays.
 
     Options of one sort belong together: given PATHs replace all paths, given --keep options the
     whole policy, given --tag options all tags.

@@ -79,7 +79,10 @@ def list_runs(session: Session, job_name: str | None, state: str | None, limit: 
 @global_options
 @click.pass_obj
 def show(session: Session, run_id: str) -> None:
-    """Show one run and what happened during it; ID may be the beginning of an id."""
+    """Show one run and what happened during it.
+
+    ID may be the beginning of an id.
+    """
     from backapp_core.codec import event_to_plain
 
     stored = session.engine.runs

@@ -72,7 +72,7 @@ def process() -> Callable[..., Result]:
     """Run a command line as a process of its own and wait for it."""
 
     def call(*arguments: str | bytes | Path, code: int | None = 0, **options: object) -> Result:
-        done = subprocess.run(  # type: ignore[call-overload]
+        done = subprocess.run(  # noqa: PLW1510  # check stands among the options
             [sys.executable, "-m", "backapp_cli", *map(os.fsencode, arguments)],
             **{"capture_output": True, "check": False, "stdin": subprocess.DEVNULL, **options},
         )

@@ -113,7 +113,7 @@ def _largest(folder: Path) -> Path:
 @pytest.mark.parametrize("folder", ["archives", "manifests"])
 @pytest.mark.parametrize("how", ["truncated", "flipped"])
 def test_damage_is_named_and_no_damaged_file_is_restored(
-    cli, fingerprint, kept, repository: Path, tmp_path: Path, monkeypatch, folder: str, how: str
+    cli, fingerprint, kept, repository: Path, tmp_path: Path, monkeypatch, *, folder: str, how: str
 ) -> None:
     victim = _largest(repository / folder)
     content = bytearray(victim.read_bytes())

@@ -26,7 +26,8 @@ else from `$BACKAPP_PASSWORD`, `$BACKAPP_PASSWORD_FILE` or `$BACKAPP_PASSWORD_CO
 else from the same with `RESTIC_`, else from the settings file, else a person at the terminal is asked.
 Space around it is dropped, as restic does.
 A password command runs without a shell.
-age identities come from `--identity-file`, else `$BACKAPP_IDENTITY_FILE` (several are separated by `:`),
+age identities come from `--identity-file`,
+else `$BACKAPP_IDENTITY_FILE` (several are separated by `:`),
 else from the settings file.
 
 ## Settings file
@@ -35,10 +36,10 @@ else from the settings file.
 (`~/.config/backapp/` on Linux). It is TOML; every key may be left out.
 
 ```toml
-repository = "home"                         # the default: a name from below, or an address
-store = ""                                  # URL of the store for jobs; empty: SQLite in the state folder
-threads = 0                                 # 0: as many as the machine has
-cache_folder = ""                           # empty: where the operating system keeps such things
+repository = "home"  # the default: a name from below, or an address
+store = ""           # URL of the store for jobs; empty: SQLite in the state folder
+threads = 0          # 0: as many as the machine has
+cache_folder = ""    # empty: where the operating system keeps such things
 state_folder = ""
 
 [repositories.home]
@@ -48,7 +49,7 @@ password_command = ""
 identity_files = ["~/.config/backapp/identity.txt"]
 
 [plugins]
-disabled = []                               # such as "notifiers.webhook"; see: backapp plugins
+disabled = []        # such as "notifiers.webhook"; see: backapp plugins
 ```
 
 ## Exit codes
@@ -66,16 +67,19 @@ disabled = []                               # such as "notifiers.webhook"; see: 
 | 141 | whoever read the output went away |
 | 143 | terminated (SIGTERM) |
 
-The first signal lets the run stop cleanly: nothing is left half done, and what was acknowledged before stays.
+The first signal lets the run stop cleanly: nothing is left half done,
+and what was acknowledged before stays.
 A second signal ends the program at once; the next run copes with what that leaves behind.
 
 ## Output for programs
 
 With `--json` every line of standard output is one JSON object with a `message_type`.
-Paths are text in which everything but printable Unicode, and the backslash, is written as `\\xNN` per byte.
+Paths are text in which the backslash, and everything but printable Unicode,
+is written as `\\xNN` per byte.
 Times are ISO 8601. A command that fails writes `exit_error` with `code` and `message`,
 and the same sentence to standard error.
-While a backup runs there are `status` messages, twice a second at most, and an `error` per unreadable entry;
+While a backup runs there are `status` messages, twice a second at most,
+and an `error` per unreadable entry;
 `summary` comes last.
 """
 

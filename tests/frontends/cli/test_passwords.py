@@ -69,9 +69,10 @@ def test_a_password_that_cannot_be_got_is_a_sentence_without_it(where: Secret) -
 
 
 def test_without_a_terminal_nobody_is_asked(monkeypatch) -> None:
-    with open(os.devnull) as nothing, pytest.raises(WrongPassword, match="--password-file"):
+    with open(os.devnull) as nothing:
         monkeypatch.setattr("sys.stdin", nothing)
-        _password(Secret())
+        with pytest.raises(WrongPassword, match="--password-file"):
+            _password(Secret())
 
 
 def test_a_secret_is_in_no_representation() -> None:
@@ -87,7 +88,7 @@ def test_a_secret_is_in_no_representation() -> None:
         ([""], False, "refused: no password was entered"),
     ],
 )
-def test_a_person_is_asked_on_the_terminal_only(typed, is_new: bool, said: str) -> None:
+def test_a_person_is_asked_on_the_terminal_only(typed, *, is_new: bool, said: str) -> None:
     program = (
         "from backapp_cli.passwords import keys\n"
         "from backapp_cli.assemble import Secret\n"
@@ -103,7 +104,8 @@ def test_a_person_is_asked_on_the_terminal_only(typed, is_new: bool, said: str) 
         stdout=subprocess.PIPE,
         stderr=follower,
         start_new_session=True,
-        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),
+        # Opening a terminal makes it the one that controls the new session.
+        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # noqa: PLW1509  # no thread here
     )
     os.close(follower)
     shown = b""

@@ -46,7 +46,7 @@ def test_a_dry_restore_shows_the_plan_and_writes_nothing(
 
 @pytest.mark.parametrize(("policy", "text"), [("never", "mine"), ("always", "water the plants\n")])
 def test_existing_files_are_treated_as_asked(
-    cli, kept, source: Path, tmp_path: Path, policy: str, text: str
+    cli, kept, source: Path, tmp_path: Path, *, policy: str, text: str
 ) -> None:
     target = tmp_path / "back"
     target.mkdir()
@@ -201,8 +201,9 @@ def test_diff_shows_letters(cli, kept: str, source: Path) -> None:
 
 def test_dump_writes_a_file_or_a_tar_archive(cli, kept, source: Path, tmp_path: Path) -> None:
     assert cli("dump", "latest", source / "todo").raw == b"water the plants\n"
-    archive = tarfile.open(fileobj=io.BytesIO(cli("dump", "latest", source / "letters").raw))
-    assert {one.name for one in archive if one.isfile()} == {"mum.txt", "bank.txt"}
+    dumped = io.BytesIO(cli("dump", "latest", source / "letters").raw)
+    with tarfile.open(fileobj=dumped) as archive:
+        assert {one.name for one in archive if one.isfile()} == {"mum.txt", "bank.txt"}
     cli("dump", "latest", source / "todo", "--target", tmp_path / "out")
     assert (tmp_path / "out").read_text() == "water the plants\n"
 

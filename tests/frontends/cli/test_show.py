@@ -88,7 +88,7 @@ def test_cells_of_several_lines_stay_in_their_column() -> None:
 
 
 @pytest.mark.parametrize("is_json", [False, True])
-def test_nothing_that_is_written_controls_the_terminal(capsys, is_json: bool) -> None:
+def test_nothing_that_is_written_controls_the_terminal(capsys, *, is_json: bool) -> None:
     output = Output()
     output.is_json = is_json
     output.line(_NASTY)

@@ -26,7 +26,7 @@ def test_sizes_are_powers_of_1024(text: str, number: int) -> None:
     assert values.size_bytes(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "M", "10X", "-1", "1e9", "10 M M", "١٠M x"])
+@pytest.mark.parametrize("text", ["", "M", "10X", "-1", "1e9", "10 M M", "10 elephants"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is no size"):
         values.size_bytes(text)

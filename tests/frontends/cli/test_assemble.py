@@ -1,0 +1,67 @@
+"""The command line goes before the environment, and that before the settings file."""
+
+from pathlib import Path
+
+import pytest
+
+from backapp_cli.assemble import (
+    Choices,
+    has_terminal,
+    read_settings,
+    repository_name,
+    wants_traceback,
+)
+from backapp_core.errors import InputError, InvalidSettings
+from backapp_core.settings import Settings
+
+
+def test_the_repository_is_the_nearest_one_that_is_named() -> None:
+    configured = Settings(repository="/configured")
+    both = {"BACKAPP_REPOSITORY": "/ours", "RESTIC_REPOSITORY": "/restics"}
+    assert repository_name(Choices(repository="/given", environment=both), configured) == "/given"
+    assert repository_name(Choices(environment=both), configured) == "/ours"
+    restics = {"RESTIC_REPOSITORY": "/restics"}
+    assert repository_name(Choices(environment=restics), configured) == "/restics"
+    assert repository_name(Choices(environment={}), configured) == "/configured"
+    with pytest.raises(InputError, match="--repo"):
+        repository_name(Choices(environment={}), Settings())
+
+
+def test_settings_are_read_from_the_file_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "one.toml").write_text("threads = 3\ncache_folder = '/from/file'")
+    (tmp_path / "two.toml").write_text("threads = 5")
+    environment = {"BACKAPP_CONFIG": str(tmp_path / "two.toml")}
+    one = read_settings(Choices(config=str(tmp_path / "one.toml"), environment=environment))
+    assert (one.threads, one.cache_folder) == (3, "/from/file")
+    assert read_settings(Choices(environment=environment)).threads == 5
+    moved = {**environment, "BACKAPP_CACHE_DIR": "/env"}
+    assert read_settings(Choices(environment=moved)).cache_folder == "/env"
+    assert read_settings(Choices(environment=moved, cache_folder="/x")).cache_folder == "/x"
+
+
+def test_no_settings_file_is_fine_unless_it_is_named(tmp_path: Path) -> None:
+    assert read_settings(Choices(environment={})) == Settings()
+    with pytest.raises(InvalidSettings, match="does not exist"):
+        read_settings(Choices(config=str(tmp_path / "none"), environment={}))
+    with pytest.raises(InvalidSettings, match="directory"):
+        read_settings(Choices(config=str(tmp_path), environment={}))
+
+
+def test_the_settings_file_of_the_user_is_found(tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / "home" / "config" / "backapp"
+    folder.mkdir(parents=True)
+    (folder / "backapp.toml").write_text("repository = '/mine'")
+    assert read_settings(Choices(environment={})).repository == "/mine"
+
+
+def test_a_traceback_has_to_be_asked_for() -> None:
+    assert not wants_traceback(Choices(environment={}))
+    assert wants_traceback(Choices(is_debug=True, environment={}))
+    assert wants_traceback(Choices(environment={"BACKAPP_DEBUG": "1"}))
+
+
+def test_a_dumb_terminal_is_none(monkeypatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert has_terminal(Choices(environment={"TERM": "xterm"}))
+    assert not has_terminal(Choices(environment={"TERM": "dumb"}))
+    assert not has_terminal(Choices(environment={}))

@@ -1,0 +1,152 @@
+"""Events become a bar, lines or JSON; what is drawn is never on standard output."""
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from backapp_cli.bar import Bar
+from backapp_cli.progress import AsJson, Lines, OnTerminal
+from backapp_cli.show import Output, width
+from backapp_core.events import FileDone, Level, LogLine, Problem, Progress, Verb
+
+
+def _progress(**facts: object) -> Progress:
+    given = {"verb": Verb.BACKUP, "files_done": 5, "bytes_done": 512, **facts}
+    return Progress(**given)  # type: ignore[arg-type]
+
+
+def _output(*, is_json: bool = False) -> Output:
+    output = Output()
+    output.is_json = is_json
+    return output
+
+
+def test_lines_tell_problems_and_warnings_on_standard_error(capsys) -> None:
+    sink = Lines(_output(), 0)
+    for event in (
+        _progress(),
+        Problem(Verb.BACKUP, b"/a\x1b", "cannot be read"),
+        LogLine(Level.WARNING, "no room for the cache"),
+        LogLine(Level.INFO, "quiet"),
+        FileDone(Verb.BACKUP, b"/a", "new", 1),
+    ):
+        sink(event)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "/a\\x1b: cannot be read\nwarning: no room for the cache\n"
+
+
+def test_lines_tell_more_when_asked(capsys, monkeypatch) -> None:
+    now = iter([0.0, 1.0, 11.0, 12.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    sink = Lines(_output(), 2)
+    for _ in range(3):
+        sink(_progress(bytes_total=1024, problems=2))
+    sink(LogLine(Level.DEBUG, "details"))
+    sink(FileDone(Verb.BACKUP, b"/a", "new", 1))
+    out, err = capsys.readouterr()
+    assert err == "backup: 5 files, 512 B of 1.0 KiB, 2 errors\ndetails\n"
+    assert out == "new         /a\n"
+
+
+def test_programs_get_status_now_and_then(capsys, monkeypatch) -> None:
+    now = iter([0.0, 0.1, 0.6, 0.7])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    sink = AsJson(_output(is_json=True), 2)
+    for _ in range(3):
+        sink(_progress(bytes_total=1024, files_total=10, current=b"/x\xff"))
+    sink(Problem(Verb.RESTORE, b"/a", "cannot be read"))
+    sink(LogLine(Level.INFO, "hello"))
+    sink(FileDone(Verb.RESTORE, b"/a", "restored", 7))
+    status, *others = map(json.loads, capsys.readouterr().out.splitlines())
+    assert status == {
+        "message_type": "status",
+        "action": "backup",
+        "files_done": 5,
+        "bytes_done": 512,
+        "error_count": 0,
+        "current_files": ["/x\\xff"],
+        "total_files": 10,
+        "total_bytes": 1024,
+        "percent_done": 0.5,
+    }
+    assert [one["message_type"] for one in others] == ["error", "log", "verbose_status"]
+    assert others[0]["during"] == "restore"
+
+
+def test_what_is_over_at_once_draws_no_bar(capsys) -> None:
+    sink = OnTerminal(_output(), 0)
+    sink(_progress())
+    sink.pause()
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+@pytest.mark.parametrize("total", [None, 2048, 100])
+@pytest.mark.parametrize("current", [b"", b"/a" * 150, "/漢字".encode() * 50, b"/[red]x\x1b[31m"])
+def test_the_bar_fits_its_terminal(columns: int, total: int | None, current: bytes) -> None:
+    bar = Bar()
+    bar.show(_progress(bytes_total=total, current=current, problems=3, files_done=123456))
+    bar.remark = "stopping cleanly; press Ctrl-C again to stop at once"
+    bar.close()
+    console = Console(width=columns, record=True, file=open(os.devnull, "w"), markup=False)
+    with console.file:
+        console.print(bar)
+        lines = console.export_text().splitlines()
+    assert len(lines) == 3
+    assert all(width(line) <= columns for line in lines)
+    assert "\x1b" not in "".join(lines)
+    if columns >= 80:
+        assert "123,456 files" in lines[0]
+        assert "3 errors" in lines[0]
+
+
+def _on_terminal(arguments: list[str | Path], columns: int = 80) -> tuple[str, bytes, int]:
+    """Run the program with a terminal as standard error; return what that shows, the output, the code."""
+    leader, follower = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "backapp_cli", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": str(columns), "LINES": "24"},
+    )
+    os.close(follower)
+    shown = bytearray()
+    while child.poll() is None or select.select([leader], [], [], 0)[0]:
+        if select.select([leader], [], [], 0.05)[0]:
+            try:
+                shown += os.read(leader, 65536)
+            except OSError:
+                break
+    out = child.communicate()[0]
+    os.close(leader)
+    return shown.decode("utf-8", "replace"), out, child.returncode
+
+
+def test_a_terminal_sees_a_bar_and_gets_its_cursor_back(
+    cli, repository, source: Path, tmp_path: Path
+) -> None:
+    with (source / "noise").open("wb") as file:
+        for _ in range(150):
+            file.write(os.urandom(1 << 20))
+    shown, out, code = _on_terminal(["backup", source, tmp_path / "gone"])
+    assert code == 3
+    assert b"\x1b" not in out
+    assert f"{tmp_path}/gone: " in re.sub(r"\s*\r\n", "", shown)
+    assert "MiB/s" in shown
+    assert str(source / "noise")[-20:] in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+
+
+def test_quiet_draws_nothing_on_a_terminal(cli, repository, source: Path) -> None:
+    shown, _, code = _on_terminal(["backup", source, "-q"])
+    assert (shown, code) == ("", 0)
