@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from backapp_core.errors import InvalidName
+from backapp_core.model.names import to_line
 from backapp_core.model.retention import Retention
 from backapp_core.model.schedules import Schedule
 
+_LONGEST_SHOWN = 80
 _JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -21,7 +23,7 @@ def check_job_name(name: str) -> None:
     """
     if not _JOB_NAME.fullmatch(name):
         raise InvalidName(
-            f"'{name}' is no job name; use up to 64 letters, digits, dots, dashes and underscores, "
+            f"'{to_line(name[:_LONGEST_SHOWN])}' is no job name; use up to 64 letters, digits, dots, dashes and underscores, "
             "beginning with a letter or digit"
         )
 
