@@ -127,13 +127,15 @@ class Walk:
         self, folder: Folder, name: bytes, *, is_whole: bool, is_outside: bool
     ) -> FilesDirectory:
         has_content = folder.status.st_dev not in self._kernel
-        listing = self._contents(folder, has_content=has_content) if is_whole else None
-        if listing is None:
-            is_whole = False
-            listing = self._ways_through(folder)
+        try:
+            listing = self._contents(folder, has_content=has_content) if is_whole else None
+            if listing is None:
+                is_whole = False
+                listing = self._ways_through(folder)
+        finally:
+            self._folders.done(folder)
         for inner, error in listing.faults:
             self._report(_join(folder.path, inner), reason(error))
-        self._folders.done(folder)
         self._levels.append(_Level(folder, listing, is_whole=is_whole, is_outside=is_outside))
         return FilesDirectory(
             folder,
@@ -207,7 +209,11 @@ class Walk:
             status = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
         except OSError:
             return None
-        return None if stat.S_ISDIR(status.st_mode) else entry_of(name, status)
+        if stat.S_ISDIR(status.st_mode):
+            return None
+        entry = entry_of(name, status)
+        is_view = folder.status.st_dev in self._kernel
+        return entry._replace(size_bytes=0, allocated_bytes=0) if is_view else entry
 
 
 def _join(folder: bytes, name: bytes) -> bytes:

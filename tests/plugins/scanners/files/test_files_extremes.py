@@ -10,10 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from backapp_core.errors import RunCancelled
 from backapp_core.model.entries import EntryKind
 from backapp_core.testing.hostile_tree import SPARSE_BYTES
 from backapp_core.testing.tree_strategies import names, trees
 from backapp_core.testing.trees import Item, TreeSpec, describe_tree, symlink
+from backapp_plugins.scanners.files.roots import ways_to
+from backapp_plugins.scanners.files.rules import Rules
+from backapp_plugins.scanners.files.walk import Limits, Walk
 
 
 @contextmanager
@@ -98,6 +102,30 @@ def test_no_descriptor_is_left_after_a_scan_that_was_given_up(source):
             next(scan)
         scan.close()
         assert open_descriptors() == before
+
+
+def test_no_descriptor_is_left_wherever_a_scan_is_cancelled(source):
+    TreeSpec({b"a/b/c/d": Item(), b"e/f": Item()}).write(source.top)
+    before = open_descriptors()
+    cancelled = 0
+    for last in range(40):
+        calls = iter(range(last))
+
+        def check(calls=calls):
+            if next(calls, None) is None:
+                raise RunCancelled("stopped on request")
+
+        walk = Walk(
+            ways_to([source.top]), rules=Rules([]), limits=Limits(), check=check, report=print
+        )
+        try:
+            list(walk.directories())
+        except RunCancelled:
+            cancelled += 1
+        finally:
+            walk.close()
+        assert open_descriptors() == before
+    assert 5 < cancelled < 40
 
 
 def test_links_to_everywhere_are_not_followed(source):
