@@ -149,41 +149,50 @@ def _word_for(value: object) -> str:
 
 def _be_strict_about_shapes(converter: Any) -> None:
     """Let only lists become sequences and only tables classes; cattrs would split text up."""
-    from cattrs.cols import (  # noqa: PLC0415
-        homogenous_tuple_structure_factory,
-        is_frozenset,
-        is_mapping,
-        is_sequence,
-        list_structure_factory,
-        mapping_structure_factory,
-    )
+    from cattrs import cols  # noqa: PLC0415
+
+    vendor: Any = cols  # its signatures are open at the ends
+
+    def table(value: Any) -> Any:
+        return _shaped(value, (dict,), "a table")
+
+    def listed(value: Any) -> Any:
+        return _shaped(value, (list, tuple), "a list")
 
     def is_tuple(kind: Any) -> bool:
-        return get_origin(kind) is tuple and get_args(kind)[-1] is ...
+        return _origin(kind) is tuple and get_args(kind)[-1] is ...
 
-    def listed(inner: Any) -> Any:
-        return lambda value, kind: inner(_shaped(value, (list, tuple), "a list"), kind)
+    def is_set(kind: Any) -> bool:
+        return _origin(kind) is frozenset
 
-    def tabled(inner: Any) -> Any:
-        return lambda value, kind: inner(_shaped(value, (dict,), "a table"), kind)
+    def structure_set(value: Any, kind: Any) -> Any:
+        return frozenset(converter.structure(value, _tuple_of(get_args(kind)[0])))
 
-    converter.register_structure_hook_factory(
-        has, lambda kind: tabled(converter.gen_structure_attrs_fromdict(kind))
-    )
-    converter.register_structure_hook_factory(
-        is_mapping, lambda kind, used: tabled(mapping_structure_factory(kind, used))
-    )
+    def class_factory(kind: Any) -> Any:
+        return _after(table, converter.gen_structure_attrs_fromdict(kind))
 
-    converter.register_structure_hook_factory(
-        is_sequence, lambda kind, used: listed(list_structure_factory(kind, used))
-    )
-    converter.register_structure_hook_factory(
-        is_tuple, lambda kind, used: listed(homogenous_tuple_structure_factory(kind, used))
-    )
-    converter.register_structure_hook_func(
-        lambda kind: is_frozenset(kind) and bool(get_args(kind)),
-        lambda value, kind: frozenset(converter.structure(value, _tuple_of(get_args(kind)[0]))),
-    )
+    converter.register_structure_hook_factory(has, class_factory)
+    converter.register_structure_hook_func(is_set, structure_set)
+    for is_meant, check, factory in (
+        (vendor.is_mapping, table, vendor.mapping_structure_factory),
+        (vendor.is_sequence, listed, vendor.list_structure_factory),
+        (is_tuple, listed, vendor.homogenous_tuple_structure_factory),
+    ):
+        converter.register_structure_hook_factory(is_meant, _checking(check, factory))
+
+
+def _checking(check: Callable[[Any], Any], factory: Any) -> Callable[[Any, Any], Any]:
+    """Return a factory whose hooks look at the value first."""
+
+    def checking(kind: Any, used: Any) -> Any:
+        return _after(check, factory(kind, used))
+
+    return checking
+
+
+def _after(check: Callable[[Any], Any], inner: Any) -> Callable[[Any, Any], Any]:
+    """Return a hook that looks at the value first."""
+    return lambda value, kind: inner(check(value), kind)
 
 
 def _tuple_of(kind: Any) -> Any:

@@ -188,7 +188,7 @@ class PluginManager:
     def _call(function: Any, hook: str, kind_type: type[_Kind], plugin: str) -> Sequence[_Kind]:
         try:
             answer = function()
-        except (Exception, SystemExit) as error:  # a stranger's code may raise anything; it is named
+        except (Exception, SystemExit) as error:  # a stranger's code may raise anything
             raise PluginMisbehaved(
                 f"plugin '{plugin}' raised {type(error).__name__} in {hook}: {_one_line(error)}"
             ) from error

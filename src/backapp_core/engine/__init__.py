@@ -42,7 +42,7 @@ from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
 from backapp_core.ports.archivers import BackupResult, Repository
 from backapp_core.ports.stores import Jobs, Runs, Store
 from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
-from backapp_core.ports.transports import HasFolder, Transport
+from backapp_core.ports.transports import Transport
 from backapp_core.settings import Settings
 
 Sources = BackupRequest | Sequence[str | bytes | os.PathLike[str]]
@@ -53,8 +53,9 @@ Sources = BackupRequest | Sequence[str | bytes | os.PathLike[str]]
 class Engine:
     """Every verb, on plugins that are loaded and a store that is opened when they are first needed.
 
-    Made by `backapp_core.assemble`. One engine may be used from several threads, an opened repository from one at a
-    time. What a verb raises stands in the module of that verb; everything is a `BackappError`.
+    Made by `backapp_core.assemble`. One engine may be used from several threads, an opened
+    repository from one at a time. What a verb raises stands in the module of that verb; everything
+    is a `BackappError`.
     """
 
     def __init__(
@@ -99,7 +100,10 @@ class Engine:
         return self.store.runs
 
     def close(self) -> None:
-        """Close the store if it was opened; repositories are closed by who opened them. Closing twice is fine."""
+        """Close the store if it was opened; closing twice is fine.
+
+        Repositories are closed by whoever opened them.
+        """
         with self._lock:
             store, self._store = self._store, None
         if store is not None:
@@ -126,10 +130,18 @@ class Engine:
         options: Mapping[str, object] | None = None,
         keys: Keys = NO_KEYS,
     ) -> Repository:
-        """Create a repository and return it open; ``options`` are plain data for the archiver kind's settings."""
+        """Create a repository and return it open.
+
+        ``options`` are plain data that the archiver kind's settings are made of.
+        """
         return self._remember(
             opening.create_repository(
-                self.plugins, self.surroundings, os.fspath(address), archiver, options or {}, keys
+                self.plugins,
+                self.surroundings,
+                os.fspath(address),
+                archiver=archiver,
+                options=options or {},
+                keys=keys,
             )
         )
 
@@ -142,7 +154,7 @@ class Engine:
         )
 
     def address_of(self, repository: Repository) -> str:
-        """Return where a repository stands that this engine opened, without secrets; empty for others."""
+        """Return where a repository stands that this engine opened, without secrets; else empty."""
         transport = self._transports.get(repository)
         return without_secret(transport.address) if transport is not None else ""
 
@@ -159,7 +171,10 @@ class Engine:
         )
 
     def estimate(self, sources: Sources) -> Counts:
-        """Return how much there is to back up, by a walk that reads no file; may run in a thread beside a backup."""
+        """Return how much there is to back up, by a walk that reads no file.
+
+        May run in a thread beside a backup.
+        """
         return backup.estimate(self.plugins, self.surroundings, _request(sources))
 
     # --- looking
@@ -171,7 +186,7 @@ class Engine:
         *,
         latest: int = 0,
     ) -> list[Snapshot]:
-        """Return matching snapshots, oldest first; with ``latest`` that many of each host and set of roots."""
+        """Return matching snapshots, oldest first; ``latest`` of each host and roots, 0 for all."""
         return browse.snapshots(self.surroundings, repository, snapshot_filter, latest=latest)
 
     def find_snapshot(
@@ -240,7 +255,7 @@ class Engine:
         read_data: bool = False,
         accepts_missing: bool = False,
     ) -> CheckReport:
-        """Look whether everything is there and whole, and whether snapshots seen before vanished."""
+        """Look whether everything is there and whole, and whether known snapshots vanished."""
         return verify.check(
             self.surroundings, repository, read_data=read_data, accepts_missing=accepts_missing
         )
@@ -311,7 +326,10 @@ class Engine:
         keys: Keys = NO_KEYS,
         probes_writing: bool = False,
     ) -> list[Diagnosis]:
-        """Look for whatever would stand in the way of a backup or a restore; changes nothing unless it may probe."""
+        """Look for whatever would stand in the way of a backup or a restore.
+
+        Changes nothing unless it may probe.
+        """
         return diagnose.diagnose(
             self.plugins,
             self.surroundings,
@@ -327,8 +345,7 @@ class Engine:
         return opened.repository
 
     def _folder_of(self, repository: Repository) -> Path | None:
-        transport = self._transports.get(repository)
-        return transport.folder if isinstance(transport, HasFolder) else None
+        return opening.local_folder(self._transports.get(repository))
 
 
 def _request(sources: Sources) -> BackupRequest:

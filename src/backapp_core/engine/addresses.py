@@ -39,11 +39,11 @@ def parse_address(text: str) -> Address:
     r"""Understand ``text`` as an address.
 
     Args:
-        text: A path (``/srv/backup``, ``C:\\backup``), ``local:PATH``, a URL, or restic's ``sftp:user@host:/path``
-            and ``s3:host/bucket``.
+        text: A path (``/srv/backup``, ``C:\backup``), ``local:PATH``, a URL, or restic's
+            ``sftp:user@host:/path`` and ``s3:host/bucket``.
 
     Raises:
-        InvalidAddress: If it is empty, no single line, or a form of restic's that has no meaning here.
+        InvalidAddress: If it is empty, no single line, or a form of restic's without meaning here.
     """
     if not text.strip():
         raise InvalidAddress("the repository address is empty")

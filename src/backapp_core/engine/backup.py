@@ -3,9 +3,10 @@
 import getpass
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import cast
 
 from attrs import evolve, fields_dict
 
@@ -36,8 +37,8 @@ def backup(
 ) -> BackupResult:
     """Back up what ``request`` names.
 
-    Entries that cannot be read are events and counted; a backup that finds no file where the last one found many
-    counts one problem, so that it is never taken for a success.
+    Entries that cannot be read are events and counted; a backup that finds no file where the last
+    one found many counts one problem, so that it is never taken for a success.
 
     Args:
         plugins: Where the scanner comes from.
@@ -47,7 +48,8 @@ def backup(
         folder: The repository's own folder if it is on this machine; it is left out.
 
     Raises:
-        InputError: If there is no source, a pattern is malformed, or a source lies in the repository.
+        InputError: If there is no source, or a pattern is malformed.
+        InvalidJob: If a source lies in the repository.
         SourceNotFound: If none of the sources exists.
         SnapshotNotFound: If the named parent does not exist.
         PluginError: If the scanner is not installed.
@@ -100,10 +102,13 @@ def open_scanner(
     *,
     folder: Path | None,
 ) -> Scanner:
-    """Make the scanner that ``request`` asks for; leaves the repository's ``folder`` out where it lies in a source.
+    """Make the scanner that ``request`` asks for.
+
+    It leaves the repository's ``folder`` out where that lies in a source.
 
     Raises:
-        InputError: If there is no source, a pattern is malformed, or a source lies in ``folder``.
+        InputError: If there is no source, or a pattern is malformed.
+        InvalidJob: If a source lies in ``folder``.
         PluginError: If the scanner is not installed.
     """
     if not request.roots:
@@ -116,8 +121,8 @@ def open_scanner(
         and _keep_out(surroundings, request.roots, folder)
         and "skip_folders" in fields_dict(kind.settings)
     ):
-        skipped = plain.get("skip_folders", ())
-        known = list(skipped) if isinstance(skipped, list | tuple) else []
+        given = plain.get("skip_folders", ())
+        known = cast("Sequence[object]", given) if isinstance(given, list | tuple) else ()
         plain["skip_folders"] = [*known, *_names_of(folder)]
     settings = from_plain(plain, kind.settings, source=f"settings of scanner {kind.name}")
     return kind.open(settings, surroundings)
@@ -144,14 +149,19 @@ def absolute_roots(roots: Iterable[bytes]) -> tuple[bytes, ...]:
 
 
 def _keep_out(surroundings: Surroundings, roots: Iterable[bytes], folder: Path) -> bool:
-    """Say whether ``folder`` lies in a root."""
+    """Say whether ``folder`` lies in a root.
+
+    Raises:
+        InvalidJob: If a root lies in ``folder``.
+    """
     place = os.fsencode(folder.resolve())
     inside = False
     for root in roots:
         real = os.path.realpath(root)
         if real == place or _is_in(real, place):
             raise InvalidJob(
-                f"the source {to_text(root)} lies in the repository {folder} that it would be backed up to"
+                f"the source {to_text(root)} lies in the repository {folder} "
+                "that it would be backed up to"
             )
         inside = inside or _is_in(place, real)
     if inside:

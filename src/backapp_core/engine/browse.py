@@ -91,7 +91,7 @@ def choose(
 def list_nodes(
     repository: Repository, snapshot: Snapshot, *, under: bytes, recursive: bool
 ) -> Iterator[Node]:
-    """Yield the nodes at and below ``under``, or only those directly in it; empty means the whole snapshot.
+    """Yield the nodes at and below ``under``, or only those directly in it; empty means all.
 
     Raises:
         PathNotFound: At the end, if nothing stands there.

@@ -13,7 +13,7 @@ from backapp_core.model.diagnoses import Diagnosis, Verdict
 from backapp_core.model.requests import BackupRequest
 from backapp_core.model.snapshots import Snapshot
 from backapp_core.ports.surroundings import Keys, Surroundings
-from backapp_core.ports.transports import HasFolder, Transport
+from backapp_core.ports.transports import Transport
 
 
 def diagnose(
@@ -53,8 +53,7 @@ def diagnose(
         else:
             with opened.repository:
                 found += _look_at(surroundings, opened, probes_writing=probes_writing)
-            if isinstance(opened.transport, HasFolder):
-                folder = opened.transport.folder
+            folder = opened.folder
     if request.roots:
         found += diagnose_sources(plugins, surroundings, request, folder=folder)
     if target is not None:
@@ -98,8 +97,8 @@ def _look_at_snapshots(
         yield Diagnosis(
             "clock",
             Verdict.PROBLEM,
-            f"snapshot {newest.short_id} is of {newest.taken_at:%Y-%m-%d %H:%M} UTC, which is in the "
-            f"future; this machine's clock says {now:%Y-%m-%d %H:%M} UTC",
+            f"snapshot {newest.short_id} is of {newest.taken_at:%Y-%m-%d %H:%M} UTC, which is in "
+            f"the future; this machine's clock says {now:%Y-%m-%d %H:%M} UTC",
         )
 
 

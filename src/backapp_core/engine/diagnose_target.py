@@ -9,13 +9,14 @@ from pathlib import Path
 
 from backapp_core.model.diagnoses import Diagnosis, Verdict
 
+_ODD_MODE = 0o640
 _ODD_NS = 1_700_000_000_123_456_789
 
 
 def diagnose_target(target: Path, *, probes_writing: bool) -> Iterator[Diagnosis]:
-    """Look at the folder that would be restored into, or at the nearest one above that is there.
+    """Look at the folder that would be restored into, or the nearest one above that is there.
 
-    With ``probes_writing`` small files are made in a temporary folder there, which is removed again.
+    With ``probes_writing`` small files are made in a temporary folder there and removed again.
     """
     subject = str(target)
     place = next((one for one in (target, *target.absolute().parents) if one.exists()), target)
@@ -85,8 +86,8 @@ def _keeps_case(folder: Path) -> bool:
 
 
 def _keeps_modes(folder: Path) -> bool:
-    (folder / "file").chmod(0o640)
-    return (folder / "file").stat().st_mode & 0o7777 == 0o640
+    (folder / "file").chmod(_ODD_MODE)
+    return (folder / "file").stat().st_mode & 0o7777 == _ODD_MODE
 
 
 def _keeps_names(folder: Path) -> bool:

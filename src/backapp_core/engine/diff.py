@@ -1,4 +1,7 @@
-"""Compares two snapshots by walking both at once; memory is bounded by the way down, not by the number of nodes."""
+"""Compares two snapshots by walking both at once.
+
+Memory is bounded by the way down and what is missing on it, not by the number of nodes.
+"""
 
 import heapq
 from collections.abc import Iterator
@@ -36,7 +39,8 @@ def diff(
 ) -> Differences:
     """Compare ``before`` with ``after``.
 
-    A file counts as changed when its hash differs, or, where the repository keeps none, its size or modification time.
+    A file counts as changed when its hash differs, or, where the repository keeps none, its size or
+    modification time.
 
     Args:
         repository: Holds both.
@@ -55,7 +59,10 @@ def diff(
 
 @frozen
 class _Waiting:
-    """A node that is no directory and stands on one side only; a directory of its name may follow on the other."""
+    """A node that is no directory and stands on one side only.
+
+    A directory of its name may follow on the other.
+    """
 
     key: _Key
     was_before: bool

@@ -33,10 +33,11 @@ def dump(
     path: bytes,
     out: BinaryIO,
 ) -> None:
-    """Write what stands at ``path`` to ``out``; verified, but what was written before damage is found stays written.
+    """Write what stands at ``path`` to ``out``.
 
-    A folder becomes an uncompressed pax archive with names relative to it; sockets, which tar cannot hold, are
-    reported and left out.
+    It is verified, but what was written before damage is found stays written. A folder becomes an
+    uncompressed pax archive with names relative to it; sockets, which tar cannot hold, are reported
+    and left out.
 
     Raises:
         PathNotFound: If nothing stands there.
@@ -70,7 +71,11 @@ def _dump_folder(
 ) -> None:
     # Surrogates keep names that are no UTF-8; PAX headers say so by hdrcharset.
     with tarfile.open(
-        fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape"
+        fileobj=out,
+        mode="w|",
+        format=tarfile.PAX_FORMAT,
+        encoding="utf-8",
+        errors="surrogateescape",
     ) as archive:
         for node in repository.nodes(snapshot, Subtree(top)):
             surroundings.cancel.check()

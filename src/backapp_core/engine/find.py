@@ -26,7 +26,7 @@ class Match:
 def find(
     surroundings: Surroundings, repository: Repository, request: FindRequest
 ) -> Iterator[Match]:
-    """Return what matches, the newest snapshot first, in each snapshot in its order; walks as it is asked.
+    """Return what matches, the newest snapshot first; walks as it is asked.
 
     Raises:
         InputError: If there is no pattern.

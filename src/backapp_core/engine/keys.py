@@ -1,4 +1,4 @@
-"""Keys from where a person keeps them: a password file, a command that prints one, identity files."""
+"""Keys from where a person keeps them: a password file, a command, identity files."""
 
 import shlex
 import subprocess
@@ -20,11 +20,12 @@ def keys_from(
 ) -> Keys:
     """Return keys that read the password when it is asked for, and not before.
 
-    The password is what the file holds, or the command prints, without white space around it, as restic has it.
+    The password is what the file holds, or the command prints, without white space around it, as
+    restic has it.
 
     Raises:
-        InputError: If both a file and a command are given. Asking for the password raises it, too, if the file
-            cannot be read or the command fails.
+        InputError: If both a file and a command are given. Asking for the password raises it, too,
+            if the file cannot be read or the command fails.
     """
     if password_file and password_command:
         raise InputError("a password file and a password command are given; use one of them")

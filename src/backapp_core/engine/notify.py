@@ -55,7 +55,7 @@ def open_notifiers(
 
 
 def tell(surroundings: Surroundings, listeners: Sequence[Listener], job: Job, run: Run) -> None:
-    """Deliver how ``run`` ended to all who want to hear it; one that cannot be reached is a warning."""
+    """Deliver how ``run`` ended to all who want to hear it; who cannot be reached is a warning."""
     message = _message(surroundings, job, run)
     for listener in listeners:
         if message.urgency in listener.urgencies:

@@ -1,6 +1,7 @@
 """From an address to an opened repository, and to a new one."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from attrs import frozen
 
@@ -10,7 +11,7 @@ from backapp_core.errors import InvalidAddress, RepositoryExists, RepositoryNotF
 from backapp_core.manager import PluginManager
 from backapp_core.ports.archivers import ArchiverKind, Repository
 from backapp_core.ports.surroundings import Keys, Surroundings
-from backapp_core.ports.transports import Transport
+from backapp_core.ports.transports import HasFolder, Transport
 
 
 @frozen
@@ -19,6 +20,16 @@ class Opened:
 
     repository: Repository
     transport: Transport
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its objects are files of this machine, None if they are not."""
+        return local_folder(self.transport)
+
+
+def local_folder(transport: object) -> Path | None:
+    """Return the folder that holds a transport's objects if it is on this machine."""
+    return transport.folder if isinstance(transport, HasFolder) else None
 
 
 def open_repository(
@@ -31,16 +42,12 @@ def open_repository(
         InputError: If the address makes no sense.
         PluginError: If no installed plugin can open the address, or a library for it is missing.
         TransportError: If the destination cannot be reached or refuses.
-        RepositoryError: If what stands there cannot be used (unknown version, damaged, wrong password).
+        RepositoryError: If what stands there cannot be used (unknown version, damaged, wrong
+            password).
     """
     transport = open_transport(plugins, address, surroundings)
     try:
-        kind = recognise(plugins, transport)
-        if kind is None:
-            raise RepositoryNotFound(
-                f"no repository at {transport.address}; "
-                f"create one with: backapp init -r {transport.address}"
-            )
+        kind = _recognised(plugins, transport)
         return Opened(kind.open(transport, keys, surroundings), transport)
     except BaseException:
         transport.close()
@@ -51,6 +58,7 @@ def create_repository(
     plugins: PluginManager,
     surroundings: Surroundings,
     address: str,
+    *,
     archiver: str,
     options: Mapping[str, object],
     keys: Keys,
@@ -82,6 +90,16 @@ def recognise(plugins: PluginManager, transport: Transport) -> ArchiverKind | No
         TransportError: If the destination cannot be reached or refuses.
     """
     return next((kind for kind in plugins.archivers.kinds if kind.recognises(transport)), None)
+
+
+def _recognised(plugins: PluginManager, transport: Transport) -> ArchiverKind:
+    kind = recognise(plugins, transport)
+    if kind is None:
+        raise RepositoryNotFound(
+            f"no repository at {transport.address}; "
+            f"create one with: backapp init -r {transport.address}"
+        )
+    return kind
 
 
 def _check_free(plugins: PluginManager, transport: Transport) -> None:

@@ -1,4 +1,4 @@
-"""What of a snapshot is restored: include and exclude patterns with the meaning that ``.gitignore`` gives them."""
+"""What of a snapshot is restored: include and exclude patterns as in ``.gitignore``."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -44,7 +44,7 @@ class Patterns:
         return self._spec.match_file(f"{text}/" if is_directory else text)
 
     def may_match_below(self, path: bytes) -> bool:
-        """Say whether anything at or below the directory ``path`` could be matched, as far as the patterns alone tell."""
+        """Say whether the patterns could match anything at or below the directory ``path``."""
         if self._stems is None:
             return True
         text = self._text(path).encode("utf-8", "surrogateescape")
@@ -140,7 +140,10 @@ def _check(line: str) -> None:
 
 
 def _stems(lines: Sequence[str]) -> tuple[bytes, ...] | None:
-    """Return the literal paths that anchored patterns begin with; None if one is not anchored and may match anywhere."""
+    """Return the literal paths that anchored patterns begin with.
+
+    None if a pattern is not anchored and may match anywhere.
+    """
     stems: list[bytes] = []
     for line in lines:
         if line.startswith(("!", "#")):

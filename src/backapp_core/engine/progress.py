@@ -15,7 +15,7 @@ _BIG_BYTES = 32 << 20
 
 
 class Pace:
-    """Says when something is due that shall happen a few times a second; may be asked from any thread."""
+    """Says when something is due that happens a few times a second; for any thread."""
 
     def __init__(self, clock: Clock, *, every_seconds: float = 0.25) -> None:
         self._clock = clock

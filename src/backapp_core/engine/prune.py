@@ -57,7 +57,8 @@ def plan_forget(
     """Say which snapshots would go.
 
     Raises:
-        InputError: If neither snapshots nor a policy are given, or both, or if a policy wants no snapshot of a group.
+        InputError: If neither snapshots nor a policy are given, or both, or if a policy wants no
+            snapshot of a group.
         SnapshotNotFound: If a named snapshot does not exist.
         AmbiguousSnapshot: If a name means several.
     """
@@ -121,7 +122,8 @@ def _check(request: ForgetRequest) -> None:
         raise InputError("snapshots and a policy were given; use one of them")
     if not request.snapshots and request.retention.is_empty:
         raise InputError(
-            "nothing says which snapshots stay; give a policy, such as --keep-daily 7, or name snapshots"
+            "nothing says which snapshots stay; "
+            "give a policy, such as --keep-daily 7, or name snapshots"
         )
 
 

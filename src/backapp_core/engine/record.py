@@ -16,8 +16,8 @@ _MOST_EVENTS = 10_000
 class EventRecorder:
     """A sink that keeps everything but progress and single files; may be called from any thread.
 
-    A store that fails for a moment loses nothing: what could not be written is tried again with the next
-    batch. Beyond 10,000 events of one run the rest is only counted.
+    A store that fails for a moment loses nothing: what could not be written is tried again with the
+    next batch. Beyond 10,000 events of one run the rest is only counted.
     """
 
     def __init__(self, runs: Runs, run_id: str, clock: Clock) -> None:
@@ -30,6 +30,7 @@ class EventRecorder:
         self._flushed_at = clock.monotonic_seconds()
 
     def __call__(self, event: Event) -> None:
+        """Keep ``event``, and write what is waiting if it is much or has waited long."""
         if isinstance(event, Progress | FileDone):
             return
         with self._lock:

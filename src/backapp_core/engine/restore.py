@@ -35,14 +35,17 @@ class Step:
 
 @frozen
 class RestorePlan:
-    """A restore that is decided and not begun; iterate over it to see what it would do, node by node."""
+    """A restore that is decided and not begun.
+
+    Iterate over it to see what it would do, node by node.
+    """
 
     repository: Repository
     snapshot: Snapshot
     request: RestoreRequest
     selection: Selection
     top: bytes
-    """Folder of the snapshot whose content is restored, without the path that leads to it; ``/`` for all."""
+    """Folder whose content is restored, without the path that leads to it; ``/`` for all."""
 
     def __iter__(self) -> Iterator[Step]:
         """Look at the target as it is now; changes nothing."""

@@ -1,7 +1,6 @@
 """One execution of a job: claimed, driven, recorded, and told about when it fails."""
 
 from datetime import datetime
-from pathlib import Path
 
 from attrs import evolve
 
@@ -20,7 +19,6 @@ from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
 from backapp_core.ports.archivers import Repository
 from backapp_core.ports.stores import Store
 from backapp_core.ports.surroundings import Surroundings
-from backapp_core.ports.transports import HasFolder
 from backapp_core.settings import Settings
 
 _DATABASE = "backapp.sqlite"
@@ -32,7 +30,8 @@ def open_store(plugins: PluginManager, surroundings: Surroundings, settings: Set
     Raises:
         InvalidAddress: If the URL makes no sense.
         UnknownPlugin: If no installed store opens such URLs.
-        StoreError: If it cannot be opened.
+        StoreUnavailable: If it cannot be opened, or the state folder cannot be made.
+        StoreTooNew: If a newer program wrote it.
         PartMissing: If a library is not installed.
     """
     url = settings.store
@@ -59,8 +58,9 @@ def run_job(
 ) -> Run:
     """Run a job and return how it ended; a failure of the backup is a failed run and not raised.
 
-    What happens is recorded with the run. After a completed backup the job's retention is applied; if that
-    fails, the run completes with one problem more. Notifiers are told of what they were set up for.
+    What happens is recorded with the run. After a completed backup the job's retention is applied;
+    if that fails, the run completes with one problem more. Notifiers are told of what they were set
+    up for.
 
     Args:
         plugins: What the job's names mean.
@@ -152,7 +152,7 @@ def _drive(plugins: PluginManager, surroundings: Surroundings, job: Job, running
         return running.cancel(at=clock.now())
     except BackappError as error:
         return running.fail(at=clock.now(), error=error.message)
-    except Exception as error:  # noqa: BLE001  # a plugin's fault must not leave a run that seems to go on for ever
+    except Exception as error:  # noqa: BLE001  # a plugin's fault; no run may seem to go on for ever
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         return running.fail(at=clock.now(), error=f"unexpected error: {reason}")
     return running.complete(at=clock.now(), snapshot_id=snapshot.id, counts=counts)
@@ -171,7 +171,7 @@ def _work(plugins: PluginManager, surroundings: Surroundings, job: Job) -> tuple
             surroundings,
             repository,
             _request(job),
-            folder=_folder_of(opened),
+            folder=opened.folder,
         )
         counts = result.snapshot.counts
         if not job.retention.is_empty and not _retain(
@@ -184,7 +184,7 @@ def _work(plugins: PluginManager, surroundings: Surroundings, job: Job) -> tuple
 def _retain(
     surroundings: Surroundings, repository: Repository, job: Job, snapshot: Snapshot
 ) -> bool:
-    """Apply the job's policy to the snapshots of the same host and roots; say whether that went well."""
+    """Apply the job's policy to the snapshots of the same host and roots; say if that went well."""
     request = ForgetRequest(
         retention=job.retention,
         snapshot_filter=SnapshotFilter(
@@ -216,7 +216,3 @@ def _request(job: Job) -> BackupRequest:
         scanner_settings=job.scanner_settings,
         tags=job.tags,
     )
-
-
-def _folder_of(opened: opening.Opened) -> Path | None:
-    return opened.transport.folder if isinstance(opened.transport, HasFolder) else None

@@ -24,7 +24,8 @@ def check(
         surroundings: Where the snapshots seen before are remembered.
         repository: What is checked.
         read_data: Whether every stored byte is read and verified.
-        accepts_missing: Whether snapshots that are gone are reported one last time, as notes, and then no more.
+        accepts_missing: Whether snapshots that are gone are reported one last time, as notes, and
+            then no more.
 
     Raises:
         TransportError: If the destination fails.

@@ -1,4 +1,7 @@
-"""What every verb tells the witness; a state folder that cannot be used is a warning and never stops a verb."""
+"""What every verb tells the witness.
+
+A state folder that cannot be used is a warning and never stops a verb.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -17,8 +20,9 @@ def compare(
     surroundings: Surroundings, repository: Repository, snapshots: Sequence[Snapshot]
 ) -> list[Vanished]:
     """Return the snapshots that vanished, and say so in one warning."""
+    nothing: list[Vanished] = []
     vanished = _with_witness(
-        surroundings, repository, lambda witness: witness.compare(snapshots), []
+        surroundings, repository, lambda witness: witness.compare(snapshots), nothing
     )
     if vanished:
         surroundings.events(LogLine(Level.WARNING, _sentence(vanished)))

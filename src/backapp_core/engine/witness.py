@@ -1,8 +1,9 @@
-"""Remembers, in this machine's state folder, which snapshots were seen, and notices those that vanished.
+"""Remembers, in this machine's state folder, which snapshots were seen; notices what vanished.
 
-A record is a journal of one line per fact, only ever appended to, in one write that is synchronised: a crash loses at
-most the line that was being written, two processes cannot undo one another's lines, and a line that is not
-whole is passed over. Ids never come back, so what was removed by us stays so, whatever is written later.
+A record is a journal of one line per fact, only ever appended to, in one write that is
+synchronised: a crash loses at most the line that was being written, two processes cannot undo one
+another's lines, and a line that is not whole is passed over. Ids never come back, so what was
+removed by us stays so, whatever is written later.
 """
 
 import os
@@ -21,7 +22,7 @@ _ID = re.compile(r"[0-9a-f]{1,128}")
 
 @frozen
 class Vanished:
-    """A snapshot that was seen here and is not in the repository any more, though this machine did not remove it."""
+    """A snapshot that was seen here and is gone, though this machine did not remove it."""
 
     id: str
     taken_at: datetime
@@ -64,7 +65,7 @@ class Witness:
         self._path = state_folder / "witness" / f"{repository_id}.log"
 
     def compare(self, snapshots: Sequence[Snapshot]) -> list[Vanished]:
-        """Return what was seen before and is not among ``snapshots``, oldest first; remember what is new.
+        """Return what was seen before and is not among ``snapshots``; remember what is new.
 
         Raises:
             OSError: If the state folder cannot be read or written.
@@ -91,7 +92,7 @@ class Witness:
         self._append([_seen(snapshot)])
 
     def will_remove(self, snapshot_ids: Iterable[str]) -> None:
-        """Remember that we are about to remove these; said before, so that a crash raises no false alarm.
+        """Remember that we are about to remove these; said before, lest a crash raise an alarm.
 
         Raises:
             OSError: If the state folder cannot be written.

@@ -1,15 +1,16 @@
-"""The plainest repository that keeps the contract: one object per content and one per snapshot, all held in memory.
+"""The plainest repository that keeps the contract: an object per content, another per snapshot.
 
-For tests of whatever stands on a repository, and as a second implementation beside which the archiver kit is
-honest. It is not for anybody's data: a snapshot's nodes are one JSON object, and files are read whole.
+For tests of whatever stands on a repository, and as a second implementation beside which the
+archiver kit is honest. It is not for anybody's data: a snapshot's nodes are one JSON object, and
+files are read whole into memory.
 
 Objects: ``config``, ``data/<sha256>``, ``snapshots/<sha256 of the record>``, ``locks/<random>``.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -226,14 +227,12 @@ class MemoryRepository(Repository):
     # --- records
 
     def _save(self, snapshot: Snapshot, collected: Collected) -> tuple[Snapshot, str, int]:
-        """Store a record; its id is the hash of the record, in which the id itself is left empty."""
+        """Store a record; its id is the hash of it, in which the id itself is left empty."""
         body = json.dumps(to_plain(_Record(snapshot, collected.nodes))).encode()
         digest = hashlib.sha256(body).hexdigest()
         name = f"snapshots/{digest}"
-        try:
+        with suppress(ObjectExists):  # the same record; nothing could be said better
             self._transport.put(name, [body], size_bytes=len(body))
-        except ObjectExists:
-            pass  # the same record; nothing could be said better
         return evolve(snapshot, id=digest), name, len(body)
 
     def _load(self, snapshot_id: str) -> _Record:
@@ -319,9 +318,7 @@ class MemoryRepository(Repository):
     ) -> int:
         name = f"data/{digest}"
         try:
-            if name not in present:
-                raise DamagedRepository(f"object '{name}' is missing")
-            return len(self._content(digest)) if read_data else 0
+            return len(self._content(digest)) if read_data or name not in present else 0
         except DamagedRepository as error:
             ids = tuple(sorted({snapshot_id for snapshot_id, _ in places}))
             paths = tuple(sorted({path for _, path in places}))
@@ -344,7 +341,7 @@ class MemoryRepository(Repository):
         return candidates[-1] if candidates else None
 
     @contextmanager
-    def _lock(self, *, is_exclusive: bool) -> Iterator[None]:
+    def _lock(self, *, is_exclusive: bool) -> Generator[None]:
         clock = self._surroundings.clock
         word = "exclusive" if is_exclusive else "shared"
         own = f"locks/{word}-{self._surroundings.random_bytes(8).hex()}"

@@ -7,7 +7,7 @@ from attrs import define, evolve, field, frozen
 
 from backapp_core.errors import ObjectExists, SourceError
 from backapp_core.events import Problem, Progress, Verb
-from backapp_core.model.entries import Entry, EntryKind, Node
+from backapp_core.model.entries import Entry, EntryKind, Extent, Node
 from backapp_core.model.snapshots import Counts
 from backapp_core.ports.scanners import FoundDirectory, OpenedFile, Scanner
 from backapp_core.ports.surroundings import Surroundings
@@ -168,7 +168,7 @@ class Collector:
         self._figures.objects.append((f"data/{digest}", size_bytes))
 
 
-def _read(opened: OpenedFile) -> tuple[bytes, tuple[tuple[int, int], ...] | None]:
+def _read(opened: OpenedFile) -> tuple[bytes, tuple[Extent, ...] | None]:
     """Return the whole content, holes as zeros, and where the data lie."""
     extents = opened.extents()
     size_bytes = opened.entry.size_bytes

@@ -1,10 +1,10 @@
-"""A scanner of a tree that exists in memory only: paths and contents are said, everything else is made up."""
+"""A scanner of a tree in memory: paths and contents are said, everything else is made up."""
 
 import stat
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from attrs import field, frozen
+from attrs import frozen
 from typing_extensions import override
 
 from backapp_core.errors import EntryUnreadable, EntryVanished, SourceNotFound
@@ -122,21 +122,13 @@ class _Opened(OpenedFile):
         """Nothing is held."""
 
 
-@frozen(slots=False)
 class _Found(FoundDirectory):
-    path: bytes
-    contents: Mapping[bytes, Content]
-    entry: Entry = field(init=False)
-    entries: Sequence[Entry] = field(init=False)
-
-    @entry.default
-    def _own_entry(self) -> Entry:
-        return _entry(self.path, self.path.rpartition(b"/")[2] or b"/", None)
-
-    @entries.default
-    def _all_entries(self) -> Sequence[Entry]:
-        prefix = self.path.rstrip(b"/") + b"/"
-        return [_entry(prefix + name, name, what) for name, what in sorted(self.contents.items())]
+    def __init__(self, path: bytes, contents: Mapping[bytes, Content]) -> None:
+        self.path = path
+        self.contents = contents
+        self.entry = _entry(path, path.rpartition(b"/")[2] or b"/", None)
+        prefix = path.rstrip(b"/") + b"/"
+        self.entries = [_entry(prefix + name, name, contents[name]) for name in sorted(contents)]
 
     @override
     def open(self, entry: Entry) -> OpenedFile:
@@ -166,7 +158,7 @@ class _Found(FoundDirectory):
 
 
 def _entry(path: bytes, name: bytes, what: Content | None) -> Entry:
-    """Make up facts; times and inode follow from path and content, so that a change shows and a rescan agrees."""
+    """Make up facts; times and inode follow from path and content, so that a change shows."""
     content = what if isinstance(what, bytes) else b""
     mode = _FOLDER if what is None else _LINK if isinstance(what, Link) else _FILE
     changed_ns = _MTIME_NS + (zlib.crc32(content) if content else 0)

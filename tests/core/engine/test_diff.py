@@ -61,14 +61,12 @@ TREES = st.dictionaries(
 
 
 def nodes_of(tree):
-    """Make the nodes of a tree in the order of a repository; a path that has others below it is a directory."""
-    files, folders = {}, {()}
-    for path, content in tree.items():
+    """Make the nodes of a tree as a repository yields them; a path with others below it is a directory."""
+    folders = {()}
+    for path in tree:
         for length in range(len(path)):
             folders.add(path[:length])
-    for path, content in tree.items():
-        if path not in folders:
-            files[path] = content
+    files = {path: content for path, content in tree.items() if path not in folders}
     found = {}
     order = sorted(
         [*((path, True) for path in folders), *((path, False) for path in files)],

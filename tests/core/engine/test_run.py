@@ -358,4 +358,4 @@ def test_state_folder_that_cannot_be_made_is_said(engine, tmp_path):
     surroundings = evolve(engine.surroundings, state_folder=tmp_path / "file" / "state")
     other = assemble(plugins=engine.plugins, surroundings=surroundings)
     with pytest.raises(StoreUnavailable, match="state folder"):
-        other.store
+        other.store.close()
