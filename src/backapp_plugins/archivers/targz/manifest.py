@@ -50,7 +50,8 @@ _LARGEST_MEMBER_BYTES = 64 << 20
 _MOST_MEMBERS = 1 << 24
 _SMALLEST_MEMBER_BYTES = 20
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-_Time = Annotated[int, msgspec.Meta(ge=-(2**63) + 1, le=2**63 - 1)]
+_LARGEST_TIME_NS = 2**62 * 1_000_000_000
+"""What a system's clock can say, in seconds, and more than msgspec's bounds can."""
 _Owner = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 _Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 
@@ -61,8 +62,8 @@ class Facts(msgspec.Struct, omit_defaults=True, kw_only=True):
     mode: _Mode
     uid: _Owner
     gid: _Owner
-    mtime: _Time
-    ctime: _Time
+    mtime: int
+    ctime: int
     ino: int
     dev: int
     user: str = ""
@@ -341,8 +342,11 @@ def node_of_directory(head: DirLine) -> Node:
     Raises:
         DamagedRepository: If its path is none.
     """
+    path = path_of(head.dir)
+    if not -_LARGEST_TIME_NS < head.mtime < _LARGEST_TIME_NS:
+        raise DamagedRepository(f"a manifest is damaged: {head.dir} changed at no time")
     return Node(
-        path=path_of(head.dir),
+        path=path,
         kind=EntryKind.DIRECTORY,
         mode=head.mode,
         uid=head.uid,
@@ -373,6 +377,7 @@ def node_of_entry(folder: bytes, line: EntryLine) -> Node:
         or b"/" in name
         or b"\0" in name
         or name in {b".", b".."}
+        or not -_LARGEST_TIME_NS < line.mtime < _LARGEST_TIME_NS
         or not (_has_content(line) if kind is EntryKind.FILE else line.at is None)
     ):
         raise DamagedRepository(

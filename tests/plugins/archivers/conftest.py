@@ -1,0 +1,193 @@
+"""What tests of the tar.gz archiver share: a repository, a source, and ways to use both."""
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyrage
+import pytest
+from attrs import evolve
+from typing_extensions import override
+
+from backapp_core.clock import Clock, SystemClock
+from backapp_core.engine.extract import ExtractOptions, FolderTarget
+from backapp_core.events import Recording
+from backapp_core.model.jobs import BackupOptions
+from backapp_core.model.repositories import RemovalPlan
+from backapp_core.model.restores import RestoreOutcome
+from backapp_core.model.snapshots import Snapshot
+from backapp_core.ports.archivers import Repository
+from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
+from backapp_core.ports.targets import Everything, Selection
+from backapp_core.ports.transports import Transport
+from backapp_core.testing.fakes import MemoryBucket, MemoryTransport
+from backapp_core.testing.tree_facts import Facts
+from backapp_core.testing.trees import describe_tree
+from backapp_plugins.archivers.targz import backapp_archivers
+from backapp_plugins.archivers.targz.settings import TargzSettings
+from backapp_plugins.scanners.files import open_files
+from backapp_plugins.scanners.files.settings import FilesSettings
+
+KIND = backapp_archivers()[0]
+
+
+class AheadClock(Clock):
+    """An hour ahead, so that no file looks as if it might change once more in the same tick."""
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()
+
+    @override
+    def now(self) -> datetime:
+        return self._clock.now() + timedelta(hours=1)
+
+    @override
+    def monotonic_seconds(self) -> float:
+        return self._clock.monotonic_seconds()
+
+    @override
+    def wait(self, seconds: float) -> None:
+        self._clock.wait(seconds)
+
+
+class Workbench:
+    """A source folder and a repository, and what one does with them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clock: Clock | None = None,
+        settings: TargzSettings | None = None,
+        keys: Keys = NO_KEYS,
+        transport: Transport | None = None,
+        source: Path | None = None,
+    ) -> None:
+        self.folder = folder
+        self.source = source or folder / "source"
+        self.source.mkdir(parents=True, exist_ok=True)
+        self.recording = Recording()
+        self.surroundings = Surroundings(
+            cache_folder=folder / "cache",
+            state_folder=folder / "state",
+            clock=clock or AheadClock(),
+            events=self.recording,
+        )
+        self.keys = keys
+        self.bucket = MemoryBucket()
+        self.transport = transport or MemoryTransport(self.bucket)
+        self.transport.prepare()
+        if KIND.recognises(self.transport):
+            self.repository = self.open()
+        else:
+            self.repository = KIND.create(
+                self.transport, settings or TargzSettings(), keys, self.surroundings
+            )
+        self._restores = 0
+
+    def open(
+        self, transport: Transport | None = None, *, keys: Keys | None = None, **changes: object
+    ) -> Repository:
+        """Open the repository, perhaps by way of another transport or in other surroundings."""
+        return KIND.open(
+            transport or self.transport,
+            self.keys if keys is None else keys,
+            evolve(self.surroundings, **changes),
+        )
+
+    def scanner(self, *roots: Path, surroundings: Surroundings | None = None, **rules: object):
+        paths = tuple(map(os.fsencode, roots or (self.source,)))
+        settings = FilesSettings(roots=paths, **rules)
+        return open_files(settings, surroundings or self.surroundings)
+
+    def back_up(
+        self, *roots: Path, repository: Repository | None = None, **options: object
+    ) -> Snapshot:
+        chosen = evolve(BackupOptions(hostname="host", username="user"), **options)
+        return (repository or self.repository).backup(self.scanner(*roots), chosen).snapshot
+
+    def extract(
+        self,
+        snapshot: Snapshot,
+        *,
+        selection: Selection = Everything(),
+        repository: Repository | None = None,
+    ) -> tuple[Path, RestoreOutcome]:
+        """Restore and return where the root of the file system lies now, and the outcome."""
+        self._restores += 1
+        top = self.folder / f"restored-{self._restores}"
+        target = FolderTarget(os.fsencode(top), ExtractOptions(), self.surroundings)
+        (repository or self.repository).restore(snapshot, target, selection)
+        return top, target.outcome
+
+    def differences(
+        self,
+        snapshot: Snapshot,
+        wanted: Mapping[bytes, Facts],
+        *,
+        repository: Repository | None = None,
+    ) -> list[str]:
+        """Restore and return one line per path of the source that is not as it should be."""
+        top, outcome = self.extract(snapshot, repository=repository)
+        assert outcome.not_restored == ()
+        assert outcome.incomplete == ()
+        actual = describe_tree(top / self.source.relative_to("/"))
+        os.system(f"rm -rf '{top}'")  # noqa: S605  # paths of this test, longer than rmtree can take
+        return [
+            f"{path!r}: {wanted.get(path)} / {actual.get(path)}"
+            for path in sorted(wanted.keys() | actual.keys())
+            if wanted.get(path) != actual.get(path)
+        ]
+
+    def facts(self) -> Mapping[bytes, Facts]:
+        """Return the facts of the source as it is now."""
+        return describe_tree(self.source)
+
+    def clean_up(self) -> None:
+        self.repository.clean_up(self.repository.plan_clean_up())
+
+    def forget(self, *snapshots: Snapshot) -> None:
+        doomed = {snapshot.id for snapshot in snapshots}
+        kept = tuple(each.id for each in self.repository.snapshots() if each.id not in doomed)
+        self.repository.remove(RemovalPlan(keep=kept, remove=tuple(doomed)))
+
+
+@pytest.fixture(scope="session")
+def identity() -> pyrage.x25519.Identity:
+    return pyrage.x25519.Identity.generate()
+
+
+@pytest.fixture
+def sealed(identity: pyrage.x25519.Identity, tmp_path: Path) -> dict[str, object]:
+    """Return what makes a `Workbench` one of a sealed repository."""
+    file = tmp_path / "identity.txt"
+    file.write_text(f"{identity}\n")
+    return {
+        "settings": TargzSettings(recipients=(str(identity.to_public()),)),
+        "keys": Keys(identity_files=(file,)),
+    }
+
+
+@pytest.fixture(params=["ahead", "real"])
+def either_clock(request: pytest.FixtureRequest) -> Clock:
+    """Return a clock on which unchanged folders are copied unseen, then one on which none are."""
+    return AheadClock() if request.param == "ahead" else SystemClock()
+
+
+@pytest.fixture
+def workbench(tmp_path: Path) -> Callable[..., Workbench]:
+    """Return a function that makes a `Workbench`, in a folder of its own each time."""
+    count = iter(range(1000))
+
+    def make(**choices: object) -> Workbench:
+        folder = tmp_path / f"bench-{next(count)}"
+        return Workbench(folder, **choices)
+
+    return make
+
+
+@pytest.fixture
+def bench(workbench: Callable[..., Workbench]) -> Workbench:
+    """Return a `Workbench` of an open repository in memory."""
+    return workbench()
