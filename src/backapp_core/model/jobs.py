@@ -23,8 +23,8 @@ def check_job_name(name: str) -> None:
     """
     if not _JOB_NAME.fullmatch(name):
         raise InvalidName(
-            f"'{to_line(name[:_LONGEST_SHOWN])}' is no job name; use up to 64 letters, digits, dots, dashes and underscores, "
-            "beginning with a letter or digit"
+            f"'{to_line(name[:_LONGEST_SHOWN])}' is no job name; use up to 64 letters,"
+            " digits, dots, dashes and underscores, beginning with a letter or digit"
         )
 
 

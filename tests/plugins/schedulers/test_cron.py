@@ -355,7 +355,7 @@ def compare(expression, moment):
 
 
 @given(EXPRESSIONS, MOMENTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_next_and_previous_equal_the_reference(expression, moment):
     compare(expression, moment)
 
@@ -398,7 +398,7 @@ def is_due(expression, instant, zone):
     )
 
 
-@given(
+CHANGES = st.tuples(
     OFTEN,
     ZONES,
     st.integers(2015, 2035),
@@ -406,10 +406,23 @@ def is_due(expression, instant, zone):
     st.integers(1, 28),
     st.integers(0, 1439),
 )
-@settings(max_examples=150, deadline=None)
-def test_next_and_previous_follow_the_rules_about_clock_changes(  # noqa: PLR0917  # fixtures and parameters
-    expression, zone, year, month, day, minute
-):
+
+
+@given(CHANGES)
+@settings(max_examples=40, deadline=None)
+def test_next_and_previous_follow_the_rules_about_clock_changes(change):
+    compare_around_a_change(*change)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@given(CHANGES)
+@settings(max_examples=2_000, deadline=None)
+def test_next_and_previous_follow_the_rules_about_many_clock_changes(change):
+    compare_around_a_change(*change)
+
+
+def compare_around_a_change(expression, zone, year, month, day, minute):  # noqa: PLR0917  # a case
     start = datetime(year, month, day, tzinfo=UTC) + timedelta(minutes=minute)
     # Look where the clock changes next, if it does soon.
     key, zone = zone, ZoneInfo(zone)
