@@ -34,7 +34,7 @@ class Mailbox:
         self.refused = {}
         self.data_answer = "250 OK"
 
-    async def handle_RCPT(  # noqa: N802  # aiosmtpd's name
+    async def handle_RCPT(  # aiosmtpd's name
         self, server, session, envelope, address, options
     ):
         if address in self.refused:
@@ -42,7 +42,7 @@ class Mailbox:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server, session, envelope):  # noqa: N802  # aiosmtpd's name
+    async def handle_DATA(self, server, session, envelope):  # aiosmtpd's name
         if self.data_answer.startswith("250"):
             self.envelopes.append(envelope)
         return self.data_answer
@@ -201,7 +201,7 @@ def test_tls_from_the_first_byte(open_at, start, mailbox):
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-def test_certificate_that_is_not_trusted_is_refused(  # noqa: PLR0917  # fixtures and parameters
+def test_certificate_that_is_not_trusted_is_refused(
     open_at, start, mailbox, secret, security, certificates, strange_certificates
 ):
     ours = start(is_tls=security == "tls")
@@ -262,7 +262,7 @@ def test_without_login_nothing_is_asked_of_a_local_relay(open_at, start, mailbox
 @pytest.mark.parametrize(
     ("answer", "is_retryable"), [("550 no such user", False), ("451 try later", True)]
 )
-def test_refused_recipients_are_named(open_at, start, mailbox, secret, answer, is_retryable):  # noqa: PLR0917  # fixtures
+def test_refused_recipients_are_named(open_at, start, mailbox, secret, answer, is_retryable):
     mailbox.refused = {"ops@example.org": answer}
     with pytest.raises(
         DeliveryError, match=rf"refused ops@example.org \(answer {answer[:3]}\)"
@@ -283,7 +283,7 @@ def test_one_refused_recipient_of_two_is_told_and_not_tried_again(open_at, start
 
 
 @pytest.mark.parametrize(("answer", "is_retryable"), [("554 no", False), ("452 full\r\n", True)])
-def test_refused_message_says_why(open_at, start, mailbox, secret, answer, is_retryable):  # noqa: PLR0917  # fixtures
+def test_refused_message_says_why(open_at, start, mailbox, secret, answer, is_retryable):
     mailbox.data_answer = answer
     with pytest.raises(DeliveryError, match=f"answered {answer.strip()}") as caught:
         open_at(start().port).deliver(make_notification())
@@ -373,7 +373,7 @@ def test_server_that_answers_in_control_characters_is_shown_without_them(open_at
         (lambda path: (path.unlink(), path.mkdir(mode=0o700)), "not a regular file"),
     ],
 )
-def test_unusable_password_file_is_named_and_nothing_is_sent(  # noqa: PLR0917  # fixtures and parameters
+def test_unusable_password_file_is_named_and_nothing_is_sent(
     open_at, start, mailbox, secret_file, prepare, said
 ):
     prepare(Path(secret_file))

@@ -422,7 +422,7 @@ def test_next_and_previous_follow_the_rules_about_many_clock_changes(change):
     compare_around_a_change(*change)
 
 
-def compare_around_a_change(expression, zone, year, month, day, minute):  # noqa: PLR0917  # a case
+def compare_around_a_change(expression, zone, year, month, day, minute):
     start = datetime(year, month, day, tzinfo=UTC) + timedelta(minutes=minute)
     # Look where the clock changes next, if it does soon.
     key, zone = zone, ZoneInfo(zone)
