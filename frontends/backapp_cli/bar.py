@@ -61,9 +61,9 @@ class Bar:
         del console
         if self._progress is None:
             return
-        lines: list[Text | Table] = [self._first_line(self._progress, options.max_width)]
-        current = to_text(self._progress.current)
-        lines.append(Text(" " * _INDENT + _end_of(current, options.max_width - _INDENT - 1)))
+        progress, columns = self._progress, options.max_width
+        lines: list[Text | Table] = [self._first_line(progress, columns)]
+        lines.append(_second_line(progress, columns))
         if self.remark:
             lines.append(Text(self.remark, style="yellow", no_wrap=True, overflow="ellipsis"))
         yield Group(*lines)
@@ -79,9 +79,6 @@ class Bar:
         else:
             words.append(f"{size(progress.bytes_done)}")
         words.append(f"  {size(int(rate))}/s  {_left(progress, rate, now - self._began)}")
-        words.append(f"  {count(progress.files_done, 'file')}")
-        if progress.problems:
-            words.append(f"  {count(progress.problems, 'error')}", style="bold red")
         line = Table.grid(padding=(0, 2, 0, 0))
         line.add_column(no_wrap=True)
         cells: list[Text | ProgressBar] = [Text(str(progress.verb))]
@@ -102,6 +99,17 @@ class Bar:
             samples.popleft()
         seconds = now - samples[0][0]
         return max(0.0, (done_bytes - samples[0][1]) / seconds) if seconds > 0 else 0.0
+
+
+def _second_line(progress: Progress, columns: int) -> Text:
+    line = Text(" " * _INDENT + count(progress.files_done, "file"), no_wrap=True)
+    if progress.problems:
+        line.append(f"  {count(progress.problems, 'error')}", style="bold red")
+    room = columns - line.cell_len - _INDENT - 1
+    if progress.current and room > _INDENT:
+        line.append(" " * _INDENT + _end_of(to_text(progress.current), room))
+    line.truncate(columns, overflow="ellipsis")
+    return line
 
 
 def _left(progress: Progress, rate: float, elapsed_seconds: float) -> str:

@@ -7,11 +7,15 @@ its own a few times a second, and not at all within the first moments of a verb.
 import os
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, assert_never
 
+from attrs import evolve
 from typing_extensions import override
 
 from backapp_cli.show import Output, count, size
+from backapp_core.errors import BackappError
 from backapp_core.events import (
     Event,
     FileDone,
@@ -103,10 +107,22 @@ class Lines:
 class OnTerminal(Lines):
     """A bar that the lines scroll above."""
 
-    def __init__(self, output: Output, verbosity: int) -> None:
+    def __init__(
+        self, output: Output, verbosity: int, estimate: Callable[[], int] | None = None
+    ) -> None:
+        """Draw on standard error.
+
+        Args:
+            output: Where lines go.
+            verbosity: How much is said.
+            estimate: Finds out how many bytes there are; called in a thread, and only if a bar is
+                drawn and the engine does not know.
+        """
         super().__init__(output, verbosity)
         self._first_at = 0.0
         self._bar: Bar | None = None
+        self._estimate = estimate
+        self._estimated_bytes: int | None = None
 
     @override
     def progress(self, event: Progress) -> None:
@@ -119,7 +135,17 @@ class OnTerminal(Lines):
             from backapp_cli.bar import Bar
 
             self._bar = Bar()
+            if event.bytes_total is None and self._estimate is not None:
+                threading.Thread(target=self._find_total, daemon=True).start()
+        if event.bytes_total is None and self._estimated_bytes is not None:
+            event = evolve(event, bytes_total=self._estimated_bytes)
         self._bar.show(event)
+
+    def _find_total(self) -> None:
+        estimate, self._estimate = self._estimate, None
+        # What is wrong with a source is said by the run itself.
+        with suppress(BackappError):
+            self._estimated_bytes = estimate() if estimate else None
 
     @override
     def note(self, text: str) -> None:

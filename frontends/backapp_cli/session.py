@@ -1,6 +1,6 @@
 """What one invocation holds: choices, output, and an engine once somebody needs it."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -30,6 +30,8 @@ class Session:
         self.verbosity = 0
         self.cancel = CancelToken()
         self.stopping = stopping or Stopping()
+        self.estimate: Callable[[], int] | None = None
+        """Finds out how many bytes the present verb will work through, if that takes a look."""
         self._shown: Shown | None = None
         self._closing = ExitStack()
 
@@ -134,5 +136,5 @@ class Session:
         if self.output.is_json:
             return progress.AsJson(self.output, self.verbosity)
         if assemble.has_terminal(self.choices) and not self.output.is_quiet:
-            return progress.OnTerminal(self.output, self.verbosity)
+            return progress.OnTerminal(self.output, self.verbosity, self.estimate)
         return progress.Lines(self.output, self.verbosity)

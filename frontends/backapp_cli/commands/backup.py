@@ -77,6 +77,7 @@ def backup(
     )
     began = time.monotonic()
     engine = session.engine
+    session.estimate = lambda: engine.estimate(request).processed_bytes
     with session.stoppable(), session.repository() as repository:
         if dry_run:
             return _show_estimate(session, engine.estimate(request))

@@ -99,7 +99,7 @@ def init(
     session.output.remark(f"created {sealed}{info.archiver} repository {info.id[:8]} at {address}")
     if info.is_encrypted:
         session.output.remark(
-            "keep the key that opens it in a second place: without it nobody gets anything back"
+            "keep the key that opens it in a second place; nothing opens without it"
         )
 
 

@@ -100,7 +100,8 @@ def show(session: Session, run_id: str) -> None:
 def show_end(session: Session, run: Run) -> None:
     """Show how a run ended that was just driven."""
     session.output.message("run", run_fields(run))
-    session.output.lines(_description(run))
+    if not session.output.is_quiet:
+        session.output.lines(_description(run))
 
 
 def _description(run: Run) -> list[str]:

@@ -117,6 +117,11 @@ def test_a_run_is_recorded_with_its_events(cli, job: str, source: Path, tmp_path
     assert "completed" in cli("job", "list").out
 
 
+def test_a_quiet_run_that_goes_well_says_nothing(cli, job: str) -> None:
+    result = cli("-q", "job", "run", job)
+    assert (result.out, result.err) == ("", "")
+
+
 def test_a_run_with_unreadable_entries_warns(cli, repository, source, tmp_path: Path) -> None:
     cli("job", "add", "docs", source, tmp_path / "gone")
     result = cli("job", "run", "docs", code=3)

@@ -19,11 +19,13 @@ How to name a repository and its keys, the settings file, and exit codes stand a
 
 TAIL = """## Repository and keys
 
-The repository is the one that `--repo` names, else `$BACKAPP_REPOSITORY`, else `$RESTIC_REPOSITORY`,
+The repository is the one that `--repo` names, else `$BACKAPP_REPOSITORY`,
+else `$RESTIC_REPOSITORY`,
 else `repository` in the settings file.
 The password comes from `--password-file` or `--password-command`,
 else from `$BACKAPP_PASSWORD`, `$BACKAPP_PASSWORD_FILE` or `$BACKAPP_PASSWORD_COMMAND`,
-else from the same with `RESTIC_`, else from the settings file, else a person at the terminal is asked.
+else from the same with `RESTIC_`, else from the settings file,
+else a person at the terminal is asked.
 Space around it is dropped, as restic does.
 A password command runs without a shell.
 age identities come from `--identity-file`,
@@ -33,24 +35,7 @@ else from the settings file.
 ## Settings file
 
 `--config FILE`, else `$BACKAPP_CONFIG`, else `backapp.toml` in the user's folder for configuration
-(`~/.config/backapp/` on Linux). It is TOML; every key may be left out.
-
-```toml
-repository = "home"  # the default: a name from below, or an address
-store = ""           # URL of the store for jobs; empty: SQLite in the state folder
-threads = 0          # 0: as many as the machine has
-cache_folder = ""    # empty: where the operating system keeps such things
-state_folder = ""
-
-[repositories.home]
-url = "/srv/backup"
-password_file = ""
-password_command = ""
-identity_files = ["~/.config/backapp/identity.txt"]
-
-[plugins]
-disabled = []        # such as "notifiers.webhook"; see: backapp plugins
-```
+(`~/.config/backapp/` on Linux). What it may hold stands in [Settings](settings.md).
 
 ## Exit codes
 

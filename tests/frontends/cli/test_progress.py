@@ -1,5 +1,6 @@
 """Events become a bar, lines or JSON; what is drawn is never on standard output."""
 
+import io
 import json
 import os
 import pty
@@ -7,6 +8,7 @@ import re
 import select
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,27 @@ def test_programs_get_status_now_and_then(capsys, monkeypatch) -> None:
     assert others[0]["during"] == "restore"
 
 
+def test_a_total_that_nobody_knows_is_found_out_once(monkeypatch) -> None:
+    shown: list[Progress] = []
+    asked = threading.Event()
+    monkeypatch.setattr(Bar, "show", lambda self, event: shown.append(event))
+    monkeypatch.setattr("backapp_cli.progress._BAR_AFTER_SECONDS", -1.0)
+
+    def estimate() -> int:
+        assert not asked.is_set()
+        asked.set()
+        return 4096
+
+    sink = OnTerminal(_output(), 0, estimate)
+    sink(_progress())
+    assert asked.wait(30)
+    while shown[-1].bytes_total is None:
+        sink(_progress())
+    sink(_progress(bytes_total=7))
+    sink.pause()
+    assert [shown[-2].bytes_total, shown[-1].bytes_total] == [4096, 7]
+
+
 def test_what_is_over_at_once_draws_no_bar(capsys) -> None:
     sink = OnTerminal(_output(), 0)
     sink(_progress())
@@ -97,20 +120,19 @@ def test_the_bar_fits_its_terminal(columns: int, total: int | None, current: byt
     bar.show(_progress(bytes_total=total, current=current, problems=3, files_done=123456))
     bar.remark = "stopping cleanly; press Ctrl-C again to stop at once"
     bar.close()
-    console = Console(width=columns, record=True, file=open(os.devnull, "w"), markup=False)
-    with console.file:
-        console.print(bar)
-        lines = console.export_text().splitlines()
+    console = Console(width=columns, record=True, file=io.StringIO(), markup=False)
+    console.print(bar)
+    lines = console.export_text().splitlines()
     assert len(lines) == 3
     assert all(width(line) <= columns for line in lines)
     assert "\x1b" not in "".join(lines)
     if columns >= 80:
-        assert "123,456 files" in lines[0]
-        assert "3 errors" in lines[0]
+        assert "/s" in lines[0]
+        assert "123,456 files  3 errors" in lines[1]
 
 
 def _on_terminal(arguments: list[str | Path], columns: int = 80) -> tuple[str, bytes, int]:
-    """Run the program with a terminal as standard error; return what that shows, the output, the code."""
+    """Run the program on a terminal; return what that shows, standard output and the code."""
     leader, follower = pty.openpty()
     child = subprocess.Popen(
         [sys.executable, "-m", "backapp_cli", *arguments],

@@ -50,7 +50,8 @@ class Slow:
 
 def _open(settings, surroundings):
     [kind] = folder.backapp_transports()
-    return Slow(kind.open(kind.parse(settings.path), surroundings), surroundings.cancel, settings.is_stuck)
+    inner = kind.open(kind.parse(settings.path), surroundings)
+    return Slow(inner, surroundings.cancel, settings.is_stuck)
 
 @hookimpl
 def backapp_transports():
