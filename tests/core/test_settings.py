@@ -29,8 +29,7 @@ FULL = {
 
 def test_empty_settings_are_fine_and_need_no_converter():
     code = (
-        "import sys; from backapp_core.model.names import to_text
-from backapp_core.settings import Settings; Settings.parse({});"
+        "import sys; from backapp_core.settings import Settings; Settings.parse({});"
         "print('cattrs' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -116,7 +115,7 @@ def test_what_is_no_table_is_refused(data):
 
 
 def faults_in(data):
-    """Return the faults of ``data``, none if it is understood; anything but a list of faults fails."""
+    """Return the faults of ``data``, none if it is understood; any other error fails."""
     try:
         Settings.parse(data)
     except InvalidSettings as error:

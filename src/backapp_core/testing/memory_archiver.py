@@ -4,7 +4,8 @@ For tests of whatever stands on a repository, and as a second implementation bes
 archiver kit is honest. It is not for anybody's data: a snapshot's nodes are one JSON object, and
 files are read whole into memory.
 
-Objects: ``config``, ``data/<sha256>``, ``snapshots/<sha256 of the record>``, ``locks/<random>``.
+Objects: ``config`` (its hash and JSON), ``data/<sha256>``, ``snapshots/<sha256 of the record>``,
+``locks/<random>``.
 """
 
 import hashlib
@@ -20,7 +21,6 @@ from typing_extensions import override
 from backapp_core.codec import from_plain, to_plain
 from backapp_core.errors import (
     DamagedRepository,
-    EntryNotRestored,
     InvalidSettings,
     ObjectExists,
     ObjectMissing,
@@ -47,8 +47,10 @@ from backapp_core.ports.surroundings import Keys, Surroundings
 from backapp_core.ports.targets import Everything, Selection, Target
 from backapp_core.ports.transports import CanTidy, Transport
 from backapp_core.testing.memory_collector import Collected, Collector
+from backapp_core.testing.memory_restorer import restore_nodes
 
 _VERSION = 1
+_NOTHING = hashlib.sha256(b"").hexdigest()
 _LOCK_LIFE = timedelta(minutes=30)
 
 
@@ -144,7 +146,7 @@ class MemoryRepository(Repository):
         self, snapshot: Snapshot, target: Target, selection: Selection = Everything()
     ) -> None:
         try:
-            self._restore(snapshot, target, selection)
+            restore_nodes(self._nodes(snapshot, selection), target, self._content)
         finally:
             target.close()
 
@@ -161,7 +163,7 @@ class MemoryRepository(Repository):
                 findings.append(Finding(Severity.ERROR, name, error.message, (snapshot_id,)))
                 continue
             for node in record.nodes:
-                if node.sha256:
+                if node.sha256 not in {"", _NOTHING}:
                     users.setdefault(node.sha256, []).append((snapshot_id, node.path))
         read_bytes = 0
         for digest, places in sorted(users.items()):
@@ -244,6 +246,8 @@ class MemoryRepository(Repository):
         return evolve(record, snapshot=evolve(record.snapshot, id=snapshot_id))
 
     def _content(self, digest: str) -> bytes:
+        if digest == _NOTHING:
+            return b""
         name = f"data/{digest}"
         try:
             data = self._transport.read(name)
@@ -267,44 +271,6 @@ class MemoryRepository(Repository):
                 yield node
             if node.kind is EntryKind.DIRECTORY and not selection.enters(node.path):
                 closed.append(node.path.rstrip(b"/") + b"/")
-
-    # --- restoring
-
-    def _restore(self, snapshot: Snapshot, target: Target, selection: Selection) -> None:
-        first_names: dict[tuple[int, int], bytes] = {}
-        later: list[Node] = []
-        for node in self._nodes(snapshot, selection):
-            if node.kind is EntryKind.DIRECTORY:
-                target.directory(node)
-            elif node.kind is not EntryKind.FILE or (node.device, node.inode) in first_names:
-                later.append(node)
-            elif self._restore_file(target, node) and node.is_hard_linked:
-                first_names[node.device, node.inode] = node.path
-        target.links_follow()
-        for node in later:
-            if node.kind is EntryKind.FILE:
-                target.link(node, first_names[node.device, node.inode])
-            else:
-                target.special(node)
-
-    def _restore_file(self, target: Target, node: Node) -> bool:
-        file = target.file(node)
-        if file is None:
-            return False
-        with file:
-            try:
-                data = self._content(node.sha256)
-            except DamagedRepository as error:
-                file.abandon(error.message)
-                return False
-            extents = node.extents if node.extents is not None else ((0, node.size_bytes),)
-            try:
-                for offset, length_bytes in extents:
-                    file.write_at(offset, data[offset : offset + length_bytes])
-                file.finish()
-            except EntryNotRestored:
-                return False  # the target has reported it
-        return True
 
     # --- the rest
 
@@ -378,8 +344,10 @@ def _create(
         created_at=surroundings.clock.now(),
         motto=settings.motto,
     )
+    body = json.dumps(to_plain(config)).encode()
+    digest = hashlib.sha256(body).hexdigest().encode()
     try:
-        transport.put("config", [json.dumps(to_plain(config)).encode()])
+        transport.put("config", [digest, b"\n", body])
     except ObjectExists:
         raise RepositoryExists(f"a repository exists at {transport.address} already") from None
     return _opened(transport, config, surroundings)
@@ -387,8 +355,10 @@ def _create(
 
 def _open(transport: Transport, keys: Keys, surroundings: Surroundings) -> Repository:
     del keys
-    body = transport.read("config")
+    digest, _, body = transport.read("config").partition(b"\n")
     try:
+        if hashlib.sha256(body).hexdigest().encode() != digest:
+            raise ValueError("its hash differs")  # noqa: TRY301  # as from the parser
         plain: Any = json.loads(body)
         config = from_plain(plain, _Config, source="config")
     except (ValueError, InvalidSettings) as error:
@@ -422,11 +392,5 @@ def _recognises(transport: Transport) -> bool:
     return True
 
 
-MEMORY_ARCHIVER = ArchiverKind(
-    name="memory",
-    settings=MemoryArchiverSettings,
-    recognises=_recognises,
-    create=_create,
-    open=_open,
-)
+MEMORY_ARCHIVER = ArchiverKind("memory", MemoryArchiverSettings, _recognises, _create, _open)
 """The kind, to be registered by hand: ``PluginManager([("memory", "", plugin)])``."""

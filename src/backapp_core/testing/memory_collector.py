@@ -161,6 +161,8 @@ class Collector:
         )
 
     def _store(self, digest: str, data: bytes) -> None:
+        if not data:
+            return
         try:
             size_bytes = self._transport.put(f"data/{digest}", [data], size_bytes=len(data))
         except ObjectExists:

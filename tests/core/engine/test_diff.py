@@ -61,7 +61,7 @@ TREES = st.dictionaries(
 
 
 def nodes_of(tree):
-    """Make the nodes of a tree as a repository yields them; a path with others below it is a directory."""
+    """Make the nodes of a tree as a repository yields them; what has others below is a folder."""
     folders = {()}
     for path in tree:
         for length in range(len(path)):

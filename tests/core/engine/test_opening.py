@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 
 from backapp_core.errors import (
@@ -61,7 +63,8 @@ def test_unknown_archiver_is_named(engine):
 def test_newer_format_is_refused(engine, fakes):
     engine.create_repository(PLACE, archiver="memory").close()
     bucket = fakes.buckets[PLACE]
-    newer = bucket.objects["config"].replace(b'"version": 1', b'"version": 9')
+    body = bucket.objects["config"].partition(b"\n")[2].replace(b'"version": 1', b'"version": 9')
+    newer = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
     bucket.store("config", newer, replace=True)
     with pytest.raises(UnknownFormat, match="version 9"):
         engine.open_repository(PLACE)

@@ -26,7 +26,7 @@ POLICIES = 60
 
 
 def moments():
-    """Return times in which every rule has something to decide: ends of periods, leap days, bursts."""
+    """Return times with something to decide for every rule: ends of periods, leap days, bursts."""
     chance = random.Random(20260101)
     at = datetime(2024, 2, 29, 23, 59, 58, tzinfo=UTC)
     chosen = [at, datetime(2021, 1, 3, 12, tzinfo=UTC), datetime(2020, 12, 31, 1, tzinfo=UTC)]
