@@ -29,6 +29,19 @@ def _key_pem(key):
     )
 
 
+_MAY_SIGN_CERTIFICATES = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 def _make(folder, *, names):
     now = datetime.datetime.now(datetime.UTC)
     day = datetime.timedelta(days=1)
@@ -45,11 +58,18 @@ def _make(folder, *, names):
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - day)
             .not_valid_after(now + day)
+            # From Python 3.13 on certificates have to say whose key they carry and who signed them.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()),
+                critical=False,
+            )
         )
 
     ca = (
         begin(ca_name, ca_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_MAY_SIGN_CERTIFICATES, critical=True)
         .sign(ca_key, hashes.SHA256())
     )
     server = (

@@ -34,7 +34,7 @@ class Mailbox:
         self.refused = {}
         self.data_answer = "250 OK"
 
-    async def handle_RCPT(  # aiosmtpd's name
+    async def handle_RCPT(  # noqa: N802  # aiosmtpd's name
         self, server, session, envelope, address, options
     ):
         if address in self.refused:
@@ -42,7 +42,7 @@ class Mailbox:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server, session, envelope):  # aiosmtpd's name
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802  # aiosmtpd's name
         if self.data_answer.startswith("250"):
             self.envelopes.append(envelope)
         return self.data_answer
