@@ -74,6 +74,7 @@ def _fish(lines: list[str]) -> str:
 SCRIPTS = {"bash": _bash, "zsh": _zsh, "fish": _fish}
 
 
+@pytest.mark.interop
 @pytest.mark.parametrize("shell", SCRIPTS)
 def test_words_and_snapshots_are_completed(
     shell: str, kept: str, environment, tmp_path: Path
