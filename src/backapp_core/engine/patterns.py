@@ -1,9 +1,8 @@
 """What of a snapshot is restored: include and exclude patterns as in ``.gitignore``."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-import pathspec
 from attrs import frozen
 
 from backapp_core.engine.selections import is_below
@@ -25,10 +24,8 @@ class Patterns:
         """
         self._ignores_case = ignores_case
         folded = [line.lower() for line in lines] if ignores_case else list(lines)
-        for line in folded:
-            _check(line)
-        self._spec = pathspec.GitIgnoreSpec.from_lines(folded)
         self._is_empty = not folded
+        self._match: Callable[[str], bool] = _compile(folded) if folded else lambda _: False
         self._stems = _stems(folded)
 
     @property
@@ -39,9 +36,7 @@ class Patterns:
     def match(self, path: bytes, *, is_directory: bool) -> bool:
         """Say whether the path, or a directory above it, is matched."""
         text = self._text(path).lstrip("/")
-        if not text or self._is_empty:
-            return False
-        return self._spec.match_file(f"{text}/" if is_directory else text)
+        return bool(text) and self._match(f"{text}/" if is_directory else text)
 
     def may_match_below(self, path: bytes) -> bool:
         """Say whether the patterns could match anything at or below the directory ``path``."""
@@ -129,14 +124,18 @@ def _parent(path: bytes) -> bytes:
     return path.rpartition(b"/")[0] or b"/"
 
 
-def _check(line: str) -> None:
-    try:
-        pathspec.GitIgnoreSpec.from_lines([line])
-    except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise InvalidPattern(f"the pattern {line!a} is malformed: {reason}") from error
-    if "\0" in line or not line.strip():
-        raise InvalidPattern(f"the pattern {line!a} matches nothing; leave it out")
+def _compile(lines: Sequence[str]) -> Callable[[str], bool]:
+    import pathspec  # noqa: PLC0415  # 24 ms that most commands can do without
+
+    for line in lines:
+        if "\0" in line or not line.strip():
+            raise InvalidPattern(f"the pattern {line!a} matches nothing; leave it out")
+        try:
+            pathspec.GitIgnoreSpec.from_lines([line])
+        except ValueError as error:
+            reason = " ".join(str(error).split())
+            raise InvalidPattern(f"the pattern {line!a} is malformed: {reason}") from error
+    return pathspec.GitIgnoreSpec.from_lines(lines).match_file
 
 
 def _stems(lines: Sequence[str]) -> tuple[bytes, ...] | None:

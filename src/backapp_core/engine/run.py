@@ -204,7 +204,7 @@ def _retain(
         surroundings.events(Problem(Verb.FORGET, b"", reason))
         return False
     if freed is not None:
-        text = f"retention removed {len(removed)} snapshots and freed {freed.freed_bytes:,} bytes"
+        text = f"snapshots removed by retention: {len(removed)}; bytes freed: {freed.freed_bytes:,}"
         surroundings.events(LogLine(Level.INFO, text))
     return True
 
