@@ -267,6 +267,8 @@ class Collector:
     def _count(self, line: EntryLine, old: EntryLine | None) -> None:
         if old is None:
             self.tally.files_new += 1
+        elif _is_same(old, line):
+            self.tally.files_unmodified += 1
         else:
             self.tally.files_changed += 1
         self.tally.processed_bytes += line.size
@@ -366,6 +368,25 @@ def _is_unchanged(old: EntryLine, kind: EntryKind, entry: Entry) -> bool:
         and (old.size == entry.size_bytes or kind is not EntryKind.FILE)
         and not old.racy
         and not old.flags
+    )
+
+
+def _is_same(old: EntryLine, line: EntryLine) -> bool:
+    """Say whether a file that was read again is what it was, in all that a restore gives back."""
+    return _kept(old) == _kept(line)
+
+
+def _kept(line: EntryLine) -> tuple[object, ...]:
+    return (
+        line.sha256,
+        line.size,
+        line.extents,
+        line.mtime,
+        line.mode,
+        line.uid,
+        line.gid,
+        line.xattrs,
+        line.flags,
     )
 
 
