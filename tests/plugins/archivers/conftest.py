@@ -1,7 +1,8 @@
 """What tests of the tar.gz archiver share: a repository, a source, and ways to use both."""
 
 import os
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -133,7 +134,7 @@ class Workbench:
         assert outcome.not_restored == ()
         assert outcome.incomplete == ()
         actual = describe_tree(top / self.source.relative_to("/"))
-        os.system(f"rm -rf '{top}'")  # noqa: S605  # paths of this test, longer than rmtree can take
+        os.system(f"rm -rf '{top}'")  # paths of this test, longer than rmtree can take
         return [
             f"{path!r}: {wanted.get(path)} / {actual.get(path)}"
             for path in sorted(wanted.keys() | actual.keys())
@@ -173,6 +174,17 @@ def sealed(identity: pyrage.x25519.Identity, tmp_path: Path) -> dict[str, object
 def either_clock(request: pytest.FixtureRequest) -> Clock:
     """Return a clock on which unchanged folders are copied unseen, then one on which none are."""
     return AheadClock() if request.param == "ahead" else SystemClock()
+
+
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder in memory where there is one: sweeps wait for no disk."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate
 from typing import final
 
-from backapp_core.plugin_api import DamagedRepository, ObjectMissing
+from backapp_core.plugin_api import DamagedRepository, ObjectMissing, WrongPassword
 from backapp_plugins.archivers.targz.gzip_members import BadMember, decompress_member
 from backapp_plugins.archivers.targz.place import Place
 
@@ -53,7 +53,8 @@ class ArchiveReader:
         self._body: _Body | None = None
         self._current: tuple[int, bytes] = (-1, b"")
         self._coming: dict[int, Future[bytes]] = {}
-        self._failures: dict[int, DamagedRepository] = {}
+        self._failures: dict[int, DamagedRepository | WrongPassword] = {}
+        self._is_lost = False
 
     def pieces(self, position: int, length_bytes: int) -> Iterator[memoryview]:
         """Yield the content from ``position``, in pieces that end where members end.
@@ -75,9 +76,7 @@ class ArchiveReader:
     def close(self) -> None:
         """Give the connection back."""
         self._drop_coming()
-        if self._body is not None:
-            self._body.close()
-            self._body = None
+        self._drop_body()
 
     def _member(self, index: int) -> bytes:
         if index == self._current[0]:
@@ -88,7 +87,7 @@ class ArchiveReader:
             raise DamagedRepository(f"{self._name} is damaged: it ends before what is looked for")
         try:
             content = self._fetch(index)
-        except DamagedRepository as error:
+        except (DamagedRepository, WrongPassword) as error:
             self._failures[index] = error
             raise
         self._current = (index, content)
@@ -96,17 +95,17 @@ class ArchiveReader:
 
     def _fetch(self, index: int) -> bytes:
         is_in_order = index == self._current[0] + 1 and index > 0
-        coming = self._coming.pop(index, None)
-        if coming is None:
-            self._drop_coming()
-            coming = self._begin(index)
-        else:
-            self._ahead.left += 1
-        if is_in_order:
-            self._look_ahead(index)
         try:
+            coming = self._coming.pop(index, None)
+            if coming is None:
+                self._drop_coming()
+                coming = self._begin(index)
+            else:
+                self._ahead.left += 1
+            if is_in_order:
+                self._look_ahead(index)
             return coming.result()
-        except BadMember as error:
+        except (BadMember, DamagedRepository) as error:
             return self._fetch_again(index, error)
 
     def _look_ahead(self, index: int) -> None:
@@ -143,24 +142,33 @@ class ArchiveReader:
                 )
             sealed = transport.get(self._name)
         except ObjectMissing as error:
+            self._is_lost = True
             raise DamagedRepository(f"{self._name} is missing") from error
         return _Body(self._place.envelope.unseal(sealed, name=self._name), 0, self._name)
 
-    def _fetch_again(self, index: int, error: BadMember) -> bytes:
+    def _fetch_again(self, index: int, error: BadMember | DamagedRepository) -> bytes:
         """Fetch a member a second time: a bad transfer is no damage, two of them are.
 
         Raises:
             DamagedRepository: If it is bad again.
         """
-        if self._place.envelope.is_open:
-            member = self._place.transport.read(
-                self._name, offset=self._offsets[index], length_bytes=self._sizes[index]
-            )
+        # What is sealed can only be read from its start, so it gets one more chance as a whole.
+        if not self._is_lost:
+            self._is_lost = not self._place.envelope.is_open
+            self._drop_coming()
+            self._drop_body()
             try:
-                return decompress_member(self._place.codec, member, self._member_bytes)
-            except BadMember as second:
+                return self._begin(index).result()
+            except (BadMember, DamagedRepository) as second:
                 error = second
+        if isinstance(error, DamagedRepository):
+            raise error
         raise DamagedRepository(f"{self._name} is damaged: {error}") from error
+
+    def _drop_body(self) -> None:
+        if self._body is not None:
+            self._body.close()
+            self._body = None
 
     def _drop_coming(self) -> None:
         self._ahead.left += len(self._coming)

@@ -96,21 +96,36 @@ class Check:
         done: set[str] = set()
         for snapshot_id, record in records:
             for stored in (record.manifest, *record.archives):
-                if stored.name in sound and stored.name not in done:
-                    self._place.surroundings.cancel.check()
-                    self._read_object(stored, users[stored.name])
-            fresh = {
-                ref.number for ref in record.archives if ref.name in sound and ref.name not in done
+                if (
+                    stored.name in sound
+                    and stored.name not in done
+                    and not self._is_whole(stored, users[stored.name])
+                ):
+                    sound.discard(stored.name)
+            # What is whole is unpacked once; of what is not, each snapshot's share is looked for.
+            numbers = {
+                ref.number
+                for ref in record.archives
+                if ref.name not in done or ref.name not in sound
             }
             done.update(stored.name for stored in (record.manifest, *record.archives))
-            self._read_content(snapshot_id, record, fresh)
+            self._read_content(snapshot_id, record, numbers)
 
-    def _read_object(self, stored: StoredObject, snapshot_ids: list[str]) -> None:
+    def _is_whole(self, stored: StoredObject, snapshot_ids: list[str]) -> bool:
         try:
-            for chunk in self._place.stored(stored):
-                self._read_bytes += len(chunk)
+            try:
+                self._read_object(stored)
+            except DamagedRepository:
+                self._read_object(stored)  # one bad transfer is no damage
         except DamagedRepository as error:
             self._error(stored.name, error.message, snapshot_ids)
+            return False
+        return True
+
+    def _read_object(self, stored: StoredObject) -> None:
+        self._place.surroundings.cancel.check()
+        for chunk in self._place.stored(stored):
+            self._read_bytes += len(chunk)
 
     def _read_content(self, snapshot_id: str, record: Record, numbers: set[int]) -> None:
         """Decode a manifest, and every file in an archive that no earlier snapshot has led to."""
@@ -129,9 +144,9 @@ class Check:
                         damaged.setdefault(line.at[0], []).append(node.path)
                     self._show(node, files)
         except WrongPassword as error:
-            self._note(
-                "", f"only stored bytes were compared and nothing was unsealed: {error.message}"
-            )
+            text = f"only stored bytes were compared and nothing was unsealed: {error.message}"
+            if not any(finding.message == text for finding in self._findings):
+                self._note("", text)
         except DamagedRepository as error:
             self._error(record.manifest.name, error.message, [snapshot_id])
         for number, paths in damaged.items():

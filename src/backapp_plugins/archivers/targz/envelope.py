@@ -39,6 +39,8 @@ class Envelope:
         self._keys = keys
         self._address = address
         self._identities: list[Any] | None = None
+        self.has_opened = False
+        """Whether the identities have opened anything yet."""
         self._recipients = [parse_recipient(text) for text in recipients]
 
     @property
@@ -74,7 +76,9 @@ class Envelope:
             return
         source = _Source(body)
         try:
-            yield from _through(_pyrage().decrypt_io, source, self._opened_identities())
+            for chunk in _through(_pyrage().decrypt_io, source, self._opened_identities()):
+                self.has_opened = True
+                yield chunk
         except _pyrage().DecryptError as error:
             if "matching" in str(error):
                 raise WrongPassword(

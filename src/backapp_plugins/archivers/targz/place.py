@@ -19,6 +19,7 @@ from backapp_core.plugin_api import (
     StorageFull,
     Surroundings,
     Transport,
+    WrongPassword,
 )
 from backapp_plugins.archivers.targz import layout
 from backapp_plugins.archivers.targz.cache import ManifestCache
@@ -137,6 +138,12 @@ class Place:
         cached = self.cache.find(record, record.manifest_sha256)
         if cached is not None:
             return open_compressed(cached, self.codec)
+        try:
+            return self._fetch_manifest(record)
+        except DamagedRepository:
+            return self._fetch_manifest(record)  # one bad transfer is no damage
+
+    def _fetch_manifest(self, record: Record) -> IO[bytes]:
         spool: IO[bytes] = tempfile.SpooledTemporaryFile(  # noqa: SIM115  # closed with the stream
             max_size=_IN_MEMORY_BYTES
         )
@@ -153,6 +160,11 @@ class Place:
             raise StorageFull(
                 f"the temporary folder {tempfile.gettempdir()} cannot be used: {error}"
             ) from error
+        except WrongPassword:
+            spool.close()
+            for _ in self.stored(record.manifest):
+                pass  # an altered envelope looks as if it were sealed to others
+            raise
         except BaseException:
             spool.close()
             raise
@@ -162,6 +174,16 @@ class Place:
                 f"{record.manifest.name} is damaged: its content differs from what was recorded"
             )
         return open_compressed(spool, self.codec)
+
+    def opens(self, record: Record) -> bool:
+        """Say whether the identities open what the snapshot's manifest was sealed to."""
+        if self.envelope.has_opened:
+            return True
+        try:
+            next(self.envelope.unseal(self.stored(record.manifest), name=record.manifest.name), b"")
+        except (WrongPassword, DamagedRepository):
+            return False
+        return True
 
     def stored(self, stored: layout.StoredObject) -> Iterator[bytes]:
         """Yield an object's bytes as stored and verify them at the end.

@@ -28,6 +28,7 @@ from backapp_core.plugin_api import (
     Surroundings,
     Target,
     Transport,
+    UnknownFormat,
     to_text,
 )
 from backapp_plugins.archivers.targz import cleaning, layout, pin
@@ -88,14 +89,21 @@ def open_repository(transport: Transport, keys: Keys, surroundings: Surroundings
             this machine knows.
     """
     try:
+        config = _read_config(transport)
+    except (DamagedRepository, UnknownFormat):
+        config = _read_config(transport)  # one bad transfer is no damage
+    pin.require_same(transport.address, config, surroundings)
+    return TargzRepository(Place(transport, config, keys, surroundings))
+
+
+def _read_config(transport: Transport) -> Config:
+    try:
         data = transport.read(layout.CONFIG_NAME)
     except ObjectMissing as error:
         raise DamagedRepository(
             f"{layout.CONFIG_NAME} is missing at {transport.address}"
         ) from error
-    config = layout.decode_config(data, address=transport.address)
-    pin.require_same(transport.address, config, surroundings)
-    return TargzRepository(Place(transport, config, keys, surroundings))
+    return layout.decode_config(data, address=transport.address)
 
 
 @final

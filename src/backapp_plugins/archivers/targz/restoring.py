@@ -16,6 +16,7 @@ from backapp_core.plugin_api import (
     Selection,
     Target,
     TargetFile,
+    WrongPassword,
     to_text,
 )
 from backapp_plugins.archivers.targz.archive_reader import ArchiveReader, ReadAhead
@@ -101,20 +102,32 @@ class SnapshotReader:
         Raises:
             DamagedRepository: If it is missing or altered; nothing that was yielded is to be
                 trusted then.
+            WrongPassword: If no identity opens what it is sealed in.
         """
         hasher = sha256()
-        if line.at is not None:
-            number, position = line.at
-            reader = self._reader(number)
-            for extent in line.extents if line.extents is not None else (Extent(0, line.size),):
-                offset = extent.offset
-                for piece in reader.pieces(position, extent.length_bytes):
-                    hasher.update(piece)
-                    yield offset, piece
-                    offset += len(piece)
-                position += extent.length_bytes
+        try:
+            for offset, piece in self._stored_pieces(line):
+                hasher.update(piece)
+                yield offset, piece
+        except WrongPassword as error:
+            # An altered envelope looks as if it were sealed to others.
+            if not self._place.opens(self._record):
+                raise
+            raise DamagedRepository(f"the age envelope of '{line.name}' is damaged") from error
         if hasher.hexdigest() != line.sha256:
             raise DamagedRepository(f"the content of '{line.name}' differs from what was backed up")
+
+    def _stored_pieces(self, line: EntryLine) -> Iterator[tuple[int, memoryview]]:
+        if line.at is None:
+            return
+        number, position = line.at
+        reader = self._reader(number)
+        for extent in line.extents if line.extents is not None else (Extent(0, line.size),):
+            offset = extent.offset
+            for piece in reader.pieces(position, extent.length_bytes):
+                yield offset, piece
+                offset += len(piece)
+            position += extent.length_bytes
 
     def restore(self, target: Target, selection: Selection) -> None:
         """Write the selected nodes into ``target``.
