@@ -1,6 +1,7 @@
 """What tests of the tar.gz archiver share: a repository, a source, and ways to use both."""
 
 import os
+import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -168,6 +169,12 @@ def sealed(identity: pyrage.x25519.Identity, tmp_path: Path) -> dict[str, object
         "settings": TargzSettings(recipients=(str(identity.to_public()),)),
         "keys": Keys(identity_files=(file,)),
     }
+
+
+@pytest.fixture
+def random_bytes() -> Callable[[int], bytes]:
+    """Return a function that makes bytes which no compressor makes smaller."""
+    return random.Random(1).randbytes
 
 
 @pytest.fixture(params=["ahead", "real"])
