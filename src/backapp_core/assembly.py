@@ -1,15 +1,20 @@
 """Settings and plugins become an engine; the only place where concrete things meet."""
 
+from __future__ import annotations  # the plugin manager is not there at run time
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from backapp_core.engine import Engine
 from backapp_core.events import EventSink, void
-from backapp_core.manager import PluginManager
 from backapp_core.ports.surroundings import CancelToken, Surroundings
 from backapp_core.settings import Settings
+
+if TYPE_CHECKING:
+    from backapp_core.manager import PluginManager  # with importlib.metadata 20 ms, when needed
 
 _MOST_THREADS_BY_DEFAULT = 8
 
@@ -47,6 +52,8 @@ def load_plugins(settings: Settings | None = None) -> PluginManager:
     Raises:
         PluginError: If a plugin cannot be loaded or breaks its contract; names it.
     """
+    from backapp_core.manager import PluginManager  # noqa: PLC0415  # see above
+
     return PluginManager.load(disabled=(settings or Settings()).plugins.disabled)
 
 

@@ -1,51 +1,49 @@
 """The object a door holds: one method per verb, each a call into the module of that verb."""
 
+from __future__ import annotations  # names of verbs are not there at run time
+
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, final
+from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias, final
 from weakref import WeakKeyDictionary
 
-from backapp_core.engine import (
-    backup,
-    browse,
-    diagnose,
-    diff,
-    dump,
-    find,
-    opening,
-    prune,
-    restore,
-    run,
-    tag,
-    verify,
-)
-from backapp_core.engine.addresses import without_secret
-from backapp_core.engine.diff import Differences
-from backapp_core.engine.find import Match
-from backapp_core.engine.keys import keys_from
-from backapp_core.engine.prune import ForgetPlan
-from backapp_core.engine.restore import RestorePlan
-from backapp_core.engine.tag import Retagged
-from backapp_core.manager import PluginManager
-from backapp_core.model.diagnoses import Diagnosis
-from backapp_core.model.entries import Node
-from backapp_core.model.jobs import Job
-from backapp_core.model.repositories import CheckReport, CleanUpPlan, RepositoryStats
-from backapp_core.model.requests import BackupRequest, FindRequest, ForgetRequest, RestoreRequest
-from backapp_core.model.restores import RestoreOutcome
-from backapp_core.model.runs import Run
-from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
-from backapp_core.ports.archivers import BackupResult, Repository
-from backapp_core.ports.stores import Jobs, Runs, Store
+from backapp_core.model.snapshots import SnapshotFilter
+from backapp_core.ports.archivers import Repository
 from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
 from backapp_core.ports.transports import Transport
 from backapp_core.settings import Settings
 
-Sources = BackupRequest | Sequence[str | bytes | os.PathLike[str]]
+if TYPE_CHECKING:
+    # A verb's module is imported when the verb is called: listing snapshots need not pay for the
+    # extractor, pluggy's relatives and the network.
+    from backapp_core.engine.diff import Differences
+    from backapp_core.engine.find import Match
+    from backapp_core.engine.opening import Opened
+    from backapp_core.engine.prune import ForgetPlan
+    from backapp_core.engine.restore import RestorePlan
+    from backapp_core.engine.tag import Retagged
+    from backapp_core.manager import PluginManager
+    from backapp_core.model.diagnoses import Diagnosis
+    from backapp_core.model.entries import Node
+    from backapp_core.model.jobs import Job
+    from backapp_core.model.repositories import CheckReport, CleanUpPlan, RepositoryStats
+    from backapp_core.model.requests import (
+        BackupRequest,
+        FindRequest,
+        ForgetRequest,
+        RestoreRequest,
+    )
+    from backapp_core.model.restores import RestoreOutcome
+    from backapp_core.model.runs import Run
+    from backapp_core.model.snapshots import Counts, Snapshot
+    from backapp_core.ports.archivers import BackupResult
+    from backapp_core.ports.stores import Jobs, Runs, Store
+
+Sources: TypeAlias = "BackupRequest | Sequence[str | bytes | os.PathLike[str]]"
 """What may be backed up: a whole request, or simply paths."""
 
 
@@ -78,12 +76,16 @@ class Engine:
         """What is installed; loaded on first use."""
         with self._lock:
             if self._plugins is None:
+                from backapp_core.manager import PluginManager
+
                 self._plugins = PluginManager.load(disabled=self.settings.plugins.disabled)
             return self._plugins
 
     @property
     def store(self) -> Store:
         """What remembers jobs and runs; opened, and created if need be, on first use."""
+        from backapp_core.engine import run
+
         with self._lock:
             if self._store is None:
                 self._store = run.open_store(self.plugins, self.surroundings, self.settings)
@@ -134,6 +136,8 @@ class Engine:
 
         ``options`` are plain data that the archiver kind's settings are made of.
         """
+        from backapp_core.engine import opening
+
         return self._remember(
             opening.create_repository(
                 self.plugins,
@@ -149,12 +153,16 @@ class Engine:
         self, address: str | os.PathLike[str], *, keys: Keys = NO_KEYS
     ) -> Repository:
         """Open the repository at an address, whatever its archiver."""
+        from backapp_core.engine import opening
+
         return self._remember(
             opening.open_repository(self.plugins, self.surroundings, os.fspath(address), keys)
         )
 
     def address_of(self, repository: Repository) -> str:
         """Return where a repository stands that this engine opened, without secrets; else empty."""
+        from backapp_core.engine.addresses import without_secret
+
         transport = self._transports.get(repository)
         return without_secret(transport.address) if transport is not None else ""
 
@@ -162,6 +170,8 @@ class Engine:
 
     def backup(self, repository: Repository, sources: Sources) -> BackupResult:
         """Back up; see `backapp_core.engine.backup`."""
+        from backapp_core.engine import backup
+
         return backup.backup(
             self.plugins,
             self.surroundings,
@@ -175,6 +185,8 @@ class Engine:
 
         May run in a thread beside a backup.
         """
+        from backapp_core.engine import backup
+
         return backup.estimate(self.plugins, self.surroundings, _request(sources))
 
     # --- looking
@@ -187,6 +199,8 @@ class Engine:
         latest: int = 0,
     ) -> list[Snapshot]:
         """Return matching snapshots, oldest first; ``latest`` of each host and roots, 0 for all."""
+        from backapp_core.engine import browse
+
         return browse.snapshots(self.surroundings, repository, snapshot_filter, latest=latest)
 
     def find_snapshot(
@@ -196,6 +210,8 @@ class Engine:
         snapshot_filter: SnapshotFilter = SnapshotFilter(),
     ) -> Snapshot:
         """Return the snapshot that is called so: ``latest``, an id, or the beginning of one."""
+        from backapp_core.engine import browse
+
         return browse.find_snapshot(self.surroundings, repository, name, snapshot_filter)
 
     def list_nodes(
@@ -207,10 +223,14 @@ class Engine:
         recursive: bool = True,
     ) -> Iterator[Node]:
         """Yield what is in a snapshot, lazily."""
+        from backapp_core.engine import browse
+
         return browse.list_nodes(repository, snapshot, under=under, recursive=recursive)
 
     def find(self, repository: Repository, request: FindRequest) -> Iterator[Match]:
         """Yield what matches in many snapshots, the newest first."""
+        from backapp_core.engine import find
+
         return find.find(self.surroundings, repository, request)
 
     def diff(
@@ -222,6 +242,8 @@ class Engine:
         metadata: bool = False,
     ) -> Differences:
         """Compare two snapshots; iterate over the result, then ask it for ``stats``."""
+        from backapp_core.engine import diff
+
         return diff.diff(repository, before, after, metadata=metadata)
 
     def stats(
@@ -236,14 +258,20 @@ class Engine:
         self, repository: Repository, snapshot: Snapshot, request: RestoreRequest
     ) -> RestorePlan:
         """Say what a restore would do; iterate over ``plan.steps()`` to see it node by node."""
+        from backapp_core.engine import restore
+
         return restore.plan_restore(repository, snapshot, request)
 
     def restore(self, plan: RestorePlan) -> RestoreOutcome:
         """Restore; what could not be is listed in the outcome."""
+        from backapp_core.engine import restore
+
         return restore.restore(self.surroundings, plan)
 
     def dump(self, repository: Repository, snapshot: Snapshot, path: bytes, out: BinaryIO) -> None:
         """Write one file to ``out`` as it is, or a folder as a tar archive."""
+        from backapp_core.engine import dump
+
         dump.dump(self.surroundings, repository, snapshot, path, out)
 
     # --- keeping in order
@@ -256,24 +284,34 @@ class Engine:
         accepts_missing: bool = False,
     ) -> CheckReport:
         """Look whether everything is there and whole, and whether known snapshots vanished."""
+        from backapp_core.engine import verify
+
         return verify.check(
             self.surroundings, repository, read_data=read_data, accepts_missing=accepts_missing
         )
 
     def plan_forget(self, repository: Repository, request: ForgetRequest) -> ForgetPlan:
         """Say which snapshots would go."""
+        from backapp_core.engine import prune
+
         return prune.plan_forget(self.surroundings, repository, request)
 
     def forget(self, repository: Repository, plan: ForgetPlan) -> Sequence[str]:
         """Remove the snapshots of a plan and return their ids."""
+        from backapp_core.engine import prune
+
         return prune.forget(self.surroundings, repository, plan)
 
     def plan_prune(self, repository: Repository) -> CleanUpPlan:
         """Say which objects no snapshot needs any more."""
+        from backapp_core.engine import prune
+
         return prune.plan_prune(repository)
 
     def prune(self, repository: Repository, plan: CleanUpPlan) -> CleanUpPlan:
         """Delete the objects of a plan that still nothing needs; return what was deleted."""
+        from backapp_core.engine import prune
+
         return prune.prune(repository, plan)
 
     def tag(
@@ -286,6 +324,8 @@ class Engine:
         replace: Sequence[str] | None = None,
     ) -> list[Retagged]:
         """Change tags; return the snapshots that changed, before and after."""
+        from backapp_core.engine import tag
+
         return tag.tag(
             self.surroundings, repository, snapshots, add=add, remove=remove, replace=replace
         )
@@ -294,20 +334,28 @@ class Engine:
 
     def run_job(self, name: str, *, due_at: datetime | None = None) -> Run:
         """Run a job now, recorded in the store, and return how it ended."""
+        from backapp_core.engine import run
+
         return run.run_job(
             self.plugins, self.surroundings, self.settings, self.store, name, due_at=due_at
         )
 
     def check_job(self, job: Job) -> None:
         """Refuse a job that could never run (schedule, address, scanner settings, patterns)."""
+        from backapp_core.engine import run
+
         run.check_job(self.plugins, self.surroundings, job)
 
     def next_due(self, job: Job) -> datetime | None:
         """Return when a job is due next; None without a schedule, or if it never is."""
+        from backapp_core.engine import run
+
         return run.next_due(self.plugins, self.surroundings, job)
 
     def keys_for(self, repository: str) -> Keys:
         """Return the keys that the settings have for a repository's name or address."""
+        from backapp_core.engine.keys import keys_from
+
         known = self.settings.repository_at(repository)
         return keys_from(
             password_file=known.password_file,
@@ -330,6 +378,8 @@ class Engine:
 
         Changes nothing unless it may probe.
         """
+        from backapp_core.engine import diagnose
+
         return diagnose.diagnose(
             self.plugins,
             self.surroundings,
@@ -340,15 +390,19 @@ class Engine:
             probes_writing=probes_writing,
         )
 
-    def _remember(self, opened: opening.Opened) -> Repository:
+    def _remember(self, opened: Opened) -> Repository:
         self._transports[opened.repository] = opened.transport
         return opened.repository
 
     def _folder_of(self, repository: Repository) -> Path | None:
+        from backapp_core.engine import opening
+
         return opening.local_folder(self._transports.get(repository))
 
 
 def _request(sources: Sources) -> BackupRequest:
+    from backapp_core.model.requests import BackupRequest
+
     if isinstance(sources, BackupRequest):
         return sources
     return BackupRequest(roots=tuple(os.fsencode(one) for one in sources))

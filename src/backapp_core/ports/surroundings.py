@@ -1,6 +1,6 @@
 """What a plugin finds around it: time, chance, folders, listeners; handed to every ``open``."""
 
-import secrets
+import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,7 +51,7 @@ class Surroundings:
     state_folder: Path
     """Kept; small files such as the snapshots last seen."""
     clock: Clock = field(factory=SystemClock)
-    random_bytes: Callable[[int], bytes] = secrets.token_bytes
+    random_bytes: Callable[[int], bytes] = os.urandom
     """Returns that many bytes fit for names and keys."""
     events: EventSink = void
     cancel: CancelToken = field(factory=CancelToken)
