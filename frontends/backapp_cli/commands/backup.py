@@ -74,6 +74,7 @@ def backup(
         is_full=full,
         rereads_all=force,
         parent=parent,
+        reports_files=session.verbosity > 1,
     )
     began = time.monotonic()
     engine = session.engine

@@ -189,6 +189,7 @@ def _options(request: BackupRequest, parent_id: str | None) -> BackupOptions:
         is_full=request.is_full,
         rereads_all=request.rereads_all,
         parent_id=parent_id,
+        reports_files=request.reports_files,
         program=program(),
     )
 

@@ -47,6 +47,8 @@ class BackupOptions:
     parent_id: str | None = None
     """Compare with this snapshot; None lets the archiver choose the newest of the same host and
     roots."""
+    reports_files: bool = False
+    """Whether every file is told about by an event (`FileDone`)."""
     program: str = "backapp"
 
 

@@ -31,6 +31,8 @@ class BackupRequest:
     """Read every file again instead of trusting size, times and inode."""
     parent: str = ""
     """Name of the snapshot to compare with; empty lets the archiver choose."""
+    reports_files: bool = False
+    """Whether every file is told about by an event (`FileDone`)."""
 
 
 @frozen

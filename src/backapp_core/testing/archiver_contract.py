@@ -22,7 +22,7 @@ from backapp_core.errors import (
     RunCancelled,
     SourceNotFound,
 )
-from backapp_core.events import Progress, Recording, SnapshotSaved
+from backapp_core.events import FileDone, Progress, Recording, SnapshotSaved
 from backapp_core.model.entries import EntryKind, Node
 from backapp_core.model.jobs import BackupOptions
 from backapp_core.model.repositories import RemovalPlan
@@ -33,6 +33,7 @@ from backapp_core.ports.transports import Transport
 from backapp_core.testing.archiver_fixtures import (
     CHANGES,
     ArchiverFixtures,
+    altered,
     copy_tree,
     let_times_settle,
 )
@@ -194,6 +195,19 @@ class ArchiverContract(ArchiverFixtures):
             snapshot.counts.processed_bytes,
         )
 
+    def test_every_file_is_named_on_request(
+        self, back_up: Callable[..., Snapshot], recording: Recording, tree: Path
+    ) -> None:
+        snapshot = back_up(reports_files=True)
+        (tree / "big").write_bytes(b"another content")
+        back_up(reports_files=True)
+        named = recording.of(FileDone)
+        assert {event.action for event in named[: snapshot.counts.files]} == {"new"}
+        later = {event.path: event.action for event in named[snapshot.counts.files :]}
+        assert later.pop(os.fsencode(tree / "big")) == "changed"
+        assert set(later.values()) == {"unmodified"}
+        assert len(later) == snapshot.counts.files - 1
+
     def test_a_removed_snapshot_is_gone_and_the_others_come_back(
         self,
         repository: Repository,
@@ -326,7 +340,7 @@ class ArchiverContract(ArchiverFixtures):
         del repository
         for name, data in sorted(bucket.objects.items()):
             for damaged in (data[: len(data) // 2], b"", _flipped(data), data + b"\0", None):
-                with _altered(bucket, name, damaged):
+                with altered(bucket, name, damaged):
                     assert _is_noticed(kind, keys, MemoryTransport(bucket), surroundings), name
 
     def test_an_unchanged_second_backup_moves_little(
@@ -365,25 +379,6 @@ def _is_noticed(
             return not report.is_clean or len(repository.snapshots()) < 2
     except BackappError:
         return True
-
-
-class _altered:  # noqa: N801  # reads as a verb where it is used
-    """Puts other bytes (None: nothing) in the place of an object, for a while."""
-
-    def __init__(self, bucket: MemoryBucket, name: str, data: bytes | None) -> None:
-        self._bucket = bucket
-        self._name = name
-        self._data = data
-        self._kept = bucket.objects[name]
-
-    def __enter__(self) -> None:
-        if self._data is None:
-            self._bucket.discard(self._name)
-        else:
-            self._bucket.store(self._name, self._data, replace=True)
-
-    def __exit__(self, *error: object) -> None:
-        self._bucket.store(self._name, self._kept, replace=True)
 
 
 def _flipped(data: bytes) -> bytes:

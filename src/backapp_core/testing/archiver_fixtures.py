@@ -189,3 +189,22 @@ CHANGES = (
 def copy_tree(tree: Path, copy: Path) -> None:
     """Copy a tree with everything in it by a program that is not ours."""
     subprocess.run(["cp", "-a", "--sparse=always", tree, copy], check=True)  # noqa: S603, S607  # a test's own paths
+
+
+class altered:  # noqa: N801  # reads as a verb where it is used
+    """Puts other bytes (None: nothing) in the place of an object, for a while."""
+
+    def __init__(self, bucket: MemoryBucket, name: str, data: bytes | None) -> None:
+        self._bucket = bucket
+        self._name = name
+        self._data = data
+        self._kept = bucket.objects[name]
+
+    def __enter__(self) -> None:
+        if self._data is None:
+            self._bucket.discard(self._name)
+        else:
+            self._bucket.store(self._name, self._data, replace=True)
+
+    def __exit__(self, *error: object) -> None:
+        self._bucket.store(self._name, self._kept, replace=True)

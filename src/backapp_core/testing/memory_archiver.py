@@ -97,6 +97,7 @@ class MemoryRepository(Repository):
                 self._surroundings,
                 self._load(parent.id).nodes if parent else (),
                 rereads_all=options.rereads_all,
+                reports_files=options.reports_files,
             )
             collected = collector.collect(scanner)
             snapshot = Snapshot(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from attrs import define, evolve, field, frozen
 
 from backapp_core.errors import ObjectExists, SourceError
-from backapp_core.events import Problem, Progress, Verb
+from backapp_core.events import FileDone, Problem, Progress, Verb
 from backapp_core.model.entries import Entry, EntryKind, Extent, Node
 from backapp_core.model.snapshots import Counts
 from backapp_core.ports.scanners import FoundDirectory, OpenedFile, Scanner
@@ -46,6 +46,7 @@ class Collector:
         parent: Iterable[Node],
         *,
         rereads_all: bool,
+        reports_files: bool = False,
     ) -> None:
         self._transport = transport
         self._surroundings = surroundings
@@ -53,6 +54,7 @@ class Collector:
         self._files_total = sum(node.kind is EntryKind.FILE for node in self._known.values())
         self._bytes_total = sum(node.size_bytes for node in self._known.values())
         self._rereads_all = rereads_all
+        self._reports_files = reports_files
         self._figures = _Figures()
 
     def collect(self, scanner: Scanner) -> Collected:
@@ -105,6 +107,10 @@ class Collector:
         self._figures.problems += 1
         self._surroundings.events(Problem(Verb.BACKUP, path, reason))
 
+    def _name(self, path: bytes, action: str, size_bytes: int) -> None:
+        if self._reports_files:
+            self._surroundings.events(FileDone(Verb.BACKUP, path, action, size_bytes))
+
     def _directory(self, scanner: Scanner, found: FoundDirectory) -> Node:
         self._figures.directories += 1
         node = _node(scanner, found.path, found.entry)
@@ -133,6 +139,7 @@ class Collector:
         if old is not None and not self._rereads_all and _facts(old) == _facts(node):
             self._figures.unmodified += 1
             self._figures.processed_bytes += old.size_bytes
+            self._name(node.path, "unmodified", old.size_bytes)
             return evolve(old, xattrs=node.xattrs)
         with found.open(entry) as opened:
             data, extents = _read(opened)
@@ -143,11 +150,15 @@ class Collector:
         digest = hashlib.sha256(data).hexdigest()
         self._store(digest, data)
         if old is None or old.kind is not EntryKind.FILE:
+            action = "new"
             self._figures.new += 1
         elif old.sha256 == digest:
+            action = "unmodified"
             self._figures.unmodified += 1
         else:
+            action = "changed"
             self._figures.changed += 1
+        self._name(node.path, action, len(data))
         self._figures.processed_bytes += len(data)
         self._figures.read_bytes += len(data)
         return evolve(

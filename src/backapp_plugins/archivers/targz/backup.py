@@ -62,6 +62,7 @@ class BackupRun:
                 record, manifest_chunks = self._store(parent, pool, stack)
                 require_lock()
                 self._require_archives(record)
+                place.surroundings.cancel.check()
             except BaseException:
                 self._take_back()
                 raise
@@ -96,6 +97,7 @@ class BackupRun:
             archive_number=number,
             rereads_all=self._options.rereads_all,
             expected=_expected(parent),
+            reports_files=self._options.reports_files,
         )
         added = self._send_archive(
             layout.archive_name(run, is_encrypted=place.config.info.is_encrypted),
@@ -149,7 +151,7 @@ class BackupRun:
         with ExitStack() as stack:
             stack.callback(thread.join)
             stack.callback(archive.abandon)
-            chunks = archive.chunks()
+            chunks = self._until_cancelled(archive.chunks())
             first = next(chunks, None)
             if first is None:
                 return None
@@ -162,6 +164,12 @@ class BackupRun:
             sent.send(self._place.transport, name, sealed)
         self._written.append((name, sent.size_bytes))
         return ArchiveRef(name=name, size=sent.size_bytes, sha256=sent.sha256, number=number)
+
+    def _until_cancelled(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Pass chunks on; the last ones may still be sent long after everything was read."""
+        for chunk in chunks:
+            self._place.surroundings.cancel.check()
+            yield chunk
 
     def _record(
         self,

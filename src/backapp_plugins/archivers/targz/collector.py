@@ -4,7 +4,6 @@ Walks the scan, decides what is unchanged, writes tar entries and manifest lines
 """
 
 from collections.abc import Iterator
-from hashlib import blake2b
 from typing import final
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from backapp_core.plugin_api import (
     Entry,
     EntryKind,
+    FileDone,
     FoundDirectory,
     OpenedFile,
     Problem,
@@ -24,6 +24,7 @@ from backapp_core.plugin_api import (
 )
 from backapp_plugins.archivers.targz import tar_headers
 from backapp_plugins.archivers.targz.archive_writer import ArchiveWriter
+from backapp_plugins.archivers.targz.comparing import facts, fingerprint, is_same, is_unchanged
 from backapp_plugins.archivers.targz.file_store import FileStore, Tally
 from backapp_plugins.archivers.targz.manifest import (
     BYTES_PER_BLOCK,
@@ -40,7 +41,6 @@ _RACY_NS = 2_000_000_000
 """A file that changed so shortly before it was read may change again without its times telling."""
 _PROGRESS_SECONDS = 0.1
 _EXTENT_BYTES = 25
-_encode_facts = msgspec.msgpack.Encoder().encode
 
 
 @final
@@ -70,6 +70,7 @@ class Collector:
         archive_number: int,
         rereads_all: bool,
         expected: tuple[int, int] | None,
+        reports_files: bool,
     ) -> None:
         self._scanner = scanner
         self._surroundings = surroundings
@@ -83,6 +84,7 @@ class Collector:
         )
         self._rereads_all = rereads_all
         self._expected = expected
+        self._reports_files = reports_files
         self._contents: dict[tuple[int, int], _Content] = {}
         self._progress_at = 0.0
         self._racy_from_ns = 0
@@ -101,7 +103,7 @@ class Collector:
     def _directory(self, found: FoundDirectory) -> None:
         self.tally.directories += 1
         self._manifest.begin_directory()
-        seen = _fingerprint(found)
+        seen = fingerprint(found)
         old = self._parent.enter(found.path)
         if old and seen and old.head.seen == seen and not self._rereads_all:
             self._manifest.copy(old.first)
@@ -109,6 +111,8 @@ class Collector:
             self.tally.files_unmodified += head.files
             self.tally.others += head.entries - head.files
             self.tally.processed_bytes += head.file_bytes
+            if self._reports_files:
+                self._name_unread(found)
             return
         self._racy_from_ns = int(self._surroundings.clock.now().timestamp() * 1e9) - _RACY_NS
         problems = self.tally.problems
@@ -131,6 +135,15 @@ class Collector:
             head.seen = seen if is_settled and problems == self.tally.problems else ""
         if lines or block is head:
             self._manifest.add(block, lines)
+
+    def _name_unread(self, found: FoundDirectory) -> None:
+        for entry in found.entries:
+            if entry.kind is EntryKind.FILE:
+                self._name(_join(found.path, entry.name), "unmodified", entry.size_bytes)
+
+    def _name(self, path: bytes, action: str, size_bytes: int) -> None:
+        if self._reports_files:
+            self._surroundings.events(FileDone(Verb.BACKUP, path, action, size_bytes))
 
     def _lines(self, found: FoundDirectory, old: OldDirectory | None) -> Iterator[EntryLine]:
         for entry in found.entries:
@@ -156,7 +169,7 @@ class Collector:
             links=entry.links,
             xattrs=xattrs_to_plain(xattrs),
         )
-        if old is None or _facts(old.head) != _facts(head):
+        if old is None or facts(old.head) != facts(head):
             self._archive.write(
                 tar_headers.header(
                     found.path,
@@ -173,7 +186,7 @@ class Collector:
         self, found: FoundDirectory, entry: Entry, old: EntryLine | None
     ) -> EntryLine | None:
         kind = entry.kind
-        is_known = old is not None and not self._rereads_all and _is_unchanged(old, kind, entry)
+        is_known = old is not None and not self._rereads_all and is_unchanged(old, kind, entry)
         try:
             if kind is EntryKind.FILE:
                 return self._file(found, entry, old, is_known=is_known)
@@ -222,12 +235,13 @@ class Collector:
             old.dev = entry.device
             self.tally.files_unmodified += 1
             self.tally.processed_bytes += old.size
+            self._name(_join(found.path, entry.name), "unmodified", old.size)
             if entry.links > 1:
                 self._contents[entry.device, entry.inode] = _Content(old, b"")
             return old
         with found.open(entry) as file:
             line = self._read(found, entry.name, file, old)
-        self._count(line, old)
+        self._count(_join(found.path, entry.name), line, old)
         if entry.links > 1:
             is_stored = line.at is None or line.at[0] == self._archive_number
             path = _join(found.path, entry.name) if is_stored else b""
@@ -260,18 +274,23 @@ class Collector:
         if is_known:
             self.tally.files_unmodified += 1
             self.tally.processed_bytes += line.size
+            self._name(_join(found.path, entry.name), "unmodified", line.size)
         else:
-            self._count(line, old)
+            self._count(_join(found.path, entry.name), line, old)
         return line
 
-    def _count(self, line: EntryLine, old: EntryLine | None) -> None:
+    def _count(self, path: bytes, line: EntryLine, old: EntryLine | None) -> None:
         if old is None:
+            action = "new"
             self.tally.files_new += 1
-        elif _is_same(old, line):
+        elif is_same(old, line):
+            action = "unmodified"
             self.tally.files_unmodified += 1
         else:
+            action = "changed"
             self.tally.files_changed += 1
         self.tally.processed_bytes += line.size
+        self._name(path, action, line.size)
 
     def _read(
         self, found: FoundDirectory, name: bytes, file: OpenedFile, old: EntryLine | None
@@ -350,48 +369,6 @@ def _weight(line: EntryLine) -> int:
     """Return about how many bytes the parts of a line take that may be very long."""
     attributes = sum(len(name) + len(value) for name, value in (line.xattrs or {}).items())
     return attributes + _EXTENT_BYTES * len(line.extents or ()) + len(line.target)
-
-
-def _fingerprint(found: FoundDirectory) -> str:
-    """Return a hash of all facts of a directory and its entries; empty for a very large one."""
-    if len(found.entries) > ENTRIES_PER_BLOCK:
-        return ""
-    return blake2b(_encode_facts((found.entry, found.entries)), digest_size=16).hexdigest()
-
-
-def _is_unchanged(old: EntryLine, kind: EntryKind, entry: Entry) -> bool:
-    return (
-        old.mtime == entry.mtime_ns
-        and old.ctime == entry.ctime_ns
-        and old.ino == entry.inode
-        and old.type == kind.value
-        and (old.size == entry.size_bytes or kind is not EntryKind.FILE)
-        and not old.racy
-        and not old.flags
-    )
-
-
-def _is_same(old: EntryLine, line: EntryLine) -> bool:
-    """Say whether a file that was read again is what it was, in all that a restore gives back."""
-    return _kept(old) == _kept(line)
-
-
-def _kept(line: EntryLine) -> tuple[object, ...]:
-    return (
-        line.sha256,
-        line.size,
-        line.extents,
-        line.mtime,
-        line.mode,
-        line.uid,
-        line.gid,
-        line.xattrs,
-        line.flags,
-    )
-
-
-def _facts(head: DirLine) -> tuple[object, ...]:
-    return (head.mode, head.uid, head.gid, head.mtime, head.xattrs)
 
 
 def _join(folder: bytes, name: bytes) -> bytes:

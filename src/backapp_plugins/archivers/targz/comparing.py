@@ -1,0 +1,54 @@
+"""What makes an entry the same as in the parent snapshot."""
+
+from hashlib import blake2b
+
+import msgspec
+
+from backapp_core.plugin_api import Entry, EntryKind, FoundDirectory
+from backapp_plugins.archivers.targz.manifest import ENTRIES_PER_BLOCK, DirLine, EntryLine
+
+_encode_facts = msgspec.msgpack.Encoder().encode
+
+
+def fingerprint(found: FoundDirectory) -> str:
+    """Return a hash of all facts of a directory and its entries; empty for a very large one."""
+    if len(found.entries) > ENTRIES_PER_BLOCK:
+        return ""
+    return blake2b(_encode_facts((found.entry, found.entries)), digest_size=16).hexdigest()
+
+
+def is_unchanged(old: EntryLine, kind: EntryKind, entry: Entry) -> bool:
+    """Say whether an entry is what it was, as far as a scan can see, so it need not be read."""
+    return (
+        old.mtime == entry.mtime_ns
+        and old.ctime == entry.ctime_ns
+        and old.ino == entry.inode
+        and old.type == kind.value
+        and (old.size == entry.size_bytes or kind is not EntryKind.FILE)
+        and not old.racy
+        and not old.flags
+    )
+
+
+def is_same(old: EntryLine, line: EntryLine) -> bool:
+    """Say whether a file that was read again is what it was, in all that a restore gives back."""
+    return _kept(old) == _kept(line)
+
+
+def _kept(line: EntryLine) -> tuple[object, ...]:
+    return (
+        line.sha256,
+        line.size,
+        line.extents,
+        line.mtime,
+        line.mode,
+        line.uid,
+        line.gid,
+        line.xattrs,
+        line.flags,
+    )
+
+
+def facts(head: DirLine) -> tuple[object, ...]:
+    """Return what of a directory makes its header in the archive worth writing again."""
+    return (head.mode, head.uid, head.gid, head.mtime, head.xattrs)
