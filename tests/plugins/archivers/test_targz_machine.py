@@ -9,9 +9,10 @@ import shutil
 import stat
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
 
+import pyrage
 import pytest
 from attrs import evolve
 from hypothesis import HealthCheck, settings
@@ -58,8 +59,6 @@ class Below:
 
 
 class TargzMachine(RuleBasedStateMachine):
-    identity: ClassVar[object] = None
-
     def __init__(self) -> None:
         super().__init__()
         base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -76,13 +75,11 @@ class TargzMachine(RuleBasedStateMachine):
     def create(self, is_ahead, is_sealed, increments) -> None:
         # An hour ahead no file looks as if it might change once more in the same tick.
         self.clock = FrozenClock()
-        self.clock.set(_real_now())
+        self.clock.set(datetime.now(UTC))
         if is_ahead:
             self.clock.advance(3600 * 24)
         keys, recipients = NO_KEYS, ()
         if is_sealed:
-            import pyrage  # noqa: PLC0415
-
             identity = pyrage.x25519.Identity.generate()
             file = self.folder / "identity"
             file.write_text(str(identity))
@@ -97,9 +94,7 @@ class TargzMachine(RuleBasedStateMachine):
         )
         self.bucket = MemoryBucket()
         chosen = TargzSettings(recipients=recipients, increments=increments)
-        self.repository = KIND.create(
-            MemoryTransport(self.bucket), chosen, keys, self.surroundings
-        )
+        self.repository = KIND.create(MemoryTransport(self.bucket), chosen, keys, self.surroundings)
 
     def teardown(self) -> None:
         try:
@@ -368,12 +363,6 @@ class TargzMachine(RuleBasedStateMachine):
         assert actual == facts
         assert snapshot.counts.files == sum(each.kind == "file" for each in facts.values())
         shutil.rmtree(top)
-
-
-def _real_now():
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    return datetime.now(UTC)
 
 
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]

@@ -1,6 +1,6 @@
 """Removing snapshots, and deleting what none of them needs any more."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 
@@ -25,17 +25,10 @@ def remove(place: Place, plan: RemovalPlan) -> None:
     """
     with locks.hold(place.transport, place.surroundings, is_exclusive=True) as require_lock:
         # A record that cannot be read stands in nobody's way: removing needs no other record.
-        older = {snapshot_id: record.replaces for snapshot_id, record in place.all_records()}
-        wanted = set(plan.remove)
-        doomed: list[str] = []
-        for snapshot_id in plan.remove:
-            # What a record has replaced goes before it, or it would come back.
-            line = [snapshot_id]
-            while (replaced := older.get(line[-1])) and replaced not in wanted:
-                line.append(replaced)
-            doomed.extend(reversed(line))
+        older = _replaced(place.all_records())
+        doomed = [each for wanted in plan.remove for each in (*_line(older, wanted), wanted)]
         require_lock()
-        for snapshot_id in doomed:
+        for snapshot_id in dict.fromkeys(doomed):
             place.transport.delete(layout.record_name(snapshot_id))
 
 
@@ -56,7 +49,10 @@ def retag(place: Place, snapshot: Snapshot, tags: Sequence[str]) -> Snapshot:
         # A run that was interrupted may have stored this very record already.
         with suppress(ObjectExists):
             place.transport.put(layout.record_name(new_id), [data], size_bytes=len(data))
-        place.transport.delete(layout.record_name(snapshot.id))
+        # A record that this one replaced in vain would come back without it.
+        older = _replaced(place.all_records()) if record.replaces else {}
+        for each in (*_line(older, snapshot.id), snapshot.id):
+            place.transport.delete(layout.record_name(each))
         return layout.snapshot_of(changed, new_id)
 
 
@@ -74,8 +70,15 @@ def plan_clean_up(place: Place) -> CleanUpPlan:
         for info in place.transport.list(prefix)
     ]
     records = _all_records(place)
-    replaced = {record.replaces for _, record in records if record.replaces}
-    superseded = sorted(layout.record_name(each) for each, _ in records if each in replaced)
+    older = _replaced(records)
+    replaced = set(older.values())
+    there = {snapshot_id for snapshot_id, _ in records}
+    superseded = [
+        layout.record_name(each)
+        for newest in sorted(there - replaced)
+        for each in _line(older, newest)
+        if each in there
+    ]
     needed = {
         stored.name
         for snapshot_id, record in records
@@ -108,6 +111,23 @@ def clean_up(place: Place, plan: CleanUpPlan) -> CleanUpPlan:
             # Nobody else is at work, and a file with a living writer is left alone anyway.
             place.transport.tidy(older_than_seconds=0)
         return CleanUpPlan(agreed, now.kept_objects, now.kept_bytes)
+
+
+def _replaced(records: Iterable[tuple[str, layout.Record]]) -> dict[str, str]:
+    """Return which record each one was written to replace, for those that were."""
+    return {snapshot_id: record.replaces for snapshot_id, record in records if record.replaces}
+
+
+def _line(older: dict[str, str], snapshot_id: str) -> list[str]:
+    """Return the records that stand behind one, the oldest first: in this order they go.
+
+    Each hides the one before it, which would otherwise be listed again.
+    """
+    line: list[str] = []
+    while replaced := older.get(snapshot_id):
+        line.append(replaced)
+        snapshot_id = replaced
+    return line[::-1]
 
 
 def _all_records(place: Place) -> list[tuple[str, layout.Record]]:

@@ -88,6 +88,7 @@ class Collector:
         self._contents: dict[tuple[int, int], _Content] = {}
         self._progress_at = 0.0
         self._racy_from_ns = 0
+        self._flags: tuple[str, ...] = ()
 
     def run(self) -> None:
         """Walk the whole scan and end the manifest; the archive is ended by the caller."""
@@ -206,6 +207,7 @@ class Collector:
         line.target = to_text(target)
         line.rdev = entry.rdev
         line.racy = entry.ctime_ns >= self._racy_from_ns
+        line.flags = self._flags
         path = _join(found.path, entry.name)
         content = self._contents.get((entry.device, entry.inode)) if entry.links > 1 else None
         if kind is EntryKind.SOCKET:
@@ -300,11 +302,12 @@ class Collector:
         xattrs = self._attributes(found, entry)
         line = self._line(entry, EntryKind.FILE, xattrs)
         line.racy = entry.ctime_ns >= self._racy_from_ns
+        line.flags = self._flags
         path = _join(found.path, name)
         for _ in self._files.store(file, path, line, old, xattrs):
             self._show(path)
         if line.size != entry.size_bytes or file.has_changed():
-            line.flags = ("changed",)
+            line.flags = (*line.flags, "changed")
             self._report(path, "changed while it was read; what was read is kept")
         return line
 
@@ -334,9 +337,12 @@ class Collector:
     def _attributes(
         self, found: FoundDirectory, entry: Entry | None
     ) -> tuple[tuple[bytes, bytes], ...]:
+        self._flags = ()
         try:
             return found.attributes(entry)
         except SourceError as error:
+            # The flag makes the next backup look again, and tell again.
+            self._flags = ("unreadable",)
             path = found.path if entry is None else _join(found.path, entry.name)
             self._report(path, error.message)
             return ()
