@@ -8,7 +8,8 @@
                             AmbiguousSnapshot
         MissingError        SourceNotFound, RepositoryNotFound, SnapshotNotFound, PathNotFound,
                             JobNotFound, RunNotFound
-        ConflictError       NameTaken, RepositoryExists, RepositoryLocked, IllegalTransition
+        ConflictError       NameTaken, RepositoryExists, RepositoryLocked, JobRunning,
+                            IllegalTransition
         AccessError         NotAllowed
         PluginError         UnknownPlugin, DuplicatePlugin, PluginMisbehaved, PartMissing
         TransportError      ObjectMissing, ObjectExists, AccessRefused, StorageFull,
@@ -121,6 +122,10 @@ class RepositoryExists(ConflictError):
 
 class RepositoryLocked(ConflictError):
     """Another process holds a lock that excludes this operation."""
+
+
+class JobRunning(ConflictError):
+    """Another process, or another thread, runs this job at present."""
 
 
 class IllegalTransition(ConflictError):

@@ -6,6 +6,7 @@ from attrs import evolve
 
 from backapp_core.engine import backup, opening, prune
 from backapp_core.engine.addresses import parse_address
+from backapp_core.engine.claim import claimed
 from backapp_core.engine.keys import keys_from
 from backapp_core.engine.notify import open_notifiers, tell
 from backapp_core.engine.record import EventRecorder
@@ -58,6 +59,9 @@ def run_job(
 ) -> Run:
     """Run a job and return how it ended; a failure of the backup is a failed run and not raised.
 
+    One process runs a job at a time. Runs that an earlier one did not end, since it was killed, are
+    ended first, and told about.
+
     What happens is recorded with the run. After a completed backup the job's retention is applied;
     if that fails, the run completes with one problem more. Notifiers are told of what they were set
     up for.
@@ -72,6 +76,7 @@ def run_job(
 
     Raises:
         JobNotFound: If there is none of this name.
+        JobRunning: If it is running already; nothing has happened then.
         NameTaken: If there is a run for this due moment.
         InvalidSettings: If a notifier's settings are wrong; nothing has happened then.
         PluginError: If a notifier is not installed; nothing has happened then.
@@ -79,10 +84,28 @@ def run_job(
     """
     job = store.jobs.get(name)
     notifiers = open_notifiers(plugins, surroundings, settings)
+    with claimed(surroundings, store.runs, name) as abandoned:
+        for one in abandoned:
+            surroundings.events(RunMoved(one))
+            # Now and not at the end: what killed that process may kill this one as well.
+            tell(surroundings, notifiers, job, one)
+        ended = _run(plugins, surroundings, store, job, due_at)
+    tell(surroundings, notifiers, job, ended)
+    return ended
+
+
+def _run(
+    plugins: PluginManager,
+    surroundings: Surroundings,
+    store: Store,
+    job: Job,
+    due_at: datetime | None,
+) -> Run:
+    """Record a run and drive it to its end."""
     clock = surroundings.clock
     requested = Run(
         id=surroundings.random_bytes(16).hex(),
-        job_name=name,
+        job_name=job.name,
         state=RunState.REQUESTED,
         requested_at=clock.now(),
         due_at=due_at,
@@ -102,7 +125,6 @@ def run_job(
     store.runs.move(ended, from_state=RunState.RUNNING)
     listened.events(RunMoved(ended))
     recorder.flush()
-    tell(surroundings, notifiers, job, ended)
     return ended
 
 

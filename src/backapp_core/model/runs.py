@@ -58,7 +58,7 @@ class Run:
     snapshot_id: str | None = None
     counts: Counts | None = None
     error: str = ""
-    """One sentence that says why it failed; empty otherwise."""
+    """One sentence that says why it failed, or why it never began; empty otherwise."""
 
     @property
     def has_warnings(self) -> bool:

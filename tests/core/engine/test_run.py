@@ -10,6 +10,7 @@ from backapp_core import (
     LogLine,
     Problem,
     Retention,
+    Run,
     RunFilter,
     RunMoved,
     RunState,
@@ -255,6 +256,18 @@ def test_failure_is_told(bell, around, job, fakes):
     assert message.subject == "backup 'nightly' failed"
     assert ("run", run.id) in message.facts
     assert run.error in message.text
+
+
+def test_run_that_nobody_ended_is_told_about_before_the_next_one(bell, around, job, clock, fakes):
+    dead = Run("d" * 32, "nightly", RunState.REQUESTED, clock.now())
+    around.store.runs.add(dead)
+    around.store.runs.move(dead.start(at=clock.now()), from_state=RunState.REQUESTED)
+    fakes.buckets["fake:memory"] = Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        bell().run_job("nightly")
+    (message,) = around.rung
+    assert ("run", dead.id) in message.facts
+    assert "the process that ran it ended without a word" in message.text
 
 
 @pytest.mark.parametrize(
