@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
 
+from backapp_core.engine.pattern_syntax import check_pattern, without_classes
 from backapp_core.engine.selections import is_below
 from backapp_core.errors import InvalidPattern
 from backapp_core.model.entries import EntryKind, Node
@@ -16,14 +17,20 @@ _GLOB = re.compile(r"[*?\[\\]")
 class Patterns:
     """Patterns of one purpose, compiled; an empty list matches nothing."""
 
-    def __init__(self, lines: Sequence[str], *, ignores_case: bool) -> None:
+    def __init__(
+        self, lines: Sequence[str], *, is_exclude: bool = True, ignores_case: bool = False
+    ) -> None:
         """Compile ``lines``.
 
         Raises:
             InvalidPattern: If one is malformed; says which.
         """
+        for line in lines:
+            check_pattern(line, is_exclude=is_exclude)
         self._ignores_case = ignores_case
-        folded = [line.lower() for line in lines] if ignores_case else list(lines)
+        # On a command line there are no comments: a name may begin with '#'.
+        plain = [without_classes(f"\\{line}" if line.startswith("#") else line) for line in lines]
+        folded = [line.lower() for line in plain] if ignores_case else plain
         self._is_empty = not folded
         self._match: Callable[[str], bool] = _compile(folded) if folded else lambda _: False
         self._stems = _stems(folded)
@@ -128,8 +135,6 @@ def _compile(lines: Sequence[str]) -> Callable[[str], bool]:
     import pathspec  # noqa: PLC0415  # 24 ms that most commands can do without
 
     for line in lines:
-        if "\0" in line or not line.strip():
-            raise InvalidPattern(f"the pattern {line!a} matches nothing; leave it out")
         try:
             pathspec.GitIgnoreSpec.from_lines([line])
         except ValueError as error:
@@ -145,7 +150,7 @@ def _stems(lines: Sequence[str]) -> tuple[bytes, ...] | None:
     """
     stems: list[bytes] = []
     for line in lines:
-        if line.startswith(("!", "#")):
+        if line.startswith("!"):
             continue
         if "/" not in line.rstrip().rstrip("/"):
             return None

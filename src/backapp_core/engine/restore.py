@@ -68,7 +68,7 @@ def plan_restore(
         InvalidPattern: If a pattern is malformed.
         DamagedRepository: If what describes the snapshot is missing or altered.
     """
-    include = Patterns(request.include, ignores_case=request.ignores_case)
+    include = Patterns(request.include, is_exclude=False, ignores_case=request.ignores_case)
     exclude = Patterns(request.exclude, ignores_case=request.ignores_case)
     top = clean_path(request.folder)
     if top != b"/":

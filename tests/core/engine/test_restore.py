@@ -100,7 +100,7 @@ def test_file_is_no_folder(restored):
         restored(folder=b"/home/me/a.txt")
 
 
-@pytest.mark.parametrize("pattern", ["", "  ", "a\0b", "!"])
+@pytest.mark.parametrize("pattern", ["", "  ", "a\0b", "!", "a[b", "x\\", "!x"])
 def test_malformed_pattern_is_refused(restored, pattern):
     with pytest.raises(InvalidPattern):
         restored(include=(pattern,))
@@ -176,4 +176,11 @@ def test_restore_stops_when_asked(engine, repository, take, tmp_path):
     ],
 )
 def test_anchored_patterns_let_subtrees_be_skipped(lines, path, can):
-    assert Patterns(lines, ignores_case=False).may_match_below(path) is can
+    assert Patterns(lines).may_match_below(path) is can
+
+
+def test_name_that_begins_like_a_comment_can_be_chosen():
+    chosen = Patterns(["#x#", "/a/#y"])
+    assert chosen.match(b"/deep/#x#", is_directory=False)
+    assert chosen.match(b"/a/#y", is_directory=False)
+    assert not chosen.match(b"/x", is_directory=False)
