@@ -12,7 +12,6 @@ from backapp_core.ports.transports import Transport
 # One letter before the colon is a drive of Windows.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _SECRET = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]*@")
-_SFTP = re.compile(r"sftp:(?!//)(?P<login>[^:/]+):(?P<path>.*)", re.DOTALL)
 
 
 @frozen
@@ -40,10 +39,11 @@ def parse_address(text: str) -> Address:
 
     Args:
         text: A path (``/srv/backup``, ``C:\backup``), ``local:PATH``, a URL, or restic's
-            ``sftp:user@host:/path`` and ``s3:host/bucket``.
+            ``sftp:user@host:path`` and ``s3:host/bucket``. What stands after a scheme is for the
+            transport to parse.
 
     Raises:
-        InvalidAddress: If it is empty, no single line, or a form of restic's without meaning here.
+        InvalidAddress: If it is empty, no single line, or ``local:`` without a path.
     """
     if not text.strip():
         raise InvalidAddress("the repository address is empty")
@@ -56,8 +56,6 @@ def parse_address(text: str) -> Address:
     rest = text[match.end() :]
     if scheme == "local":
         return Address(_path_of_local(rest), "")
-    if scheme == "sftp":
-        return Address(_sftp_url(text), scheme)
     return Address(f"{scheme}:{rest}", scheme)
 
 
@@ -79,20 +77,3 @@ def _path_of_local(rest: str) -> str:
     if not rest:
         raise InvalidAddress("the address 'local:' names no path")
     return rest
-
-
-def _sftp_url(text: str) -> str:
-    match = _SFTP.fullmatch(text)
-    if match is None:
-        if text.startswith("sftp://"):
-            return text
-        raise InvalidAddress(
-            f"'{without_secret(text)}' is no SFTP address; write sftp://user@host/path "
-            "or sftp:user@host:/path"
-        )
-    if not match["path"].startswith("/"):
-        raise InvalidAddress(
-            f"'{text}' has a path relative to the login folder; give the whole path, "
-            f"as in sftp:{match['login']}:/srv/backup"
-        )
-    return f"sftp://{match['login']}{match['path']}"
