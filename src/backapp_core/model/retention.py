@@ -14,6 +14,7 @@ from attrs import field, frozen
 from typing_extensions import override
 
 from backapp_core.errors import InputError
+from backapp_core.model.names import to_line
 from backapp_core.model.snapshots import Snapshot
 
 _MONTHS_OF_A_YEAR = 12
@@ -38,7 +39,7 @@ class Within:
         match = re.fullmatch(r"(?:(\d{1,6})y)?(?:(\d{1,6})m)?(?:(\d{1,6})d)?(?:(\d{1,6})h)?", text)
         if not text or match is None:
             raise InputError(
-                f"'{text}' is no duration; write it like 1y6m7d12h, or any part of that"
+                f"'{to_line(text)}' is no duration; write it like 1y6m7d12h, or any part of that"
             )
         years, months, days, hours = (int(part or 0) for part in match.groups())
         return cls(years=years, months=months, days=days, hours=hours)

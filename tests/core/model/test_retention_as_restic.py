@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from backapp_core.errors import InputError
 from backapp_core.model.retention import Retention, Within, decide
 from backapp_core.model.snapshots import Snapshot
 
@@ -126,3 +127,10 @@ def test_every_policy_keeps_what_restic_keeps(restic, snapshots):
         if ours != theirs:
             differing.append((words, len(ours - theirs), len(theirs - ours)))
     assert differing == []
+
+
+@pytest.mark.parametrize("text", ["", "1x", "y", "1d1y", "1\x1b[31m\n", "-1d"])
+def test_what_is_no_stretch_of_time_is_refused_in_one_printable_line(text):
+    with pytest.raises(InputError, match="is no duration; write it like 1y6m7d12h") as caught:
+        Within.parse(text)
+    assert caught.value.message.isprintable()
