@@ -2,7 +2,7 @@
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import BinaryIO
 
 from typing_extensions import override
@@ -36,8 +36,8 @@ def dump(
     """Write what stands at ``path`` to ``out``.
 
     It is verified, but what was written before damage is found stays written. A folder becomes an
-    uncompressed pax archive with names relative to it; sockets, which tar cannot hold, are reported
-    and left out.
+    uncompressed pax archive with names relative to it, in which further names of one file are hard
+    links; sockets, which tar cannot hold, are reported and left out.
 
     Raises:
         PathNotFound: If nothing stands there.
@@ -77,17 +77,37 @@ def _dump_folder(
         encoding="utf-8",
         errors="surrogateescape",
     ) as archive:
+        first_names: dict[Hashable, bytes] = {}
         for node in repository.nodes(snapshot, Subtree(top)):
             surroundings.cancel.check()
             name = node.path[len(top) :].lstrip(b"/") or b"."
             if node.kind is EntryKind.SOCKET:
                 reason = "sockets cannot stand in a tar archive"
                 surroundings.events(Problem(Verb.RESTORE, node.path, reason))
+            elif (first := _first_name(first_names, node, name)) != name:
+                archive.addfile(_link(node, name, first))
             elif node.kind is EntryKind.FILE:
                 content = _Content(repository.read(snapshot, node))
                 archive.addfile(_header(node, name), content)
             else:
                 archive.addfile(_header(node, name))
+
+
+def _first_name(first_names: dict[Hashable, bytes], node: Node, name: bytes) -> bytes:
+    """Return the name under which the same file was written already, else ``name``."""
+    if not node.is_hard_linked:
+        return name
+    # Content that changed between the readings of two names is not the same, whatever the inode.
+    identity = (node.device, node.inode, node.kind, node.size_bytes, node.sha256)
+    return first_names.setdefault(identity, name)
+
+
+def _link(node: Node, name: bytes, first: bytes) -> tarfile.TarInfo:
+    info = _header(node, name)
+    info.type = tarfile.LNKTYPE
+    info.size = 0
+    info.linkname = first.decode("utf-8", "surrogateescape")
+    return info
 
 
 def _header(node: Node, name: bytes) -> tarfile.TarInfo:

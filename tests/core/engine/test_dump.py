@@ -7,7 +7,8 @@ import tarfile
 import pytest
 from attrs import evolve
 
-from backapp_core.engine.dump import _header
+from backapp_core import EntryKind, Node, Settings, assemble
+from backapp_core.engine.dump import _first_name, _header
 from backapp_core.errors import DamagedRepository, InputError, PathNotFound
 from backapp_core.testing.memory_scanner import Link
 
@@ -75,6 +76,86 @@ def test_gnu_tar_reads_the_archive(engine, repository, take, tmp_path):
     ]
     assert (tmp_path / "d/e").read_bytes() == b"e"
     assert (tmp_path / "big").stat().st_mtime_ns % 10**9 != 0
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """What is installed, with a snapshot of a tree of hard links; yields how to dump a folder."""
+    home = tmp_path / "home"
+    (home / "in").mkdir(parents=True)
+    (home / "a").write_bytes(b"many names" * 1000)
+    (home / "alone").write_bytes(b"many names" * 1000)
+    for name in ("in/b", "in/c", f"in/{'n' * 200}", "z"):
+        os.link(home / "a", home / name)
+    os.mkfifo(home / "pipe")
+    os.link(home / "pipe", home / "in/pipe")
+    os.symlink("a", home / "to-a")
+    os.link(home / "to-a", home / "in/to-a", follow_symlinks=False)
+    settings = Settings(state_folder=str(tmp_path / "s"), cache_folder=str(tmp_path / "c"))
+    with (
+        assemble(settings) as engine,
+        engine.create_repository(tmp_path / "repository") as repository,
+    ):
+        snapshot = engine.backup(repository, [home]).snapshot
+
+        def dumped(folder):
+            pipe = Pipe()
+            engine.dump(repository, snapshot, bytes(folder), pipe)
+            return bytes(pipe.taken)
+
+        yield home, dumped
+
+
+def test_further_names_of_a_file_are_hard_links_to_the_first(linked):
+    home, dumped = linked
+    with tarfile.open(fileobj=io.BytesIO(dumped(home))) as archive:
+        links = {member.name: member.linkname for member in archive if member.islnk()}
+        assert links == {
+            **dict.fromkeys(("in/b", "in/c", f"in/{'n' * 200}", "z"), "a"),
+            "in/pipe": "pipe",
+            "in/to-a": "to-a",
+        }
+        assert archive.getmember("alone").isreg()
+
+
+def test_file_whose_first_name_is_outside_the_folder_is_whole(linked):
+    home, dumped = linked
+    with tarfile.open(fileobj=io.BytesIO(dumped(home / "in"))) as archive:
+        links = {member.name: member.linkname for member in archive if member.islnk()}
+        assert links == {"c": "b", "n" * 200: "b"}
+        assert archive.extractfile("b").read() == b"many names" * 1000
+
+
+def test_names_whose_content_was_read_at_different_times_stay_separate():
+    node = Node(b"/a", EntryKind.FILE, 0o600, 0, 0, "", "", 1, 0, 0, 7, 1, 2, sha256="00")
+    names = {}
+    assert _first_name(names, node, b"a") == b"a"
+    assert _first_name(names, evolve(node, path=b"/b"), b"b") == b"a"
+    assert _first_name(names, evolve(node, path=b"/c", sha256="11"), b"c") == b"c"
+    assert _first_name(names, evolve(node, path=b"/d", device=2), b"d") == b"d"
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(shutil.which("tar") is None, reason="GNU tar is not installed")
+def test_gnu_tar_restores_hard_links(linked, tmp_path):
+    home, dumped = linked
+    target = tmp_path / "target"
+    target.mkdir()
+    subprocess.run(["tar", "-xpf", "-", "-C", target], input=dumped(home), check=True)
+    assert tree_of_links(target) == tree_of_links(home)
+    assert (target / "a").read_bytes() == (home / "a").read_bytes()
+    assert (target / "a").stat().st_mtime_ns == (home / "a").stat().st_mtime_ns
+
+
+def tree_of_links(top):
+    """Return which names are one file, and what it is."""
+    groups = {}
+    for path in top.rglob("*"):
+        if not path.is_dir():
+            facts = path.lstat()
+            key = (facts.st_ino, facts.st_mode, facts.st_nlink)
+            groups.setdefault(key, set()).add(str(path.relative_to(top)))
+    return {(mode, links, frozenset(names)) for (_, mode, links), names in groups.items()}
 
 
 def test_what_is_neither_file_nor_folder_is_refused(engine, repository, take):
