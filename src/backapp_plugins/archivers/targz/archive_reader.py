@@ -3,7 +3,7 @@
 Members fetched in order, unpacked ahead on other threads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate
 from typing import final
@@ -37,7 +37,7 @@ class ArchiveReader:
         self,
         place: Place,
         name: str,
-        members: list[int],
+        members: Sequence[int],
         *,
         member_bytes: int,
         pool: ThreadPoolExecutor,

@@ -17,6 +17,7 @@ from backapp_core.plugin_api import (
     BackupResult,
     Counts,
     DamagedRepository,
+    InputError,
     Level,
     LogLine,
     Scanner,
@@ -30,7 +31,7 @@ from backapp_plugins.archivers.targz.channel import ChannelClosed
 from backapp_plugins.archivers.targz.collector import Collector
 from backapp_plugins.archivers.targz.gzip_members import MEMBER_BYTES, compressor
 from backapp_plugins.archivers.targz.layout import ArchiveRef, Record, StoredObject
-from backapp_plugins.archivers.targz.manifest import Reader, encode_head
+from backapp_plugins.archivers.targz.manifest import MOST_MEMBERS, Reader, encode_head
 from backapp_plugins.archivers.targz.manifest_writer import ManifestWriter
 from backapp_plugins.archivers.targz.parent import Parent, ParentWalk, next_number, reason_for_full
 from backapp_plugins.archivers.targz.place import Place
@@ -105,6 +106,10 @@ class BackupRun:
             archive,
             collector,
         )
+        if len(archive.member_sizes) > MOST_MEMBERS:
+            raise InputError(
+                "more than 64 TiB changed, too much for one archive; back up parts of it"
+            )
         archives = (*old_archives, *([added] if added else []))
         used = tuple(ref for ref in archives if ref.number in manifest.archives or ref is added)
         sizes = reader.archives if reader else {}

@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from attrs import fields
@@ -39,7 +39,11 @@ MANIFESTS = "manifests/"
 ARCHIVES = "archives/"
 LOCKS = "locks/"
 SNAPSHOT_NAME = re.compile(r"snapshots/[0-9a-f]{64}\.json")
+_MANIFEST_NAME = re.compile(r"manifests/[0-9A-Za-z][0-9A-Za-z.-]{0,127}")
+_ARCHIVE_NAME = re.compile(r"archives/[0-9A-Za-z][0-9A-Za-z.-]{0,127}")
 _LARGEST_RECORD_BYTES = 16 << 20
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 _T = TypeVar("_T")
 
@@ -50,7 +54,7 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     format: str
     version: int
     id: str
-    created_at: datetime
+    created_at: _Time
     compression_level: int = 2
     increments: int = 30
     """How many increments may follow a full backup."""
@@ -78,7 +82,7 @@ class StoredObject(msgspec.Struct, frozen=True):
     """An object that a snapshot needs, with what proves it whole."""
 
     name: str
-    size: int
+    size: _Count
     """Bytes as stored."""
     sha256: str
     """Of the bytes as stored."""
@@ -87,13 +91,13 @@ class StoredObject(msgspec.Struct, frozen=True):
 class ArchiveRef(StoredObject, frozen=True):
     """An archive under the number by which a manifest's entries refer to it."""
 
-    number: int
+    number: _Count
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What ``snapshots/….json`` says."""
 
-    taken_at: datetime
+    taken_at: _Time
     hostname: str
     username: str
     roots: tuple[str, ...]
@@ -188,7 +192,19 @@ def decode_record(data: bytes, *, name: str) -> tuple[str, Record]:
     snapshot_id = sha256(data).hexdigest()
     if name != record_name(snapshot_id):
         raise DamagedRepository(f"{name} is damaged: its content has the hash {snapshot_id[:16]}…")
-    return snapshot_id, _decode(data, Record, name=name)
+    record = _decode(data, Record, name=name)
+    try:
+        snapshot_of(record, snapshot_id)
+    except (ValueError, OverflowError) as error:
+        raise DamagedRepository(f"{name} is damaged: {error}") from error
+    numbers = [ref.number for ref in record.archives]
+    if not _MANIFEST_NAME.fullmatch(record.manifest.name) or not all(
+        _ARCHIVE_NAME.fullmatch(ref.name) for ref in record.archives
+    ):
+        raise DamagedRepository(f"{name} is damaged: it names what is no archive or manifest")
+    if sorted(set(numbers)) != sorted(numbers):
+        raise DamagedRepository(f"{name} is damaged: it numbers two archives alike")
+    return snapshot_id, record
 
 
 def record_name(snapshot_id: str) -> str:
@@ -230,5 +246,5 @@ def _decode(data: bytes, kind: type[_T], *, name: str) -> _T:
         )
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise DamagedRepository(f"{name} is damaged: {' '.join(str(error).split())}") from error

@@ -17,6 +17,7 @@ uncompressed tar stream. ``seen`` is a fingerprint of all that a scan saw of the
 stays the same, the next backup copies the block without looking into it.
 """
 
+from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Annotated, Any
@@ -47,7 +48,9 @@ MEMBERS_PER_LINE = 4096
 _LONGEST_LINE_BYTES = 64 << 20
 _LONGEST_BLOCK_BYTES = 128 << 20
 _LARGEST_MEMBER_BYTES = 64 << 20
-_MOST_MEMBERS = 1 << 24
+MOST_MEMBERS = 1 << 24
+"""64 TiB of content in one archive."""
+_MOST_ARCHIVES = 100_000
 _SMALLEST_MEMBER_BYTES = 20
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _LARGEST_TIME_NS = 2**62 * 1_000_000_000
@@ -127,9 +130,9 @@ class HeadLine(msgspec.Struct):
 class ArchiveLine(msgspec.Struct):
     """Compressed sizes of an archive's members, continued in further lines of the same number."""
 
-    archive: int
+    archive: _Count
     name: str
-    members: list[int]
+    members: list[_Count]
 
 
 class EndLine(msgspec.Struct):
@@ -166,17 +169,15 @@ class Block:
             DamagedRepository: If one makes no sense.
         """
         count = self.head.entries
-        entries: list[EntryLine] = []
         # Counted first: a million lines where ten are promised are not turned into objects.
-        if count <= ENTRIES_PER_BLOCK and self.raw.count(b"\n") == count:
-            try:
-                entries = _entry_decoder.decode_lines(self.raw)
-            except _UNDECODABLE as error:
-                raise DamagedRepository(f"a manifest is damaged: {error}") from error
-        if len(entries) != count:
+        if count > ENTRIES_PER_BLOCK or self.raw.count(b"\n") != count:
             raise DamagedRepository(
                 "a manifest is damaged: a directory has another number of entries than it says"
             )
+        try:
+            entries: list[EntryLine] = _entry_decoder.decode_lines(self.raw)
+        except _UNDECODABLE as error:
+            raise DamagedRepository(f"a manifest is damaged: {error}") from error
         return entries
 
 
@@ -225,15 +226,17 @@ class Reader:
         if not 0 < head.member_bytes <= _LARGEST_MEMBER_BYTES:
             raise self._damage(f"members cannot have {head.member_bytes} bytes")
         self.member_bytes = head.member_bytes
-        self.archives: dict[int, tuple[str, list[int]]] = {}
+        self.archives: dict[int, tuple[str, array[int]]] = {}
         """Name and compressed member sizes by archive number."""
         self._next = self._line()
         while self._next.startswith(b'{"archive":'):
             line = self._parse(self._next, ArchiveLine)
-            known = self.archives.setdefault(line.archive, (line.name, []))
-            known[1].extend(line.members)
-            if len(known[1]) > _MOST_MEMBERS or len(self.archives) > _MOST_MEMBERS:
-                raise self._damage("an archive has more members than one can have")
+            name, members = self.archives.setdefault(line.archive, (line.name, array("Q")))
+            if name != line.name or len(members) % MEMBERS_PER_LINE or len(members) >= MOST_MEMBERS:
+                raise self._damage(f"{line.name} has more members than it can have")
+            members.extend(line.members)
+            if len(self.archives) > _MOST_ARCHIVES:
+                raise self._damage("there are more archives than a chain can have")
             self._next = self._line()
 
     def require_archives(self, refs: Iterable[ArchiveRef], *, is_sealed: bool) -> None:

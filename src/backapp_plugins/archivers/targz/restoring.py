@@ -1,6 +1,6 @@
 """From a snapshot back to entries: listing nodes, reading one file, writing many into a target."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from hashlib import sha256
@@ -51,7 +51,7 @@ class SnapshotReader:
         self._pool: ThreadPoolExecutor | None = None
         self._readers: dict[int, ArchiveReader] = {}
         self._ahead = ReadAhead()
-        self._members: dict[int, tuple[str, list[int]]] = {}
+        self._members: Mapping[int, tuple[str, Sequence[int]]] = {}
         self._member_bytes = 0
 
     def __enter__(self) -> "SnapshotReader":
