@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias, final
 from weakref import WeakKeyDictionary
 
+from backapp_core.engine import browse
 from backapp_core.model.snapshots import SnapshotFilter
 from backapp_core.ports.archivers import Repository
 from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
@@ -18,8 +19,8 @@ from backapp_core.ports.transports import Transport
 from backapp_core.settings import Settings
 
 if TYPE_CHECKING:
-    # A verb's module is imported when the verb is called: listing snapshots need not pay for the
-    # extractor, pluggy's relatives and the network.
+    # A verb's module is imported when the verb is called: listing snapshots, which nearly every
+    # command does, need not pay for the extractor and the network.
     from backapp_core.engine.diff import Differences
     from backapp_core.engine.find import Match
     from backapp_core.engine.opening import Opened
@@ -170,14 +171,14 @@ class Engine:
 
     def backup(self, repository: Repository, sources: Sources) -> BackupResult:
         """Back up; see `backapp_core.engine.backup`."""
-        from backapp_core.engine import backup
+        from backapp_core.engine import backup, opening
 
         return backup.backup(
             self.plugins,
             self.surroundings,
             repository,
             _request(sources),
-            folder=self._folder_of(repository),
+            folder=opening.local_folder(self._transports.get(repository)),
         )
 
     def estimate(self, sources: Sources) -> Counts:
@@ -199,8 +200,6 @@ class Engine:
         latest: int = 0,
     ) -> list[Snapshot]:
         """Return matching snapshots, oldest first; ``latest`` of each host and roots, 0 for all."""
-        from backapp_core.engine import browse
-
         return browse.snapshots(self.surroundings, repository, snapshot_filter, latest=latest)
 
     def find_snapshot(
@@ -210,8 +209,6 @@ class Engine:
         snapshot_filter: SnapshotFilter = SnapshotFilter(),
     ) -> Snapshot:
         """Return the snapshot that is called so: ``latest``, an id, or the beginning of one."""
-        from backapp_core.engine import browse
-
         return browse.find_snapshot(self.surroundings, repository, name, snapshot_filter)
 
     def list_nodes(
@@ -223,8 +220,6 @@ class Engine:
         recursive: bool = True,
     ) -> Iterator[Node]:
         """Yield what is in a snapshot, lazily."""
-        from backapp_core.engine import browse
-
         return browse.list_nodes(repository, snapshot, under=under, recursive=recursive)
 
     def find(self, repository: Repository, request: FindRequest) -> Iterator[Match]:
@@ -393,11 +388,6 @@ class Engine:
     def _remember(self, opened: Opened) -> Repository:
         self._transports[opened.repository] = opened.transport
         return opened.repository
-
-    def _folder_of(self, repository: Repository) -> Path | None:
-        from backapp_core.engine import opening
-
-        return opening.local_folder(self._transports.get(repository))
 
 
 def _request(sources: Sources) -> BackupRequest:
