@@ -32,9 +32,11 @@ from backapp_plugins.archivers.targz.manifest import (
     DirLine,
     EntryLine,
     MoreLine,
-    xattrs_to_plain,
 )
 from backapp_plugins.archivers.targz.manifest_writer import ManifestWriter
+from backapp_plugins.archivers.targz.nodes import (
+    xattrs_to_plain,
+)
 from backapp_plugins.archivers.targz.parent import OldDirectory, ParentWalk
 
 _RACY_NS = 2_000_000_000

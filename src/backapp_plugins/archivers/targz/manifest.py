@@ -18,7 +18,6 @@ stays the same, the next backup copies the block without looking into it.
 """
 
 from array import array
-from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Annotated, Any
 
@@ -26,22 +25,16 @@ import msgspec
 
 from backapp_core.plugin_api import (
     DamagedRepository,
-    EntryKind,
     Extent,
-    Node,
     from_text,
     path_key,
     to_line,
-    to_text,
 )
 from backapp_plugins.archivers.targz.layout import ArchiveRef
 
 FORMAT_VERSION = 1
 ENTRIES_PER_BLOCK = 16_384
-"""A directory with more goes on in further blocks.
-
-So that one of a million entries needs no gigabyte.
-"""
+"""A directory with more goes on in further blocks; one of a million would need a gigabyte."""
 BYTES_PER_BLOCK = 16 << 20
 """A block ends, too, once attributes, link targets and extents make it so long."""
 MEMBERS_PER_LINE = 4096
@@ -53,8 +46,6 @@ MOST_MEMBERS = 1 << 24
 _MOST_ARCHIVES = 100_000
 _SMALLEST_MEMBER_BYTES = 20
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-_LARGEST_TIME_NS = 2**62 * 1_000_000_000
-"""What a system's clock can say, in seconds, and more than msgspec's bounds can."""
 _Owner = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 _Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 
@@ -313,166 +304,30 @@ class Reader:
         return DamagedRepository(f"{self._name} is damaged: {reason}")
 
 
-def xattrs_to_plain(xattrs: Sequence[tuple[bytes, bytes]]) -> dict[str, str] | None:
-    """Return extended attributes as they stand in a line."""
-    return {to_text(name): b64encode(value).decode() for name, value in xattrs} if xattrs else None
-
-
-def xattrs_from_plain(plain: dict[str, str] | None) -> tuple[tuple[bytes, bytes], ...]:
-    """Return extended attributes as a node has them.
-
-    Raises:
-        DamagedRepository: If a value is not base64.
-    """
-    if not plain:
-        return ()
-    try:
-        xattrs = tuple(
-            (from_text(name), b64decode(value, validate=True)) for name, value in plain.items()
-        )
-    except ValueError as error:
-        raise DamagedRepository(
-            f"a manifest is damaged: an extended attribute is not base64: {error}"
-        ) from error
-    if any(not name or b"\0" in name for name, _ in xattrs):
-        raise DamagedRepository("a manifest is damaged: an extended attribute has no name")
-    return xattrs
-
-
-def node_of_directory(head: DirLine) -> Node:
-    """Return the noun for a directory.
-
-    Raises:
-        DamagedRepository: If its path is none.
-    """
-    path = path_of(head.dir)
-    if not -_LARGEST_TIME_NS < head.mtime < _LARGEST_TIME_NS:
-        raise DamagedRepository(f"a manifest is damaged: {head.dir} changed at no time")
-    return Node(
-        path=path,
-        kind=EntryKind.DIRECTORY,
-        mode=head.mode,
-        uid=head.uid,
-        gid=head.gid,
-        user=head.user,
-        group=head.group,
-        size_bytes=0,
-        mtime_ns=head.mtime,
-        ctime_ns=head.ctime,
-        inode=head.ino,
-        device=head.dev,
-        links=head.links,
-        xattrs=xattrs_from_plain(head.xattrs),
-    )
-
-
-def node_of_entry(folder: bytes, line: EntryLine) -> Node:
-    """Return the noun for an entry of the directory ``folder``.
-
-    Raises:
-        DamagedRepository: If it can be no such entry.
-    """
-    name = _bytes(line.name)
-    kind = _KINDS.get(line.type)
-    if (
-        kind is None
-        or not name
-        or b"/" in name
-        or b"\0" in name
-        or name in {b".", b".."}
-        or not -_LARGEST_TIME_NS < line.mtime < _LARGEST_TIME_NS
-        or not (_has_content(line) if kind is EntryKind.FILE else line.at is None)
-    ):
-        raise DamagedRepository(
-            f"a manifest is damaged: '{line.name}' in {to_text(folder)} is no entry"
-        )
-    return Node(
-        path=folder + name if folder == b"/" else b"%b/%b" % (folder, name),
-        kind=kind,
-        mode=line.mode,
-        uid=line.uid,
-        gid=line.gid,
-        user=line.user,
-        group=line.group,
-        size_bytes=line.size,
-        mtime_ns=line.mtime,
-        ctime_ns=line.ctime,
-        inode=line.ino,
-        device=line.dev,
-        links=line.links,
-        target=_target(line) if line.target else b"",
-        rdev=line.rdev,
-        xattrs=xattrs_from_plain(line.xattrs) if line.xattrs else (),
-        extents=line.extents,
-        sha256=line.sha256,
-        flags=frozenset(line.flags) if line.flags else _NO_FLAGS,
-    )
-
-
-def nodes_of(folder: bytes, block: Block, after: bytes) -> Iterator[tuple[Node, EntryLine]]:
-    """Yield the entries of a block of the directory ``folder``; names come after ``after``.
-
-    Raises:
-        DamagedRepository: If they do not, or twice, or one makes no sense.
-    """
-    start = len(folder) + (folder != b"/")
-    for line in block.lines():
-        node = node_of_entry(folder, line)
-        name = node.path[start:]
-        if name <= after:
-            raise DamagedRepository(
-                f"a manifest is damaged: '{line.name}' in {to_text(folder)} "
-                "does not stand in its order"
-            )
-        after = name
-        yield node, line
-
-
 def path_of(text: str) -> bytes:
     """Return the path of a directory.
 
     Raises:
         DamagedRepository: If it is none.
     """
-    path = _bytes(text)
-    if not path.startswith(b"/") or (path != b"/" and not is_safe_path(path)):
+    path = bytes_of(text)
+    if not path.startswith(b"/") or (path != b"/" and not _is_safe_path(path)):
         raise DamagedRepository(f"a manifest is damaged: '{to_line(text)}' is no absolute path")
     return path
 
 
-def _has_content(line: EntryLine) -> bool:
-    """Say whether a file's size, extents and place fit together."""
-    stored = line.size
-    if line.extents is not None:
-        stored = end = 0
-        for extent in line.extents:
-            if extent.offset < end or extent.length_bytes < 0:
-                return False
-            stored += extent.length_bytes
-            end = extent.offset + extent.length_bytes
-        if end > line.size:
-            return False
-    return stored == 0 or line.at is not None
+def bytes_of(text: str) -> bytes:
+    """Return the bytes that a name or path stands for.
 
-
-def _target(line: EntryLine) -> bytes:
-    target = _bytes(line.target)
-    if b"\0" in target:
-        raise DamagedRepository(f"a manifest is damaged: '{line.name}' points nowhere")
-    return target
-
-
-def _bytes(text: str) -> bytes:
+    Raises:
+        DamagedRepository: If it stands for none.
+    """
     try:
         return from_text(text)
     except UnicodeError as error:
         raise DamagedRepository(f"a manifest is damaged: {error}") from error
 
 
-def is_safe_path(path: bytes) -> bool:
+def _is_safe_path(path: bytes) -> bool:
     """Say whether an absolute path has only parts that name something below it."""
     return not any(part in {b"", b".", b".."} or b"\0" in part for part in path[1:].split(b"/"))
-
-
-_NO_FLAGS: frozenset[str] = frozenset()
-_KINDS = {kind.value: kind for kind in EntryKind if kind is not EntryKind.DIRECTORY}

@@ -26,6 +26,8 @@ from backapp_plugins.archivers.targz.manifest import (
     DirLine,
     EntryLine,
     Reader,
+)
+from backapp_plugins.archivers.targz.nodes import (
     node_of_directory,
     nodes_of,
 )
