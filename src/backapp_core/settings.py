@@ -93,9 +93,8 @@ class Settings:
     def repository_at(self, name: str = "") -> RepositorySettings:
         """Return what is known of the repository called ``name``, or at that address.
 
-        Empty means the default one.
-
-        What has no ``[repositories.NAME]`` is unlocked by what stands at the top of the file.
+        An empty name means the default one. What has no ``[repositories.NAME]`` is unlocked by what
+        stands at the top of the file.
 
         Raises:
             InputError: If nothing is named and there is no default.

@@ -1,6 +1,4 @@
-"""Makes the trees that benchmarks run on.
-
-Real bytes of this machine, cut to sizes as they are found in home folders.
+"""Makes the trees that benchmarks run on, of real bytes of this machine in sizes as at home.
 
     python tests/benchmarks/make_tree.py /tmp/tree --files 100000 --bytes 2e9
 

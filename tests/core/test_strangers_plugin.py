@@ -1,7 +1,4 @@
-"""A stranger's distribution is built, installed and used by name.
-
-A broken one is one clear sentence.
-"""
+"""A stranger's distribution is built, installed and used by name; a broken one is one sentence."""
 
 import json
 import os

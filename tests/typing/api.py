@@ -11,8 +11,7 @@ from typing_extensions import override
 import backapp_core
 from backapp_core import plugin_api
 
-# --- a program
-# ---------------------------------------------------------------------------------------
+# --- a program ---
 
 
 def listen(event: backapp_core.Event) -> None:
@@ -58,8 +57,7 @@ def fail(folder: Path) -> int:
     return 0
 
 
-# --- a plugin
-# ----------------------------------------------------------------------------------------
+# --- a plugin ---
 
 
 @frozen

@@ -113,7 +113,7 @@ class WithParents:
 def select(nodes: Iterable[Node], chosen: Chosen) -> Selection | None:
     """Walk ``nodes`` and return a selection of what is chosen with the directories that lead to it.
 
-    None if nothing is. Memory: one path for each of these directories.
+    The answer is None if nothing is chosen. It takes memory for the path of each such directory.
     """
     parents: set[bytes] = set()
     found = False
@@ -144,10 +144,7 @@ def _compile(lines: Sequence[str]) -> Callable[[str], bool]:
 
 
 def _stems(lines: Sequence[str]) -> tuple[bytes, ...] | None:
-    """Return the literal paths that anchored patterns begin with.
-
-    None if a pattern is not anchored and may match anywhere.
-    """
+    """Return the literal paths that anchored patterns begin with, None if one has no anchor."""
     stems: list[bytes] = []
     for line in lines:
         if line.startswith("!"):

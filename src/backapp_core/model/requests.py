@@ -42,10 +42,7 @@ class RestoreRequest:
     target: Path
     """Folder below which entries come back with their full paths; made if need be."""
     folder: bytes = b""
-    """Restore only what is in this folder of the snapshot.
-
-    Without the path that leads to it.
-    """
+    """Only what is in this folder of the snapshot comes back, without the path to the folder."""
     include: tuple[str, ...] = ()
     """Patterns as in a ``.gitignore`` file; if given, only what one of them matches comes back."""
     exclude: tuple[str, ...] = ()
@@ -69,10 +66,10 @@ class FindRequest:
     """Which nodes of which snapshots are looked for."""
 
     patterns: tuple[str, ...]
-    """Globs. One without ``/`` is held against names.
+    """Globs; ``*`` and ``?`` stay within a name, ``**`` crosses folders.
 
-    One that begins with ``/`` against whole paths,
-    any other against the end of paths. ``*`` and ``?`` stay within a name, ``**`` crosses folders.
+    A glob without ``/`` is held against names, one that begins with ``/`` against whole paths, and
+    any other against the ends of paths.
     """
     ignores_case: bool = False
     snapshots: tuple[str, ...] = ()

@@ -94,9 +94,7 @@ class Repository(ABC):
     def restore(
         self, snapshot: Snapshot, target: Target, selection: Selection = Everything()
     ) -> None:
-        """Write the selected nodes into ``target``, in the order that `Target` asks for.
-
-        Closes the target.
+        """Write the selected nodes into ``target``, in the order that it asks for, and close it.
 
         Content is verified before a file is finished; damaged files are abandoned and the rest is
         restored.
@@ -110,9 +108,8 @@ class Repository(ABC):
     def check(self, *, read_data: bool = False) -> CheckReport:
         """Look whether everything that snapshots need is there.
 
-        With ``read_data`` read and verify every byte.
-
-        Damage is returned as findings, not raised.
+        With ``read_data`` every byte is read and verified. Damage is returned as findings, not
+        raised.
         """
 
     @abstractmethod

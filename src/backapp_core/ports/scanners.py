@@ -22,16 +22,14 @@ class OpenedFile(ABC):
 
     @abstractmethod
     def extents(self) -> Sequence[Extent] | None:
-        """Return the data stretches of a file with holes, ascending; None if it has none.
+        """Return the data stretches of a file with holes, None for a file without.
 
-        They lie within ``entry.size_bytes``.
+        They ascend, do not touch, and lie within ``entry.size_bytes``.
         """
 
     @abstractmethod
     def read_at(self, offset: int, length_bytes: int) -> bytes:
-        """Return up to ``length_bytes`` from ``offset``.
-
-        Fewer only at the end of the file, empty beyond it.
+        """Return ``length_bytes`` from ``offset``; fewer only where the file ends before that.
 
         Raises:
             EntryUnreadable: If the medium fails.
@@ -130,10 +128,9 @@ class Scanner(ABC):
     def scan(self) -> Iterator[FoundDirectory]:
         """Walk all roots once and hand over one directory after another.
 
-        Order: a directory comes before everything below it, siblings come in byte order of their
-            names, and
-        the ancestors of a root come first with no entries of their own but the roots in them (a
-        root that is a file is an entry of its parent). No path comes twice. So the order is that of
+        A directory comes before everything below it, and siblings come in byte order of their
+        names. The ancestors of a root come first, with no entries but the roots in them (a root
+        that is a file is an entry of its parent). No path comes twice. So the order is that of
         `model.entries.path_key`.
 
         Whatever is there but cannot be listed or examined is reported to the surroundings' events

@@ -102,10 +102,10 @@ class Target(ABC):
 
     @abstractmethod
     def file(self, node: Node) -> TargetFile | None:
-        """Begin a regular file.
+        """Begin a regular file and return it.
 
-        None if the policy for existing files leaves what is there, or it cannot be begun
-        (reported).
+        The answer is None if what is there stays by the policy for existing files, or if the file
+        cannot be begun, which is reported.
         """
 
     @abstractmethod

@@ -122,11 +122,10 @@ class Transport(ABC):
     ) -> Iterator[bytes]:
         """Return an object's bytes from ``offset``, in chunks of at most 4 MiB.
 
-        ``length_bytes`` of them come, or all to its end.
-
-        What is asked for beyond the object's end is not there: fewer bytes come, or none. Closing
-        the iterator early gives the connection back. Opening happens before this returns, so that
-        `ObjectMissing` is raised here.
+        ``length_bytes`` of them come, or all up to the end if that is None. What is asked for
+        beyond the object's end is not there: fewer bytes come, or none. Closing the iterator early
+        gives the connection back. Opening happens before this returns, so that `ObjectMissing` is
+        raised here.
 
         Raises:
             ObjectMissing: If no object has this name.
@@ -154,11 +153,10 @@ class Transport(ABC):
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield every object whose name begins with the folder ``prefix``, in no particular order.
 
-        A prefix is empty or ends in ``/``.
-
-        Objects stored or deleted meanwhile may or may not be seen; all others are seen exactly
-        once. Whatever stands at the address and is no object (temporary files, names that break the
-        rules) is not reported. An address where nothing was stored yet yields nothing.
+        A prefix is empty or ends in ``/``. Objects stored or deleted meanwhile may or may not be
+        seen; all others are seen exactly once. Whatever stands at the address and is no object
+        (temporary files, names that break the rules) is not reported. An address where nothing was
+        stored yet yields nothing.
         """
 
     @abstractmethod
@@ -199,10 +197,7 @@ class CanTidy(Protocol):
     """A transport whose killed writers may leave temporary files behind."""
 
     def tidy(self, *, older_than_seconds: float) -> int:
-        """Remove temporary files that no living writer can own and that are older than this.
-
-        Return how many.
-        """
+        """Remove old temporary files that no living writer can own, and return how many."""
         ...
 
 

@@ -1,7 +1,4 @@
-"""Reads places of an archive's uncompressed content.
-
-Members fetched in order, unpacked ahead on other threads.
-"""
+"""Reads from any place of an archive's content, unpacking members ahead on other threads."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,7 +1,4 @@
-"""From tar blocks to a stored archive.
-
-Cut into members, compressed on several threads, sealed, sent while it grows.
-"""
+"""From tar blocks to a stored archive: compressed on several threads, sent while it grows."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

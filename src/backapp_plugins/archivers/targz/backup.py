@@ -1,7 +1,4 @@
-"""One backup: an archive with what changed, a manifest of everything.
-
-Last the record that publishes both.
-"""
+"""One backup: an archive of what changed, a manifest of everything, a record that publishes."""
 
 import threading
 from collections.abc import Callable, Iterator

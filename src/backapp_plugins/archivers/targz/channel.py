@@ -47,10 +47,7 @@ class Channel(Generic[_T]):
             raise ChannelClosed
 
     def end(self, error: BaseException | None = None) -> None:
-        """Say that nothing more comes.
-
-        With ``error`` the receiver gets that instead of a quiet end.
-        """
+        """Say that nothing more comes; the receiver gets ``error``, if any, at the end."""
         with self._changed:
             self._is_ended = True
             self._error = error

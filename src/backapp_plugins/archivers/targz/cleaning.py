@@ -19,10 +19,7 @@ from backapp_plugins.archivers.targz.place import Place
 
 
 def remove(place: Place, plan: RemovalPlan) -> None:
-    """Delete the records of the snapshots that ``plan`` removes.
-
-    From then on they are not listed.
-    """
+    """Delete the records of the snapshots that ``plan`` removes, which ends their being listed."""
     with locks.hold(place.transport, place.surroundings, is_exclusive=True) as require_lock:
         # A record that cannot be read stands in nobody's way: removing needs no other record.
         older = _replaced(place.all_records())
@@ -95,10 +92,7 @@ def plan_clean_up(place: Place) -> CleanUpPlan:
 
 
 def clean_up(place: Place, plan: CleanUpPlan) -> CleanUpPlan:
-    """Delete what is unneeded now and was unneeded when ``plan`` was made.
-
-    Return what was deleted.
-    """
+    """Delete what is unneeded now and was when ``plan`` was made; return what was deleted."""
     with locks.hold(place.transport, place.surroundings, is_exclusive=True) as require_lock:
         now = plan_clean_up(place)
         agreed = tuple(item for item in now.objects if item in set(plan.objects))

@@ -1,7 +1,4 @@
-"""One thread's half of a backup.
-
-Walks the scan, decides what is unchanged, writes tar entries and manifest lines.
-"""
+"""Walks the scan, decides what is unchanged, and writes tar entries and manifest lines."""
 
 from collections.abc import Iterator
 from typing import final

@@ -1,6 +1,4 @@
-"""Gzip as a row of members of equal content size.
-
-So that both ends can use every core and any place can be reached.
+"""Gzip as a row of members of equal content size, for speed at both ends and access anywhere.
 
 A gzip file may be several compressed pieces in a row (RFC 1952, section 2.2); ``gzip``, ``zcat``
 and ``tar xzf`` read it as one. Every member here holds `MEMBER_BYTES` of content, the last one
@@ -13,10 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 MEMBER_BYTES = 4 << 20
-"""Content of one member. Smaller ones would cost compression.
-
-Larger ones memory and reading beyond what is asked for.
-"""
+"""Content of one member: smaller ones cost compression, larger ones memory and needless reading."""
 
 
 _SMALLEST_BYTES = 20

@@ -59,10 +59,7 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     increments: int = 30
     """How many increments may follow a full backup."""
     recipients: tuple[str, ...] = ()
-    """age recipients that archives and manifests are sealed to.
-
-    None means they are not encrypted.
-    """
+    """age recipients that archives and manifests are sealed to; without any, they are not."""
     checksum: str = ""
     """SHA-256 of this description as compact JSON without the checksum itself."""
 

@@ -46,10 +46,7 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     """Names the machine, its boot and its process table; empty where that cannot be known."""
     process_started: str
-    """When the process began, in the kernel's own count.
-
-    Tells a process from a later one with its number.
-    """
+    """When it began, in the kernel's count; tells it from a later process of the same number."""
 
 
 @contextmanager
@@ -269,10 +266,10 @@ def _system() -> str:
 
 
 def _process_started(pid: int) -> str:
-    """Return field 22 of /proc/PID/stat, see proc(5).
+    """Return when a process began: field 22 of /proc/PID/stat, see proc(5).
 
-    Empty if there is no such process or no /proc, or if it is dead and nobody has asked how it
-    ended.
+    The answer is empty where there is no /proc or no such process, and for one that is dead and
+    only waits for its parent to ask how it ended.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()

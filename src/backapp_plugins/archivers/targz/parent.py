@@ -1,7 +1,4 @@
-"""What a backup is compared with.
-
-Which snapshot, whether the chain may grow, and its manifest in scan order.
-"""
+"""The snapshot that a backup is compared with, and its manifest in scan order."""
 
 import gzip
 import io

@@ -1,6 +1,4 @@
-"""Remembers whom a repository was sealed to.
-
-So that nobody who can write there can change it unseen.
+"""Remembers whom a repository was sealed to, and notices when that changes.
 
 The description of a repository is not sealed. Whoever can write at its address could put another
 recipient into it, and the next backup would be sealed to that one. So this machine keeps what it

@@ -1,7 +1,4 @@
-"""What every part of the archiver works with.
-
-The transport, the description, the keys, the records.
-"""
+"""An opened repository without its verbs: transport, description, keys and records."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator

@@ -97,9 +97,7 @@ class SnapshotReader:
         yield from _zeros(line.size - position)
 
     def pieces(self, line: EntryLine) -> Iterator[tuple[int, memoryview]]:
-        """Yield the stored content of a file with the offset of each piece.
-
-        Verify it at the end.
+        """Yield the stored content of a file with the offset of each piece; verified at the end.
 
         Raises:
             DamagedRepository: If it is missing or altered; nothing that was yielded is to be
@@ -132,10 +130,7 @@ class SnapshotReader:
             position += extent.length_bytes
 
     def restore(self, target: Target, selection: Selection) -> None:
-        """Write the selected nodes into ``target``.
-
-        Directories and files, then links and special files.
-        """
+        """Write the selected nodes into ``target``: directories and files, then all the rest."""
         first_names: dict[tuple[int, int], bytes] = {}
         self._restore_files(target, selection, first_names)
         target.links_follow()

@@ -22,7 +22,4 @@ class TargzSettings:
     compression_level: int = field(default=2, validator=[validators.ge(0), validators.le(3)])
     """0 is fastest, 3 smallest."""
     increments: int = field(default=30, validator=[validators.ge(0), validators.le(10_000)])
-    """How many increments may follow a full backup before the next full one.
-
-    0 makes every backup a full one.
-    """
+    """How many increments may follow a full backup; 0 makes every backup a full one."""

@@ -37,10 +37,7 @@ def end_of_archive(position: int) -> bytes:
 
 
 def member_path(path: bytes, kind: EntryKind) -> bytes:
-    """Return the name under which a path stands in an archive.
-
-    Without the leading slash, directories with one behind.
-    """
+    """Return a path as it stands in an archive: no slash before it, one behind a directory."""
     name = path.lstrip(b"/")
     return (name + b"/" if name else b"./") if kind is EntryKind.DIRECTORY else name
 
