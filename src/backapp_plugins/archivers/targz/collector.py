@@ -46,12 +46,13 @@ _EXTENT_BYTES = 25
 class _Content:
     """Where the content of an inode went, for its further names."""
 
-    __slots__ = ("line", "path")
+    __slots__ = ("is_stored", "line", "path")
 
-    def __init__(self, line: EntryLine, path: bytes) -> None:
+    def __init__(self, line: EntryLine, path: bytes, *, is_stored: bool) -> None:
         self.line = line
         self.path = path
-        """The name that stands in this run's archive, empty if the content is in an older one."""
+        self.is_stored = is_stored
+        """Whether this run's archive has it, and not an older one."""
 
 
 @final
@@ -224,7 +225,7 @@ class Collector:
             )
         )
         if entry.links > 1 and content is None:
-            self._contents[entry.device, entry.inode] = _Content(line, path)
+            self._contents[entry.device, entry.inode] = _Content(line, path, is_stored=True)
         return line
 
     def _file(
@@ -238,15 +239,16 @@ class Collector:
             self.tally.processed_bytes += old.size
             self._name(_join(found.path, entry.name), "unmodified", old.size)
             if entry.links > 1:
-                self._contents[entry.device, entry.inode] = _Content(old, b"")
+                path = _join(found.path, entry.name)
+                self._contents[entry.device, entry.inode] = _Content(old, path, is_stored=False)
             return old
         with found.open(entry) as file:
             line = self._read(found, entry.name, file, old)
         self._count(_join(found.path, entry.name), line, old)
         if entry.links > 1:
             is_stored = line.at is None or line.at[0] == self._archive_number
-            path = _join(found.path, entry.name) if is_stored else b""
-            self._contents[entry.device, entry.inode] = _Content(line, path)
+            path = _join(found.path, entry.name)
+            self._contents[entry.device, entry.inode] = _Content(line, path, is_stored=is_stored)
         return line
 
     def _further_name(
@@ -260,7 +262,8 @@ class Collector:
     ) -> EntryLine:
         first = content.line
         line = msgspec.structs.replace(first, name=to_text(entry.name), links=entry.links)
-        if content.path:
+        if content.is_stored or not is_known:
+            # If the content is in an older archive, the first name is there, too.
             self._archive.write(
                 tar_headers.header(
                     _join(found.path, entry.name),
