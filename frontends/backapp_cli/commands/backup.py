@@ -124,5 +124,9 @@ def _show_summary(session: Session, snapshot: Snapshot, seconds: float) -> None:
     if counts.problems:
         output.note(
             f"warning: {count(counts.problems, 'entry', 'entries')} could not be read; "
-            "the snapshot lacks them or holds them in part"
+            + (
+                "the snapshot lacks it or holds it in part"
+                if counts.problems == 1
+                else "the snapshot lacks them or holds them in part"
+            )
         )

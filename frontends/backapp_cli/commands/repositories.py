@@ -212,7 +212,8 @@ def _recipients_in(name: str) -> list[str]:
 def _show_finding(session: Session, finding: Finding) -> None:
     output = session.output
     output.message("finding", finding_fields(finding))
-    where = f"{finding.object_name}: " if finding.object_name else ""
+    name = finding.object_name
+    where = "" if finding.message.startswith(name) else f"{name}: "
     output.line(f"{finding.severity}: {where}{finding.message}")
     if finding.snapshot_ids:
         listed = ", ".join(one[:8] for one in finding.snapshot_ids)

@@ -60,7 +60,9 @@ _REASONS_SHOWN = 20
     type=click.Choice([str(one) for one in Overwrite]),
     default=str(Overwrite.IF_CHANGED),
     show_default=True,
-    help="What happens to files that exist.",
+    help="Which existing files are written anew: if-changed, where type, size or time differ "
+    "(contents are not compared); if-newer, where the snapshot's is newer; always, all; never, "
+    "none.",
 )
 @click.option(
     "--owners/--no-owners",
@@ -96,7 +98,8 @@ def restore(
 
     Everything comes back below FOLDER with its whole path; SNAPSHOT:PATH restores what is in the
     folder PATH of the snapshot, and without the path that leads to it. Contents are verified while
-    they are written. What could not be restored is listed, and the exit code is 1.
+    they are written; those of files that are left as they are, are not compared. What could not be
+    restored is listed, and the exit code is 1.
     """
     _refuse_mixed(include + exclude, iinclude + iexclude)
     name, _, folder = snapshot.partition(":")
@@ -193,7 +196,8 @@ def _show_outcome(
     )
     if outcome.kept:
         output.remark(
-            f"left {count(outcome.kept, 'entry', 'entries')} as they were (see --overwrite)"
+            f"left {count(outcome.kept, 'entry as it was', 'entries as they were')} "
+            "(see --overwrite)"
         )
     if outcome.withheld:
         output.remark(

@@ -203,9 +203,10 @@ class FolderTarget(Target):
             # Descriptors are closed when nobody holds them, and a target may outlive its restore.
             del self._walk, self._sources, self._here, self._root
         if self.ledger.withheld:
-            text = (
-                f"{self.ledger.withheld} entries came without set-id bits or privileged attributes"
+            entries = (
+                "1 entry" if self.ledger.withheld == 1 else f"{self.ledger.withheld:,} entries"
             )
+            text = f"{entries} came without set-id bits or privileged attributes"
             self._events(LogLine(Level.WARNING, text))
 
     def _enter(self, parent: bytes) -> Folder:

@@ -66,6 +66,37 @@ def test_a_restore_that_is_not_complete_fails_and_lists_why(
     assert (target / "letters" / "mum.txt").exists()
 
 
+@pytest.mark.parametrize(
+    ("files", "sentence"), [(1, "left 1 entry as it was"), (2, "left 2 entries as they were")]
+)
+def test_one_entry_that_is_left_is_not_called_they(
+    cli, kept, source: Path, tmp_path: Path, *, files: int, sentence: str
+) -> None:
+    target = tmp_path / "back"
+    names = ("mum.txt", "bank.txt")[:files]
+    includes = [part for name in names for part in ("--include", name)]
+    for _ in range(2):
+        result = cli("restore", f"latest:{source}/letters", "-t", target, *includes)
+    assert sentence in result.out
+
+
+@pytest.mark.parametrize(("files", "sentence"), [(1, "1 entry came "), (2, "2 entries came ")])
+def test_what_came_without_privileges_is_counted_in_good_grammar(
+    cli, repository, source: Path, tmp_path: Path, *, files: int, sentence: str
+) -> None:
+    for name in ("mum.txt", "bank.txt")[:files]:
+        (source / "letters" / name).chmod(0o4755)
+    cli("backup", source)
+    result = cli("restore", "latest", "-t", tmp_path / "back", "--no-special")
+    assert f"warning: {sentence}without set-id bits" in result.err
+
+
+def test_the_help_of_restore_says_what_is_compared(cli) -> None:
+    text = " ".join(cli("restore", "--help").out.split())
+    assert "where type, size or time differ (contents are not compared)" in text
+    assert "those of files that are left as they are, are not compared" in text
+
+
 def test_a_second_backup_compares_with_the_first(cli, kept: str, source: Path) -> None:
     (source / "new").write_text("x")
     result = cli("backup", source, "--json")
@@ -136,7 +167,8 @@ def test_entries_that_cannot_be_read_make_the_code_3(
 ) -> None:
     result = cli("backup", source, tmp_path / "gone", code=3)
     assert f"{tmp_path}/gone: " in result.err
-    assert "warning: 1 entry could not be read" in result.err
+    sentence = "warning: 1 entry could not be read; the snapshot lacks it or holds it in part"
+    assert sentence in result.err
     message = cli("backup", source, tmp_path / "gone", "--json", code=3)
     assert message.of("error")[0]["item"] == f"{tmp_path}/gone"
     assert message.of("summary")[0]["error_count"] == 1
@@ -223,6 +255,15 @@ def test_check_is_content_with_a_whole_repository(cli, kept) -> None:
     [summary] = cli("check", "--read-data", "--json").of("summary")
     assert summary["num_errors"] == 0
     assert summary["bytes_read"] > 0
+
+
+def test_check_names_a_damaged_object_once(cli, kept, repository: Path) -> None:
+    [archive] = (repository / "archives").iterdir()
+    archive.unlink()
+    [finding, *_] = cli("check", "--json", code=1).of("finding")
+    assert archive.name in finding["message"]
+    [line] = [one for one in cli("check", code=1).out.splitlines() if one.startswith("error: ")]
+    assert line.count(archive.name) == 1
 
 
 def test_check_fails_when_something_is_missing(cli, kept, repository: Path) -> None:
