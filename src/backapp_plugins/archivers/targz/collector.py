@@ -21,7 +21,14 @@ from backapp_core.plugin_api import (
 )
 from backapp_plugins.archivers.targz import tar_headers
 from backapp_plugins.archivers.targz.archive_writer import ArchiveWriter
-from backapp_plugins.archivers.targz.comparing import facts, fingerprint, is_same, is_unchanged
+from backapp_plugins.archivers.targz.comparing import (
+    Inode,
+    facts,
+    fingerprint,
+    inode_of,
+    is_same,
+    is_unchanged,
+)
 from backapp_plugins.archivers.targz.file_store import FileStore, Tally
 from backapp_plugins.archivers.targz.manifest import (
     BYTES_PER_BLOCK,
@@ -85,7 +92,7 @@ class Collector:
         self._rereads_all = rereads_all
         self._expected = expected
         self._reports_files = reports_files
-        self._contents: dict[tuple[int, int], _Content] = {}
+        self._contents: dict[Inode, _Content] = {}
         self._progress_at = 0.0
         self._racy_from_ns = 0
         self._flags: tuple[str, ...] = ()
@@ -107,13 +114,7 @@ class Collector:
         seen = fingerprint(found)
         old = self._parent.enter(found.path)
         if old and seen and old.head.seen == seen and not self._rereads_all:
-            self._manifest.copy(old.first)
-            head = old.head
-            self.tally.files_unmodified += head.files
-            self.tally.others += head.entries - head.files
-            self.tally.processed_bytes += head.file_bytes
-            if self._reports_files:
-                self._name_unread(found)
+            self._copy(found, old)
             return
         self._racy_from_ns = int(self._surroundings.clock.now().timestamp() * 1e9) - _RACY_NS
         problems = self.tally.problems
@@ -122,8 +123,10 @@ class Collector:
         block: DirLine | MoreLine = head
         is_settled = head.ctime < self._racy_from_ns
         weight = 0
-        for line in self._lines(found, old):
-            is_settled = is_settled and not line.racy and not line.flags
+        for entry, line in self._lines(found, old):
+            # A line that tells of another moment than the listing would be copied as if it did not.
+            is_of_listing = line.ctime == entry.ctime_ns and line.ino == entry.inode
+            is_settled = is_settled and is_of_listing and not line.racy and not line.flags
             lines.append(line)
             if line.xattrs or line.extents or line.target:
                 weight += _weight(line)
@@ -137,8 +140,12 @@ class Collector:
         if lines or block is head:
             self._manifest.add(block, lines)
 
-    def _name_unread(self, found: FoundDirectory) -> None:
-        for entry in found.entries:
+    def _copy(self, found: FoundDirectory, old: OldDirectory) -> None:
+        self._manifest.copy(old.first)
+        self.tally.files_unmodified += old.head.files
+        self.tally.others += old.head.entries - old.head.files
+        self.tally.processed_bytes += old.head.file_bytes
+        for entry in found.entries if self._reports_files else ():
             if entry.kind is EntryKind.FILE:
                 self._name(_join(found.path, entry.name), "unmodified", entry.size_bytes)
 
@@ -146,11 +153,13 @@ class Collector:
         if self._reports_files:
             self._surroundings.events(FileDone(Verb.BACKUP, path, action, size_bytes))
 
-    def _lines(self, found: FoundDirectory, old: OldDirectory | None) -> Iterator[EntryLine]:
+    def _lines(
+        self, found: FoundDirectory, old: OldDirectory | None
+    ) -> Iterator[tuple[Entry, EntryLine]]:
         for entry in found.entries:
             line = self._entry(found, entry, old.find(entry.name) if old else None)
             if line is not None:
-                yield line
+                yield entry, line
 
     def _head(self, found: FoundDirectory, old: OldDirectory | None) -> DirLine:
         entry = found.entry
@@ -209,7 +218,7 @@ class Collector:
         line.racy = entry.ctime_ns >= self._racy_from_ns
         line.flags = self._flags
         path = _join(found.path, entry.name)
-        content = self._contents.get((entry.device, entry.inode)) if entry.links > 1 else None
+        content = self._contents.get(inode_of(entry)) if entry.links > 1 else None
         if kind is EntryKind.SOCKET:
             return line
         self._archive.write(
@@ -225,13 +234,13 @@ class Collector:
             )
         )
         if entry.links > 1 and content is None:
-            self._contents[entry.device, entry.inode] = _Content(line, path, is_stored=True)
+            self._contents[inode_of(entry)] = _Content(line, path, is_stored=True)
         return line
 
     def _file(
         self, found: FoundDirectory, entry: Entry, old: EntryLine | None, *, is_known: bool
     ) -> EntryLine | None:
-        if entry.links > 1 and (content := self._contents.get((entry.device, entry.inode))):
+        if entry.links > 1 and (content := self._contents.get(inode_of(entry))):
             return self._further_name(found, entry, old, content, is_known=is_known)
         if old is not None and is_known:
             old.dev = entry.device
@@ -240,7 +249,7 @@ class Collector:
             self._name(_join(found.path, entry.name), "unmodified", old.size)
             if entry.links > 1:
                 path = _join(found.path, entry.name)
-                self._contents[entry.device, entry.inode] = _Content(old, path, is_stored=False)
+                self._contents[inode_of(entry)] = _Content(old, path, is_stored=False)
             return old
         with found.open(entry) as file:
             line = self._read(found, entry.name, file, old)
@@ -248,7 +257,7 @@ class Collector:
         if entry.links > 1:
             is_stored = line.at is None or line.at[0] == self._archive_number
             path = _join(found.path, entry.name)
-            self._contents[entry.device, entry.inode] = _Content(line, path, is_stored=is_stored)
+            self._contents[inode_of(file.entry)] = _Content(line, path, is_stored=is_stored)
         return line
 
     def _further_name(

@@ -7,6 +7,7 @@ import msgspec
 from backapp_core.plugin_api import Entry, EntryKind, FoundDirectory
 from backapp_plugins.archivers.targz.manifest import ENTRIES_PER_BLOCK, DirLine, EntryLine
 
+Inode = tuple[int, int, int, int, int, int]
 _encode_facts = msgspec.msgpack.Encoder().encode
 
 
@@ -52,3 +53,19 @@ def _kept(line: EntryLine) -> tuple[object, ...]:
 def facts(head: DirLine) -> tuple[object, ...]:
     """Return what of a directory makes its header in the archive worth writing again."""
     return (head.mode, head.uid, head.gid, head.mtime, head.xattrs)
+
+
+def inode_of(entry: Entry) -> Inode:
+    """Return what names of one file have in common as long as nobody changes it.
+
+    The number alone would not do: it is given anew as soon as a file is deleted, and the file may
+    be written to between the moments at which two of its names are seen.
+    """
+    return (
+        entry.device,
+        entry.inode,
+        entry.mode,
+        entry.size_bytes,
+        entry.mtime_ns,
+        entry.ctime_ns,
+    )

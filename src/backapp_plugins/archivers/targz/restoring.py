@@ -33,6 +33,7 @@ from backapp_plugins.archivers.targz.nodes import (
 )
 from backapp_plugins.archivers.targz.place import Place
 
+_Inode = tuple[int, int, int, str]
 _ZEROS = bytes(1 << 20)
 _SPECIAL_MARKS = tuple(
     f'"type":"{kind.value}"'.encode()
@@ -131,13 +132,13 @@ class SnapshotReader:
 
     def restore(self, target: Target, selection: Selection) -> None:
         """Write the selected nodes into ``target``: directories and files, then all the rest."""
-        first_names: dict[tuple[int, int], bytes] = {}
+        first_names: dict[_Inode, bytes] = {}
         self._restore_files(target, selection, first_names)
         target.links_follow()
         self._restore_links(target, selection, first_names)
 
     def _restore_files(
-        self, target: Target, selection: Selection, first_names: dict[tuple[int, int], bytes]
+        self, target: Target, selection: Selection, first_names: dict[_Inode, bytes]
     ) -> None:
         cancel = self._place.surroundings.cancel
         for node, line in self._walk(selection, with_ancestors=True):
@@ -150,7 +151,7 @@ class SnapshotReader:
                     self._write(file, line)
 
     def _restore_links(
-        self, target: Target, selection: Selection, first_names: dict[tuple[int, int], bytes]
+        self, target: Target, selection: Selection, first_names: dict[_Inode, bytes]
     ) -> None:
         cancel = self._place.surroundings.cancel
         for node, line in self._walk(selection, with_ancestors=False, only_links=True):
@@ -158,7 +159,7 @@ class SnapshotReader:
             if line is None:
                 continue
             if not self._is_first(node, first_names):
-                target.link(node, first_names[node.device, node.inode])
+                target.link(node, first_names[_inode_of(node)])
             elif node.kind is not EntryKind.FILE:
                 target.special(node)
 
@@ -187,10 +188,10 @@ class SnapshotReader:
             return  # the target has counted and reported it when the file was abandoned
 
     @staticmethod
-    def _is_first(node: Node, first_names: dict[tuple[int, int], bytes]) -> bool:
+    def _is_first(node: Node, first_names: dict[_Inode, bytes]) -> bool:
         if not node.is_hard_linked:
             return True
-        return first_names.setdefault((node.device, node.inode), node.path) == node.path
+        return first_names.setdefault(_inode_of(node), node.path) == node.path
 
     def _walk(
         self, selection: Selection, *, with_ancestors: bool, only_links: bool = False
@@ -268,6 +269,15 @@ class _Ancestors:
         """Yield the directories that lead to where the walk is, as far as they were not yet."""
         yield from ((node, None) for node in self._waiting)
         self._waiting.clear()
+
+
+def _inode_of(node: Node) -> _Inode:
+    """Return what the names of one file have in common.
+
+    The change time and the hash are in it because a number may have been given anew, or the file
+    written to, between the moments at which two entries with that number were recorded.
+    """
+    return (node.device, node.inode, node.ctime_ns, node.sha256)
 
 
 def _is_inside(path: bytes, folder: bytes) -> bool:
