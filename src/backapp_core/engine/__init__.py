@@ -8,10 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias, final
+from typing import TYPE_CHECKING, BinaryIO, Self, final
 from weakref import WeakKeyDictionary
 
 from backapp_core.engine import browse
+from backapp_core.model.requests import (
+    FindRequest,
+    ForgetRequest,
+    RestoreRequest,
+    Sources,
+    as_request,
+)
 from backapp_core.model.snapshots import SnapshotFilter
 from backapp_core.ports.archivers import Repository
 from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
@@ -32,20 +39,11 @@ if TYPE_CHECKING:
     from backapp_core.model.entries import Node
     from backapp_core.model.jobs import Job
     from backapp_core.model.repositories import CheckReport, CleanUpPlan, RepositoryStats
-    from backapp_core.model.requests import (
-        BackupRequest,
-        FindRequest,
-        ForgetRequest,
-        RestoreRequest,
-    )
     from backapp_core.model.restores import RestoreOutcome
     from backapp_core.model.runs import Run
     from backapp_core.model.snapshots import Counts, Snapshot
     from backapp_core.ports.archivers import BackupResult
     from backapp_core.ports.stores import Jobs, Runs, Store
-
-Sources: TypeAlias = "BackupRequest | Sequence[str | bytes | os.PathLike[str]]"
-"""What may be backed up: a whole request, or simply paths."""
 
 
 @final
@@ -177,7 +175,7 @@ class Engine:
             self.plugins,
             self.surroundings,
             repository,
-            _request(sources),
+            as_request(sources),
             folder=opening.local_folder(self._transports.get(repository)),
         )
 
@@ -188,7 +186,7 @@ class Engine:
         """
         from backapp_core.engine import backup
 
-        return backup.estimate(self.plugins, self.surroundings, _request(sources))
+        return backup.estimate(self.plugins, self.surroundings, as_request(sources))
 
     # --- looking
 
@@ -379,7 +377,7 @@ class Engine:
             self.plugins,
             self.surroundings,
             address,
-            _request(sources),
+            as_request(sources),
             target=target,
             keys=keys,
             probes_writing=probes_writing,
@@ -388,11 +386,3 @@ class Engine:
     def _remember(self, opened: Opened) -> Repository:
         self._transports[opened.repository] = opened.transport
         return opened.repository
-
-
-def _request(sources: Sources) -> BackupRequest:
-    from backapp_core.model.requests import BackupRequest
-
-    if isinstance(sources, BackupRequest):
-        return sources
-    return BackupRequest(roots=tuple(os.fsencode(one) for one in sources))

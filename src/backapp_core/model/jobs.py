@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from backapp_core.errors import InvalidName
-from backapp_core.model.names import to_line
+from backapp_core.model.names import all_path_bytes, to_line
 from backapp_core.model.retention import Retention
 from backapp_core.model.schedules import Schedule
 
@@ -59,7 +59,7 @@ class Job:
     name: str = field(validator=_has_job_name)
     repository: str
     """Address of the repository, without secrets."""
-    roots: tuple[bytes, ...]
+    roots: tuple[bytes, ...] = field(converter=all_path_bytes)
     """Absolute paths."""
     scanner: str = "files"
     scanner_settings: Mapping[str, object] = field(factory=dict[str, object])

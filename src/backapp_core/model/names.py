@@ -8,7 +8,15 @@ The result holds no character that can break a line, move a cursor or reverse a 
 terminal.
 """
 
+import os
 import re
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from backapp_core.errors import InputError
+
+AnyPath: TypeAlias = str | bytes | os.PathLike[str]
+"""What a program may name a path by; `path_bytes` makes bytes of it."""
 
 _PLAIN = re.compile(rb"[ -\[\]-~]*").fullmatch
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
@@ -45,6 +53,32 @@ def to_line(text: str) -> str:
     return "".join(
         character if character.isprintable() else _escape(character) for character in text
     )
+
+
+def path_bytes(path: AnyPath) -> bytes:
+    """Return ``path`` as the operating system knows it.
+
+    Raises:
+        InputError: If it is no path at all.
+    """
+    try:
+        return os.fsencode(path)
+    except (TypeError, UnicodeEncodeError):
+        raise InputError(f"{path!a} is no path; give a str, bytes or a pathlib.Path") from None
+
+
+def all_path_bytes(paths: AnyPath | Iterable[AnyPath]) -> tuple[bytes, ...]:
+    """Return each of ``paths`` as the operating system knows it; one path may stand for itself.
+
+    Raises:
+        InputError: If one is no path.
+    """
+    if isinstance(paths, str | bytes | os.PathLike):
+        return (path_bytes(paths),)  # text has a length, too: it would be a path per character
+    try:
+        return tuple(path_bytes(one) for one in paths)
+    except TypeError:
+        raise InputError(f"{paths!a} is no path and no sequence of paths") from None
 
 
 def _escape(character: str) -> str:

@@ -42,6 +42,11 @@ class Finding:
     paths: tuple[bytes, ...] = ()
     """Files that are affected, as far as they are known."""
 
+    @property
+    def is_error(self) -> bool:
+        """Whether something is missing or damaged."""
+        return self.severity is Severity.ERROR
+
 
 @frozen
 class CheckReport:
@@ -55,7 +60,7 @@ class CheckReport:
     @property
     def is_clean(self) -> bool:
         """Whether nothing is missing or damaged."""
-        return not any(finding.severity is Severity.ERROR for finding in self.findings)
+        return not any(finding.is_error for finding in self.findings)
 
 
 @frozen

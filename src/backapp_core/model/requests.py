@@ -1,10 +1,13 @@
 """What a verb is asked for. A snapshot's name is its id, the beginning of it, or ``latest``."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from attrs import field, frozen
 
+from backapp_core.model.names import AnyPath, all_path_bytes, path_bytes
 from backapp_core.model.restores import Overwrite
 from backapp_core.model.retention import Retention
 from backapp_core.model.snapshots import SnapshotFilter
@@ -14,8 +17,8 @@ from backapp_core.model.snapshots import SnapshotFilter
 class BackupRequest:
     """One backup: what, and how it is marked."""
 
-    roots: tuple[bytes, ...]
-    """Paths; relative ones are taken from the current folder."""
+    roots: tuple[bytes, ...] = field(converter=all_path_bytes)
+    """Paths, or one; relative ones are taken from the current folder."""
     scanner: str = "files"
     """Name of the scanner kind."""
     scanner_settings: Mapping[str, object] = field(factory=dict[str, object])
@@ -35,13 +38,30 @@ class BackupRequest:
     """Whether every file is told about by an event (`FileDone`)."""
 
 
+Sources: TypeAlias = BackupRequest | AnyPath | Sequence[AnyPath]
+"""What may be backed up: a whole request, or simply paths, or one path."""
+
+
+def as_request(sources: Sources) -> BackupRequest:
+    """Return the request that ``sources`` stand for.
+
+    Raises:
+        InputError: If something in it is no path.
+    """
+    return sources if isinstance(sources, BackupRequest) else BackupRequest(sources)
+
+
+def _folder(path: AnyPath) -> Path:
+    return Path(os.fsdecode(path_bytes(path)))
+
+
 @frozen
 class RestoreRequest:
     """One restore: what of a snapshot, and whereto."""
 
-    target: Path
+    target: Path = field(converter=_folder)
     """Folder below which entries come back with their full paths; made if need be."""
-    folder: bytes = b""
+    folder: bytes = field(default=b"", converter=path_bytes)
     """Only what is in this folder of the snapshot comes back, without the path to the folder."""
     include: tuple[str, ...] = ()
     """Patterns as in a ``.gitignore`` file; if given, only what one of them matches comes back."""

@@ -1,5 +1,6 @@
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -153,3 +154,10 @@ def test_neighbour_whose_name_begins_alike_is_no_part_of_the_repository(
     source = os.fsencode(tmp_path / "src" / "backups-old")
     tree[source + b"/a"] = b"1"
     assert engine.backup(on_disk, [source]).snapshot.counts.files == 1
+
+
+@pytest.mark.parametrize("source", ["/home", b"/home", Path("/home")])
+def test_one_path_is_one_source_and_not_one_per_character(engine, repository, tree, source):
+    tree.update({b"/home/a": b"1", b"/h/b": b"2"})
+    assert engine.backup(repository, source).snapshot.roots == (b"/home",)
+    assert engine.estimate(source).files == 1
