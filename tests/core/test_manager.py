@@ -9,7 +9,8 @@ from backapp_core.ports.transports import TransportKind
 
 
 def transport(name, *schemes):
-    return TransportKind(name, frozenset(schemes), str, str, lambda settings, _: settings)
+    claims = frozenset(schemes or {name})
+    return TransportKind(name, claims, str, str, lambda settings, _: settings)
 
 
 def offering(hook, answer):
@@ -53,8 +54,8 @@ def test_unknown_name_lists_what_there_is():
 def test_duplicate_name_names_both_and_the_way_out():
     with pytest.raises(DuplicatePlugin) as caught:
         managing(
-            one=offering("backapp_transports", [transport("a")]),
-            two=offering("backapp_transports", [transport("a")]),
+            one=offering("backapp_transports", [transport("a", "b")]),
+            two=offering("backapp_transports", [transport("a", "c")]),
         )
     message = caught.value.message
     assert "'one'" in message
@@ -71,8 +72,61 @@ def test_one_name_may_be_offered_in_two_roles():
 
 
 def test_one_kind_twice_from_one_plugin_is_a_duplicate():
-    with pytest.raises(DuplicatePlugin):
+    with pytest.raises(DuplicatePlugin, match="'one' offers more than one transport called 'a'"):
         managing(one=offering("backapp_transports", [transport("a"), transport("a")]))
+
+
+@pytest.mark.parametrize("scheme", ["s3", "", "*"])
+def test_scheme_that_two_claim_is_a_duplicate(scheme):
+    with pytest.raises(DuplicatePlugin, match="'one' and 'two' both offer a transport for the"):
+        managing(
+            one=offering("backapp_transports", [transport("a", scheme)]),
+            two=offering("backapp_transports", [transport("b", "own", scheme)]),
+        )
+
+
+def test_scheme_that_two_stores_claim_is_a_duplicate():
+    kinds = [StoreKind(name, frozenset({"sqlite"}), lambda *_: None) for name in ("a", "b")]
+    with pytest.raises(DuplicatePlugin, match="'one' offers more than one store for the scheme"):
+        managing(one=offering("backapp_stores", kinds))
+
+
+def test_one_module_under_two_names_is_a_duplicate():
+    plugin = offering("backapp_transports", [transport("a")])
+    with pytest.raises(DuplicatePlugin, match="'one' and 'two' are the same module"):
+        managing(one=plugin, two=plugin)
+
+
+def test_two_plugins_of_one_name_are_duplicates():
+    with pytest.raises(DuplicatePlugin, match="two plugins are called 'one'"):
+        PluginManager([("one", "", offering("backapp_stores", [])) for _ in range(2)])
+
+
+def test_plugin_without_hooks_is_told_of_the_mark():
+    plugin = type("Plugin", (), {"backapp_transports": lambda self: []})()
+    with pytest.raises(PluginMisbehaved, match="backapp_transports is not marked with @hookimpl"):
+        managing(one=plugin)
+    with pytest.raises(PluginMisbehaved, match="'one' has no hooks: it offers nothing"):
+        managing(one=object())
+
+
+def test_misspelt_hook_is_named_with_what_may_be_meant_and_without_a_path():
+    with pytest.raises(PluginMisbehaved) as caught:
+        managing(one=offering("backapp_transprots", []))
+    assert "backapp_transprots, perhaps backapp_transports is meant" in caught.value.message
+    assert "plugins.disabled" in caught.value.message
+    assert "<" not in caught.value.message
+
+
+def test_hook_that_asks_for_arguments_does_not_fit():
+    plugin = type("Plugin", (), {"backapp_stores": hookimpl(lambda self, url: [])})()
+    with pytest.raises(PluginMisbehaved, match="'one' has a hook that does not fit"):
+        managing(one=plugin)
+
+
+def test_disabling_what_is_not_installed_is_refused():
+    with pytest.raises(UnknownPlugin, match=r"names 'transports\.foldr'.*transports\.folder"):
+        PluginManager.load(disabled=["transports.foldr"])
 
 
 @pytest.mark.parametrize(
@@ -114,7 +168,7 @@ def test_plain_path_is_not_for_one_that_takes_any():
 def test_store_is_chosen_by_its_scheme():
     kind = StoreKind("sql", frozenset({"sqlite"}), lambda *_: None)
     manager = managing(one=offering("backapp_stores", [kind]))
-    assert manager.store_for("sqlite") is kind
+    assert manager.store_for("sqlite").name == "sql"
     with pytest.raises(UnknownPlugin, match="mysql"):
         manager.store_for("mysql")
 

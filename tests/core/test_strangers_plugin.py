@@ -139,6 +139,14 @@ def {name}():
             ),
             "both offer a transport called 'folder'",
         ),
+        (
+            HOOK.format(
+                name="backapp_transports",
+                body="return [TransportKind('mine', frozenset({''}), str, str, print)]",
+            ),
+            "both offer a transport for the scheme ''",
+        ),
+        ("def backapp_transports(): return []", "is not marked with @hookimpl"),
         (HOOK.format(name="backapp_transprots", body="return []"), "a hook that does not exist"),
         ("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero"),
         ("import nothing_like_it", "cannot be loaded: ModuleNotFoundError"),
@@ -157,6 +165,25 @@ def test_broken_plugin_is_one_sentence_that_names_it(broken, tmp_path, code, tex
     assert text in " ".join(done.stderr.split())
     assert "'broken'" in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("parse", "opened", "text"),
+    [
+        ("lambda _: 1 / 0", "print", "raised ZeroDivisionError in 'parse' of its transport 'odd'"),
+        ("str", "lambda *_: None", "returned NoneType from 'open' of its transport 'odd'"),
+    ],
+)
+def test_plugin_that_fails_when_it_is_used_is_one_sentence_that_names_it(
+    broken, tmp_path, parse, opened, text
+):
+    kind = f"TransportKind('odd', frozenset({{'odd'}}), str, {parse}, {opened})"
+    folder = broken(HOOK.format(name="backapp_transports", body=f"return [{kind}]"))
+    door = [sys.executable, "-m", "backapp_cli", "snapshots", "-r", "odd:place"]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "HOME": str(tmp_path)}
+    done = subprocess.run(door, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"plugin 'broken' {text}" in " ".join(done.stderr.split())
 
 
 def test_broken_plugin_can_be_disabled(broken):

@@ -220,7 +220,7 @@ class TransportKind:
     """URL schemes it opens, lower case; ``""`` stands for a plain path, ``"*"`` for whatever nobody
     else claims."""
     settings: type[Any]
-    """An attrs class."""
+    """The class of what `parse` returns, best an attrs class."""
     parse: Callable[[str], Any]
     """Makes an instance of `settings` from an address.
 

@@ -1,6 +1,7 @@
 import hashlib
 
 import pytest
+from attrs import field, frozen
 
 from backapp_core.errors import (
     InvalidAddress,
@@ -13,6 +14,7 @@ from backapp_core.errors import (
 )
 from backapp_core.hookspecs import hookimpl
 from backapp_core.ports.transports import TransportKind
+from backapp_core.testing.fakes import MemoryTransport
 
 PLACE = "fake:place"
 
@@ -70,8 +72,9 @@ def test_newer_format_is_refused(engine, fakes):
         engine.open_repository(PLACE)
 
 
-class Closing:
-    closed = 0
+@frozen
+class Closing(MemoryTransport):
+    closings: list[None] = field(factory=list)
 
     @property
     def address(self):
@@ -81,7 +84,7 @@ class Closing:
         raise TransportUnavailable("the host gone:there does not answer")
 
     def close(self):
-        self.closed += 1
+        self.closings.append(None)
 
 
 @pytest.fixture
@@ -104,4 +107,4 @@ def test_unreachable_place_raises_its_own_error_and_is_closed(engine, transport)
         engine.open_repository("gone:there")
     with pytest.raises(TransportUnavailable, match="does not answer"):
         engine.create_repository("gone:there", archiver="memory")
-    assert transport.closed == 2
+    assert len(transport.closings) == 2
