@@ -1,0 +1,140 @@
+"""Sources that are large in one way: wide, deep, full of holes or of links."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("measures memory by /proc", allow_module_level=True)
+
+TERABYTE = 1 << 40
+
+_PROGRAM = """
+import os, sys
+from pathlib import Path
+from backapp_core.engine.extract import ExtractOptions, FolderTarget
+from backapp_core.model.jobs import BackupOptions
+from backapp_core.ports.surroundings import NO_KEYS, Surroundings
+from backapp_plugins.archivers.targz import backapp_archivers
+from backapp_plugins.archivers.targz.settings import TargzSettings
+from backapp_plugins.scanners.files import open_files
+from backapp_plugins.scanners.files.settings import FilesSettings
+from backapp_plugins.transports.folder import FolderSettings, open_folder
+
+folder, source = Path(sys.argv[1]), sys.argv[2]
+surroundings = Surroundings(folder / "cache", folder / "state")
+transport = open_folder(FolderSettings(folder / "repository"), surroundings)
+transport.prepare()
+kind = backapp_archivers()[0]
+if kind.recognises(transport):
+    repository = kind.open(transport, NO_KEYS, surroundings)
+else:
+    repository = kind.create(transport, TargzSettings(), NO_KEYS, surroundings)
+if sys.argv[3] == "backup":
+    scanner = open_files(FilesSettings(roots=(os.fsencode(source),)), surroundings)
+    result = repository.backup(scanner, BackupOptions("host", "user"))
+    print(result.snapshot.counts.files, result.snapshot.counts.problems)
+elif sys.argv[3] == "check":
+    print(len(repository.check(read_data=True).findings), 0)
+else:
+    target = FolderTarget(os.fsencode(folder / "target"), ExtractOptions(), surroundings)
+    repository.restore(repository.snapshots()[-1], target)
+    print(target.outcome.files, target.outcome.problems)
+status = Path("/proc/self/status").read_text()
+print(int(status.split("VmHWM:")[1].split()[0]) >> 10)
+"""
+
+
+def _run(folder: Path, source: Path, verb: str) -> tuple[int, int, int]:
+    """Do it in a process of its own; return files, problems, and its peak memory in MiB."""
+    command = (sys.executable, "-c", _PROGRAM, folder, source, verb)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=1500)
+    files, problems, peak = map(int, done.stdout.split())
+    print(f"{verb} of {files} files: peak memory {peak} MiB")
+    return files, problems, peak
+
+
+def test_a_terabyte_of_holes_takes_no_room_and_keeps_them(bench):
+    file = bench.source / "sparse"
+    pieces = {0: b"first", TERABYTE // 2: b"middle", TERABYTE - 4096: b"last" * 1024}
+    with file.open("wb") as opened:
+        for offset, data in pieces.items():
+            opened.seek(offset)
+            opened.write(data)
+    snapshots = [bench.back_up()]
+    os.truncate(file, TERABYTE + (1 << 30))
+    snapshots.append(bench.back_up())
+    assert sum(map(len, bench.bucket.objects.values())) < 50_000
+    for snapshot, size in zip(snapshots, (TERABYTE, TERABYTE + (1 << 30)), strict=True):
+        assert snapshot.counts.read_bytes < 1_000_000
+        top, outcome = bench.extract(snapshot)
+        assert outcome.problems == 0
+        restored = top / file.relative_to("/")
+        assert restored.stat().st_size == size
+        assert restored.stat().st_blocks * 512 < 1_000_000
+        with restored.open("rb") as opened:
+            for offset, data in pieces.items():
+                opened.seek(offset)
+                assert opened.read(len(data)) == data
+    assert bench.repository.check(read_data=True).findings == ()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+class TestPeakMemory:
+    def test_a_million_files_in_one_folder(self, quick_folder):
+        source = quick_folder / "source"
+        source.mkdir()
+        here = os.open(source, os.O_RDONLY)
+        try:
+            for number in range(1_000_000):
+                name = b"file-%07d" % number
+                descriptor = os.open(name, os.O_CREAT | os.O_WRONLY, 0o644, dir_fd=here)
+                if number % 10 == 0:
+                    os.write(descriptor, name)
+                os.close(descriptor)
+        finally:
+            os.close(here)
+        for verb in ("backup", "backup", "restore"):
+            files, problems, peak = _run(quick_folder, source, verb)
+            assert (files, problems) == (1_000_000, 0)
+            assert peak <= 500
+
+    def test_a_hundred_thousand_names_of_one_file(self, quick_folder):
+        source = quick_folder / "source"
+        for number in range(100):
+            (source / f"{number:03}").mkdir(parents=True)
+        (source / "first").write_bytes(b"content")
+        for number in range(99_999):
+            os.link(source / "first", source / f"{number % 100:03}/{number}")
+        for verb in ("backup", "backup", "restore"):
+            files, problems, peak = _run(quick_folder, source, verb)
+            assert problems == 0
+            assert files == 100_000 or verb == "restore"
+            assert peak <= 500
+        place = quick_folder / "target" / source.relative_to("/")
+        assert (place / "first").stat().st_nlink == 100_000
+
+    def test_two_thousand_levels(self, quick_folder):
+        source = quick_folder / "source"
+        source.mkdir()
+        here = os.open(source, os.O_RDONLY)
+        for level in range(2000):
+            os.mkdir("level", dir_fd=here)
+            below = os.open("level", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
+            if level % 100 == 99:
+                os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+        os.close(here)
+        try:
+            for verb in ("backup", "backup", "check", "restore"):
+                files, problems, peak = _run(quick_folder, source, verb)
+                assert problems == 0
+                assert files == (0 if verb == "check" else 20)
+                assert peak <= 500
+        finally:
+            os.system(f"rm -rf '{source}' '{quick_folder / 'target'}'")
