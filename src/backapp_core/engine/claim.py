@@ -1,6 +1,7 @@
 """A job is run by one process at a time; what a process that died left behind is brought to an end.
 
-The claim is a lock of the operating system on a file in the state folder. It goes away with the
+The claim is a lock of the operating system on a file beside the store, so that all who share the
+store share the claims; without such a place, on one in the state folder. It goes away with the
 process that holds it, however that ended, so whoever gets it knows that nobody is at work.
 """
 
@@ -12,7 +13,7 @@ from attrs import evolve
 from backapp_core.errors import IllegalTransition, JobRunning, StoreUnavailable
 from backapp_core.events import RunMoved
 from backapp_core.model.runs import Run, RunState
-from backapp_core.ports.stores import RunFilter, Runs
+from backapp_core.ports.stores import RunFilter, Runs, Store
 from backapp_core.ports.surroundings import Surroundings
 
 ENDED_SILENTLY = "the process that ran it ended without a word"
@@ -20,7 +21,7 @@ _FOLDER = "claims"
 
 
 @contextmanager
-def claimed(surroundings: Surroundings, runs: Runs, job_name: str) -> Generator[Sequence[Run]]:
+def claimed(surroundings: Surroundings, store: Store, job_name: str) -> Generator[Sequence[Run]]:
     """Hold the job ``job_name``, without waiting for it; give it back at the end.
 
     Yields:
@@ -29,24 +30,25 @@ def claimed(surroundings: Surroundings, runs: Runs, job_name: str) -> Generator[
 
     Raises:
         JobRunning: If somebody else runs the job; names the run.
-        StoreUnavailable: If the state folder cannot be written.
+        StoreUnavailable: If the folder of claims cannot be written.
         StoreError: If the store fails.
     """
     import filelock  # noqa: PLC0415  # 10 ms that only running a job needs
 
-    path = surroundings.state_folder / _FOLDER / f"{job_name}.lock"
+    folder = store.claims_folder or surroundings.state_folder / _FOLDER
+    path = folder / f"{job_name}.lock"
     lock = filelock.FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock.acquire(blocking=False)
     except filelock.Timeout:
-        raise JobRunning(_whose(runs, job_name)) from None
+        raise JobRunning(_whose(store.runs, job_name)) from None
     except OSError as error:
         raise StoreUnavailable(
             f"job '{job_name}' cannot be claimed in {path.parent}: {error.strerror or error}"
         ) from error
     try:
-        yield _end_abandoned(surroundings, runs, job_name)
+        yield _end_abandoned(surroundings, store.runs, job_name)
     finally:
         lock.release()
 

@@ -28,6 +28,7 @@ class Listener:
     """A notifier under the name that the settings give it."""
 
     name: str
+    kind_name: str
     notifier: Notifier
     urgencies: frozenset[Urgency]
     """What it wants to hear of."""
@@ -55,7 +56,7 @@ def open_notifiers(
 
 
 def tell(surroundings: Surroundings, listeners: Sequence[Listener], job: Job, run: Run) -> None:
-    """Deliver how ``run`` ended to all who want to hear it; who cannot be reached is a warning."""
+    """Deliver how ``run`` ended to all who want to hear it; a failure is a warning."""
     message = _message(surroundings, job, run)
     for listener in listeners:
         if message.urgency in listener.urgencies:
@@ -74,7 +75,7 @@ def _open(
         raise InvalidSettings(name, [("when", f"must be one of {', '.join(_OCCASIONS)}")])
     kind = plugins.notifiers.get(kind_name)
     notifier = kind.open(from_plain(rest, kind.settings, source=name), surroundings)
-    return Listener(name, notifier, _OCCASIONS[occasion])
+    return Listener(name, kind_name, notifier, _OCCASIONS[occasion])
 
 
 def _deliver(surroundings: Surroundings, listener: Listener, message: Notification) -> None:
@@ -86,6 +87,12 @@ def _deliver(surroundings: Surroundings, listener: Listener, message: Notificati
                 surroundings.clock.wait(wait_seconds)
                 continue
             text = f"notifier '{listener.name}' did not deliver: {error.message}"
+            surroundings.events(LogLine(Level.WARNING, text))
+        except Exception as error:  # noqa: BLE001  # a stranger's code; others wait to be told
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            text = (
+                f"notifier '{listener.name}' (of kind '{listener.kind_name}') misbehaved: {reason}"
+            )
             surroundings.events(LogLine(Level.WARNING, text))
         return
 

@@ -4,7 +4,6 @@ import threading
 from datetime import datetime
 
 from backapp_core.clock import Clock
-from backapp_core.errors import StoreError
 from backapp_core.events import Event, FileDone, Level, LogLine, Progress
 from backapp_core.ports.stores import Runs
 
@@ -41,8 +40,7 @@ class EventRecorder:
             if self._waiting and (is_late or len(self._waiting) % _BATCH_EVENTS == 0):
                 try:
                     self._write()
-                except StoreError:
-                    # A sink must not raise; the final flush does, if the store still fails.
+                except Exception:  # noqa: BLE001  # a sink must not raise; the final flush does
                     self._flushed_at = self._clock.monotonic_seconds()
 
     def flush(self) -> None:

@@ -84,7 +84,7 @@ def run_job(
     """
     job = store.jobs.get(name)
     notifiers = open_notifiers(plugins, surroundings, settings)
-    with claimed(surroundings, store.runs, name) as abandoned:
+    with claimed(surroundings, store, name) as abandoned:
         for one in abandoned:
             surroundings.events(RunMoved(one))
             # Now and not at the end: what killed that process may kill this one as well.
@@ -112,20 +112,37 @@ def _run(
     )
     store.runs.add(requested)
     recorder = EventRecorder(store.runs, requested.id, clock)
-    listened = evolve(surroundings, events=FanOut((surroundings.events, recorder)))
-    running = requested.start(at=clock.now())
-    store.runs.move(running, from_state=RunState.REQUESTED)
-    listened.events(RunMoved(running))
+    # The recorder first: what somebody else's sink raises is no reason to record less.
+    listened = evolve(surroundings, events=FanOut((recorder, surroundings.events)))
+    last = requested
     try:
+        running = requested.start(at=clock.now())
+        store.runs.move(running, from_state=RunState.REQUESTED)
+        last = running
         ended = _drive(plugins, listened, job, running)
     except BaseException:  # an interrupt, or the interpreter's end: it must not seem to go on
-        store.runs.move(running.cancel(at=clock.now()), from_state=RunState.RUNNING)
+        store.runs.move(last.cancel(at=clock.now()), from_state=last.state)
         raise
-    recorder.flush()
+    # The result first: it must not be lost for a line of the log.
     store.runs.move(ended, from_state=RunState.RUNNING)
-    listened.events(RunMoved(ended))
-    recorder.flush()
+    try:
+        listened.events(RunMoved(ended))
+    finally:
+        _flush(surroundings, recorder)
     return ended
+
+
+def _flush(surroundings: Surroundings, recorder: EventRecorder) -> None:
+    try:
+        recorder.flush()
+    except Exception as error:  # noqa: BLE001  # whatever it is, the run has ended and is stored
+        reason = error.message if isinstance(error, BackappError) else _unexpected(error)
+        text = f"a part of what happened during the run was not recorded: {reason}"
+        surroundings.events(LogLine(Level.WARNING, text))
+
+
+def _unexpected(error: Exception) -> str:
+    return f"unexpected error: {' '.join(f'{type(error).__name__}: {error}'.split())}"
 
 
 def check_job(plugins: PluginManager, surroundings: Surroundings, job: Job) -> None:
@@ -166,17 +183,17 @@ def next_due(plugins: PluginManager, surroundings: Surroundings, job: Job) -> da
 
 
 def _drive(plugins: PluginManager, surroundings: Surroundings, job: Job, running: Run) -> Run:
-    """Do the work and return the run in its final state."""
+    """Tell that it began, do the work, and return the run in its final state."""
     clock = surroundings.clock
     try:
+        surroundings.events(RunMoved(running))
         snapshot, counts = _work(plugins, surroundings, job)
     except RunCancelled:
         return running.cancel(at=clock.now())
     except BackappError as error:
         return running.fail(at=clock.now(), error=error.message)
     except Exception as error:  # noqa: BLE001  # a plugin's fault; no run may seem to go on for ever
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return running.fail(at=clock.now(), error=f"unexpected error: {reason}")
+        return running.fail(at=clock.now(), error=_unexpected(error))
     return running.complete(at=clock.now(), snapshot_id=snapshot.id, counts=counts)
 
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -134,6 +135,12 @@ class Store(ABC):
 
     jobs: Jobs
     runs: Runs
+    claims_folder: Path | None = None
+    """Where the engine puts the locks that let one process at a time run a job; made if need be.
+
+    It is the same one for all that share the store, whatever their state folder. None, for a store
+    that only one state folder uses, puts them there.
+    """
 
     @abstractmethod
     def close(self) -> None:

@@ -110,6 +110,15 @@ def test_process_that_ends_orderly_gives_the_job_back(real):
         assert len(real.snapshots(repository, SnapshotFilter())) == 2
 
 
+def test_job_that_a_process_with_another_state_folder_runs_is_refused(real, tmp_path):
+    store = f"sqlite:///{tmp_path}/state/backapp.sqlite"
+    settings = evolve(real.settings, store=store, state_folder=str(tmp_path / "elsewhere"))
+    with child_at_work(real) as (_, run_id), assemble(settings) as other:
+        with pytest.raises(JobRunning, match=run_id[:8]):
+            other.run_job("nightly")
+        assert other.runs.get(run_id).state is RunState.RUNNING
+
+
 # --- the claim itself
 
 
@@ -119,29 +128,34 @@ def around(tmp_path):
 
 
 @pytest.fixture
-def runs():
-    return MemoryStore().runs
+def store():
+    return MemoryStore()
 
 
-def test_second_claim_within_one_process_is_refused(around, runs):
-    with claimed(around, runs, "a"):
+@pytest.fixture
+def runs(store):
+    return store.runs
+
+
+def test_second_claim_within_one_process_is_refused(around, store):
+    with claimed(around, store, "a"):
         refused = pytest.raises(JobRunning, match="'a' is running already; wait")
-        with refused, claimed(around, runs, "a"):
+        with refused, claimed(around, store, "a"):
             pytest.fail("two at once")
-        with claimed(around, runs, "b"):
+        with claimed(around, store, "b"):
             pass
-    with claimed(around, runs, "a"):
+    with claimed(around, store, "a"):
         pass
 
 
-def test_claim_is_given_back_after_an_error(around, runs):
-    with pytest.raises(KeyboardInterrupt), claimed(around, runs, "a"):
+def test_claim_is_given_back_after_an_error(around, store):
+    with pytest.raises(KeyboardInterrupt), claimed(around, store, "a"):
         raise KeyboardInterrupt
-    with claimed(around, runs, "a") as abandoned:
+    with claimed(around, store, "a") as abandoned:
         assert abandoned == []
 
 
-def test_every_abandoned_run_of_this_job_is_ended_and_no_other(around, runs):
+def test_every_abandoned_run_of_this_job_is_ended_and_no_other(around, store, runs):
     at = around.clock.now()
     requested = Run("0" * 32, "a", RunState.REQUESTED, at)
     other = Run("f" * 32, "b", RunState.REQUESTED, at)
@@ -151,7 +165,7 @@ def test_every_abandoned_run_of_this_job_is_ended_and_no_other(around, runs):
     for run in many:
         runs.move(run.start(at=at), from_state=RunState.REQUESTED)
     around.clock.advance(60)
-    with claimed(around, runs, "a") as abandoned:
+    with claimed(around, store, "a") as abandoned:
         assert len(abandoned) == 61
         assert {run.error for run in abandoned} == {ENDED_SILENTLY}
         assert runs.get(requested.id).state is RunState.CANCELLED
@@ -160,9 +174,19 @@ def test_every_abandoned_run_of_this_job_is_ended_and_no_other(around, runs):
         assert runs.get(other.id) == other
 
 
-def test_state_folder_that_cannot_be_written_is_said(around, runs, tmp_path):
+def test_state_folder_that_cannot_be_written_is_said(around, store, tmp_path):
     (tmp_path / "file").write_text("")
     elsewhere = evolve(around, state_folder=tmp_path / "file")
     refused = pytest.raises(StoreUnavailable, match=r"job 'a' cannot be claimed in .*file.claims: ")
-    with refused, claimed(elsewhere, runs, "a"):
+    with refused, claimed(elsewhere, store, "a"):
         pytest.fail("claimed nothing")
+
+
+def test_claim_is_where_the_store_wants_it(around, store, tmp_path):
+    store.claims_folder = tmp_path / "shared"
+    elsewhere = evolve(around, state_folder=tmp_path / "other")
+    with claimed(around, store, "a"):
+        refused = pytest.raises(JobRunning)
+        with refused, claimed(elsewhere, store, "a"):
+            pytest.fail("two at once")
+    assert list((tmp_path / "shared").iterdir()) == [tmp_path / "shared" / "a.lock"]

@@ -245,6 +245,35 @@ def test_password_command_that_fails_fails_the_run_before_anything_else(engine, 
     assert "use one of them" in engine.run_job("nightly").error
 
 
+def test_result_is_stored_even_if_what_happened_cannot_be(engine, job, around, events, monkeypatch):
+    def refuse(run_id, rows):
+        raise ValueError("no such character")
+
+    monkeypatch.setattr(around.store.runs, "add_events", refuse)
+    run = engine.run_job("nightly")
+    assert run.state is RunState.COMPLETED
+    assert engine.runs.get(run.id) == run
+    assert events.of(LogLine)[-1].text.endswith(
+        "was not recorded: unexpected error: ValueError: no such character"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [(ValueError("deaf"), RunState.FAILED), (KeyboardInterrupt(), RunState.CANCELLED)],
+)
+def test_listener_that_raises_leaves_no_run_that_seems_to_go_on(engine, job, fault, state):
+    def listen(event):
+        if isinstance(event, RunMoved):
+            raise fault
+
+    deaf = assemble(plugins=engine.plugins, surroundings=engine.surroundings, events=listen)
+    with pytest.raises(type(fault)):
+        deaf.run_job("nightly")
+    (run,) = engine.runs.list(RunFilter())
+    assert run.state is state
+
+
 # --- telling people
 
 
@@ -301,6 +330,20 @@ def test_notifier_that_fails_is_a_warning_and_no_failure(bell, around, job, even
     assert bell("always").run_job("nightly").state is RunState.COMPLETED
     assert len(around.failures) == (6 if is_retryable else 8)
     assert "'hall' did not deliver: no such host" in events.of(LogLine)[-1].text
+
+
+def test_notifier_that_breaks_its_contract_is_a_warning_and_the_others_are_told(
+    engine, around, job, events
+):
+    plain = {"kind": "bell", "room": "1", "when": "always"}
+    settings = Settings.parse({"notifiers": {"attic": plain, "hall": plain}})
+    both = assemble(settings, plugins=engine.plugins, surroundings=engine.surroundings)
+    around.failures.append(ZeroDivisionError("oops"))
+    assert both.run_job("nightly").state is RunState.COMPLETED
+    assert len(around.rung) == 1
+    assert events.of(LogLine)[-1].text == (
+        "notifier 'attic' (of kind 'bell') misbehaved: ZeroDivisionError: oops"
+    )
 
 
 @pytest.mark.parametrize(

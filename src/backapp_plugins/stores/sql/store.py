@@ -232,6 +232,9 @@ class SqlStore(Store):
         self._database = database
         self.jobs = SqlJobs(database, tenant_id)
         self.runs = SqlRuns(database, tenant_id)
+        # Two links to one file are one store.
+        path = database.path.resolve()
+        self.claims_folder = path.with_name(f"{path.name}-claims")
 
     @override
     def close(self) -> None:
