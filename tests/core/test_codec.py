@@ -28,7 +28,7 @@ from backapp_core.model.retention import Retention, Within
 from backapp_core.model.runs import Run, RunState
 from backapp_core.model.schedules import Schedule
 from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
-from backapp_core.testing.store_contract import AT, JOB, make_run
+from backapp_core.testing.store_fixtures import AT, JOB, make_run
 
 MODELS = [
     BackupOptions,

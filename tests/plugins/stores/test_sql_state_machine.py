@@ -17,7 +17,7 @@ from backapp_core.model.runs import RunState
 from backapp_core.ports.stores import RunFilter
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.testing.memory_store import MemoryStore
-from backapp_core.testing.store_contract import AT, make_run
+from backapp_core.testing.store_fixtures import AT, make_run
 from backapp_plugins.stores.sql import open_store
 
 NAMES = st.sampled_from(["home", "Home", "a.b", "x"])

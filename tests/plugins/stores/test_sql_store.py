@@ -17,7 +17,7 @@ from backapp_core.errors import InvalidAddress, JobNotFound, StoreTooNew, StoreU
 from backapp_core.events import Level, LogLine
 from backapp_core.model.runs import RunState
 from backapp_core.ports.stores import RunFilter
-from backapp_core.testing.store_contract import AT, JOB, make_run
+from backapp_core.testing.store_fixtures import AT, JOB, make_run
 from backapp_plugins.stores.sql.connection import Database
 from backapp_plugins.stores.sql.open import path_of
 from backapp_plugins.stores.sql.schema import REVISIONS

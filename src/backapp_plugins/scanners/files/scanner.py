@@ -49,7 +49,8 @@ class FilesScanner(Scanner):
         ways = ways_to(self._named)
         if ways.are_all_missing:
             listed = ", ".join(f"'{to_text(root)}'" for root in self._named)
-            raise SourceNotFound(f"nothing to back up: {listed} does not exist")
+            verb = "does" if len(self._named) == 1 else "do"
+            raise SourceNotFound(f"nothing to back up: {listed} {verb} not exist")
         for path, text in ways.faults:
             self._report(path, text)
         walk = Walk(
