@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
+from backapp_cli import values
 from backapp_cli.session import Session
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -33,14 +34,14 @@ def global_options(function: _F) -> _F:
         _option(
             "--config",
             metavar="FILE",
-            type=click.Path(),
+            type=values.PathText(),
             store=_choice("config"),
             help="Settings file, instead of the user's own. [$BACKAPP_CONFIG]",
         ),
         _option(
             "--cache-dir",
             metavar="FOLDER",
-            type=click.Path(),
+            type=values.PathText(),
             store=_choice("cache_folder"),
             help="Folder for caches. [$BACKAPP_CACHE_DIR]",
         ),
@@ -61,7 +62,7 @@ def repository_options(function: _F) -> _F:
             "-r",
             "--repo",
             metavar="URL",
-            type=click.Path(),
+            type=values.PathText(),
             store=_choice("repository"),
             help="Address of the repository, or its name in the settings file. "
             "[$BACKAPP_REPOSITORY, $RESTIC_REPOSITORY]",
@@ -70,7 +71,7 @@ def repository_options(function: _F) -> _F:
             "-p",
             "--password-file",
             metavar="FILE",
-            type=click.Path(),
+            type=values.PathText(),
             store=_choice("password_file"),
             help="File that holds the password. [$BACKAPP_PASSWORD_FILE, $RESTIC_PASSWORD_FILE]",
         ),
@@ -85,7 +86,7 @@ def repository_options(function: _F) -> _F:
             "-I",
             "--identity-file",
             metavar="FILE",
-            type=click.Path(),
+            type=values.PathText(),
             multiple=True,
             store=_choice("identity_files"),
             help="File with an age identity (repeatable). [$BACKAPP_IDENTITY_FILE]",

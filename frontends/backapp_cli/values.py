@@ -2,8 +2,10 @@
 
 import os
 import re
+from typing import Any
 
 import click
+from typing_extensions import override
 
 from backapp_core.errors import InputError
 from backapp_core.model.retention import Within
@@ -18,6 +20,18 @@ _GROUPS = {
     "tag": "tags",
     "tags": "tags",
 }
+
+
+class PathText(click.Path):
+    """A path or an address; an unset variable in quotes is not taken for the current folder."""
+
+    @override
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        if value == "":
+            self.fail("an empty value names nothing", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def path_bytes(text: str | bytes) -> bytes:

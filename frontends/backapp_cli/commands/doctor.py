@@ -10,7 +10,7 @@ from backapp_cli.grammar import Command
 from backapp_cli.options import global_options, repository_options
 from backapp_cli.session import Session
 from backapp_cli.sources import source_options
-from backapp_cli.values import path_bytes
+from backapp_cli.values import PathText, path_bytes
 from backapp_core.model.requests import BackupRequest
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _MARKS = {"fine": "ok", "note": "note", "problem": "PROBLEM"}
 @click.option(
     "--target",
     metavar="FOLDER",
-    type=click.Path(path_type=Path),
+    type=PathText(path_type=Path),
     help="Also look whether a restore to this folder would keep everything.",
 )
 @click.option(

@@ -12,7 +12,7 @@ from backapp_cli.filters import filter_options, snapshot_argument
 from backapp_cli.grammar import Command
 from backapp_cli.options import global_options, repository_options
 from backapp_cli.session import Session
-from backapp_cli.values import path_bytes
+from backapp_cli.values import PathText, path_bytes
 from backapp_core.errors import InputError, TargetError
 from backapp_core.model.snapshots import SnapshotFilter
 
@@ -39,7 +39,7 @@ from backapp_core.model.snapshots import SnapshotFilter
     "-t",
     "--target",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PathText(path_type=Path),
     help="Write into this file, which appears when it is whole.",
 )
 @filter_options

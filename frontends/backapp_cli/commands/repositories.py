@@ -52,7 +52,7 @@ _MOST_PATHS_SHOWN = 10
     "recipients_files",
     multiple=True,
     metavar="FILE",
-    type=click.Path(),
+    type=values.PathText(),
     help="Encrypt to the age recipients in this file (repeatable).",
 )
 @repository_options

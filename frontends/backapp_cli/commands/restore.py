@@ -13,6 +13,7 @@ from backapp_cli.grammar import Command
 from backapp_cli.options import global_options, repository_options
 from backapp_cli.session import Session
 from backapp_cli.show import count, duration, size
+from backapp_cli.values import PathText
 from backapp_core.errors import InputError
 from backapp_core.model.entries import EntryKind
 from backapp_core.model.names import to_text
@@ -40,7 +41,7 @@ _REASONS_SHOWN = 20
     "--target",
     required=True,
     metavar="FOLDER",
-    type=click.Path(path_type=Path),
+    type=PathText(path_type=Path),
     help="Restore below this folder; made if need be.",
 )
 @click.option(

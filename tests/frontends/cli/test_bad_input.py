@@ -47,6 +47,34 @@ def test_no_source_at_all(refused, looked, tmp_path: Path) -> None:
     assert "empty path" in refused("backup", "", code=2)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["restore", "latest", "--target", ""],
+        ["dump", "latest", "/", "--target", ""],
+        ["doctor", "--target", ""],
+        ["init", "--recipients-file", ""],
+        ["snapshots", "--repo", ""],
+        ["snapshots", "--config", ""],
+        ["snapshots", "--cache-dir", ""],
+        ["snapshots", "--password-file", ""],
+        ["snapshots", "--identity-file", ""],
+        ["snapshots", "--path", ""],
+        ["backup", "--exclude-file", "", "/"],
+        ["backup", "--exclude-if-present", "", "/"],
+        ["backup", "--files-from", ""],
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(
+    refused, looked, tmp_path: Path, monkeypatch, command: list[str]
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    sentence = refused(*command, code=2)
+    assert "names nothing" in sentence
+    assert next(one for one in command if one.startswith("--")) in sentence
+
+
 def test_a_list_of_sources_that_cannot_be_used(refused, looked, tmp_path: Path) -> None:
     assert "cannot be read" in refused("backup", "--files-from", tmp_path / "gone", code=2)
     (tmp_path / "list").write_text("/nothing/like/*/this\n")
