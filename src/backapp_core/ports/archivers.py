@@ -1,11 +1,11 @@
 """Archivers turn entries into stored objects and back; what they open is a repository."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from attrs import frozen
+from typing_extensions import override
 
 from backapp_core.model.entries import Node
 from backapp_core.model.jobs import BackupOptions
@@ -17,6 +17,7 @@ from backapp_core.model.repositories import (
     RepositoryStats,
 )
 from backapp_core.model.snapshots import Snapshot
+from backapp_core.ports.closing import Closing
 from backapp_core.ports.scanners import Scanner
 from backapp_core.ports.surroundings import Keys, Surroundings
 from backapp_core.ports.targets import Everything, Selection, Target
@@ -33,7 +34,7 @@ class BackupResult:
     name them."""
 
 
-class Repository(ABC):
+class Repository(Closing):
     """An opened repository: snapshots and what they need, at one transport.
 
     Any number of backups may run at once, in this and other processes. Removal and clean-up exclude
@@ -109,7 +110,10 @@ class Repository(ABC):
         """Look whether everything that snapshots need is there.
 
         With ``read_data`` every byte is read and verified. Damage is returned as findings, not
-        raised.
+        raised. Without keys what can be compared without them is compared, and a note says so.
+
+        Raises:
+            WrongPassword: If keys were given and none of them opens what has to be read.
         """
 
     @abstractmethod
@@ -157,20 +161,10 @@ class Repository(ABC):
     def stats(self, snapshots: Sequence[Snapshot]) -> RepositoryStats:
         """Return figures; the restore size is that of ``snapshots``."""
 
+    @override
     @abstractmethod
     def close(self) -> None:
         """Let go of it, and of its transport; closing twice is fine."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @frozen

@@ -235,6 +235,10 @@ def test_a_wrong_identity_is_told_from_damage(filled_and_sealed, tmp_path):
         repository = filled_and_sealed.open(keys=keys, cache_folder=tmp_path / "elsewhere")
         with pytest.raises(WrongPassword):
             list(repository.nodes(snapshot))
+        if keys is not NO_KEYS:
+            with pytest.raises(WrongPassword):
+                repository.check(read_data=True)
+            continue
         report = repository.check(read_data=True)
         assert report.is_clean
         assert len(report.findings) == 1

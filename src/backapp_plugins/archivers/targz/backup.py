@@ -17,6 +17,7 @@ from backapp_core.plugin_api import (
     InputError,
     Level,
     LogLine,
+    ObjectMissing,
     Scanner,
     SnapshotSaved,
     TransportError,
@@ -249,23 +250,31 @@ class BackupRun:
             self._say(Level.INFO, f"a new full backup begins: {reason}")
             return None
         try:
-            self._refuse_missing(record)
+            self._refuse_damaged(record)
             return Parent(snapshot_id, record, self._place.open_manifest(record))
         except WrongPassword:
             reason = (
                 "the local cache with the list of files is lost, "
                 "and encrypted lists cannot be read without an identity"
             )
-        except (DamagedRepository, TransportError) as error:
+        except (DamagedRepository, ObjectMissing) as error:
             reason = f"the last backup cannot be built on: {error.message}"
         self._say(Level.WARNING, f"a new full backup begins: {reason}")
         return None
 
-    def _refuse_missing(self, record: Record) -> None:
+    def _refuse_damaged(self, record: Record) -> None:
+        """Look whether the archives of a chain are fit to be built on.
+
+        Raises:
+            DamagedRepository: If one is missing, has another size, or was found damaged here.
+        """
+        known = self._place.damage.known()
         there = {info.name: info.size_bytes for info in self._place.transport.list(layout.ARCHIVES)}
         for ref in record.archives:
             if there.get(ref.name) != ref.size:
                 raise DamagedRepository(f"{ref.name} is missing or was altered")
+            if ref.name in known:
+                raise DamagedRepository(f"{ref.name} was found damaged")
 
     def _say(self, level: Level, text: str) -> None:
         self._place.surroundings.events(LogLine(level, text))

@@ -46,6 +46,7 @@ class Check:
         sound = self._check_presence(records, users)
         if self._read_data:
             self._read_everything(records, users, sound)
+            self._remember(users)
         self._note_leftovers(users)
         return CheckReport(
             snapshots=len(records),
@@ -111,6 +112,13 @@ class Check:
             done.update(stored.name for stored in (record.manifest, *record.archives))
             self._read_content(snapshot_id, record, numbers)
 
+    def _remember(self, users: dict[str, list[str]]) -> None:
+        named = {finding.object_name for finding in self._findings if finding.is_error}
+        archives = {name for name in users if name.startswith(layout.ARCHIVES)}
+        self._place.damage.update(damaged=archives & named, whole=archives - named)
+        if archives & named:
+            self._note("", "the next backup from this machine will be a full one")
+
     def _is_whole(self, stored: StoredObject, snapshot_ids: list[str]) -> bool:
         try:
             try:
@@ -128,22 +136,18 @@ class Check:
             self._read_bytes += len(chunk)
 
     def _read_content(self, snapshot_id: str, record: Record, numbers: set[int]) -> None:
-        """Decode a manifest, and every file in an archive that no earlier snapshot has led to."""
+        """Decode a manifest, and every file in an archive that no earlier snapshot has led to.
+
+        Raises:
+            WrongPassword: If the given identities open nothing here.
+        """
         names = {ref.number: ref.name for ref in record.archives}
         damaged: dict[int, list[bytes]] = {}
-        files = 0
         try:
-            with SnapshotReader(self._place, record) as reader:
-                for node, line in reader.lines():
-                    if line.at is None or (line.at[0] not in numbers and line.at[0] in names):
-                        continue
-                    files += 1
-                    try:
-                        reader.verify(line)
-                    except DamagedRepository:
-                        damaged.setdefault(line.at[0], []).append(node.path)
-                    self._show(node, files)
+            damaged = self._damaged_files(record, numbers)
         except WrongPassword as error:
+            if self._place.envelope.has_identities:
+                raise
             text = f"only stored bytes were compared and nothing was unsealed: {error.message}"
             if not any(finding.message == text for finding in self._findings):
                 self._note("", text)
@@ -162,13 +166,33 @@ class Check:
                 )
             )
 
+    def _damaged_files(self, record: Record, numbers: set[int]) -> dict[int, list[bytes]]:
+        """Return the files that do not come back, by archive; unknown archives count as asked."""
+        known = {ref.number for ref in record.archives}
+        damaged: dict[int, list[bytes]] = {}
+        files = 0
+        with SnapshotReader(self._place, record) as reader:
+            for node, line in reader.lines():
+                if line.at is None or (line.at[0] not in numbers and line.at[0] in known):
+                    continue
+                files += 1
+                try:
+                    reader.verify(line)
+                except DamagedRepository:
+                    damaged.setdefault(line.at[0], []).append(node.path)
+                self._show(node, files)
+        return damaged
+
     def _note_leftovers(self, users: dict[str, list[str]]) -> None:
-        for name in sorted(self._there):
-            if name not in users:
-                self._note(
-                    name,
-                    f"{name} belongs to no snapshot; prune removes such leftovers",
-                )
+        is_certain = not any(
+            finding.is_error and finding.object_name.startswith(layout.SNAPSHOTS)
+            for finding in self._findings
+        )
+        for name in sorted(self._there.keys() - users.keys()):
+            if is_certain:
+                self._note(name, f"{name} belongs to no snapshot; prune removes such leftovers")
+            else:
+                self._note(name, f"{name} belongs to no snapshot that can be read")
 
     def _show(self, node: Node, files: int) -> None:
         if files % 256 == 0:

@@ -49,9 +49,9 @@ class Envelope:
         return not self._recipients
 
     @property
-    def can_open(self) -> bool:
-        """Whether reading may succeed: nothing is sealed, or identities were given."""
-        return self.is_open or bool(self._keys.identity_files)
+    def has_identities(self) -> bool:
+        """Whether identities were given, be they the right ones or not."""
+        return bool(self._keys.identity_files)
 
     def seal(self, body: Iterable[bytes]) -> Generator[bytes, None, None]:
         """Yield ``body`` sealed; nothing of it is kept in memory but a few chunks.

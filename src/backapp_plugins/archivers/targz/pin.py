@@ -72,5 +72,5 @@ def require_same(address: str, config: Config, surroundings: Surroundings) -> No
 
 
 def _path(address: str, surroundings: Surroundings) -> Path:
-    name = sha256(address.encode()).hexdigest()[:32]
+    name = sha256(address.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return surroundings.state_folder / "targz" / f"{name}.json"

@@ -20,6 +20,7 @@ from backapp_core.plugin_api import (
 )
 from backapp_plugins.archivers.targz import layout
 from backapp_plugins.archivers.targz.cache import ManifestCache
+from backapp_plugins.archivers.targz.damage import DamageNotes
 from backapp_plugins.archivers.targz.envelope import Envelope
 from backapp_plugins.archivers.targz.gzip_members import load_codec
 from backapp_plugins.archivers.targz.layout import Config, Record
@@ -40,6 +41,7 @@ class Place:
         self.surroundings = surroundings
         self.envelope = Envelope(config.recipients, keys, address=transport.address)
         self.cache = ManifestCache(surroundings, config.id)
+        self.damage = DamageNotes(surroundings, config.id)
         self.codec: Any = load_codec()
 
     def records(self) -> list[tuple[str, Record]]:

@@ -184,7 +184,10 @@ class SnapshotReader:
                 for offset, piece in self.pieces(line):
                     file.write_at(offset, piece)
                 file.finish()
-        except (DamagedRepository, EntryNotRestored):
+        except DamagedRepository:
+            if line.at is not None and line.at[0] in self._members:
+                self._place.damage.update(damaged={self._members[line.at[0]][0]})
+        except EntryNotRestored:
             return  # the target has counted and reported it when the file was abandoned
 
     @staticmethod
