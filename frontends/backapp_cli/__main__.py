@@ -2,9 +2,12 @@
 
 import sys
 
+from backapp_cli.streams import reopen_missing
+
 
 def main() -> int:
     """Run the command line of this process and return its exit code."""
+    reopen_missing()
     if sys.argv[1:] == ["--version"]:
         # By far the quickest way; scripts and package tests ask nothing else.
         from importlib.metadata import version

@@ -8,6 +8,7 @@ from typing import BinaryIO, cast
 
 import click
 
+from backapp_cli import streams
 from backapp_cli.filters import filter_options, snapshot_argument
 from backapp_cli.grammar import Command
 from backapp_cli.options import global_options, repository_options
@@ -63,7 +64,7 @@ def dump(
     del archive  # there is one
     session.output.has_data_on_stdout = target is None
     if target is None:
-        _refuse_terminal()
+        _refuse_useless_output()
     with session.repository() as repository:
         found = session.engine.find_snapshot(repository, snapshot, snapshot_filter)
 
@@ -77,12 +78,14 @@ def dump(
             _into_file(target, write)
 
 
-def _refuse_terminal() -> None:
+def _refuse_useless_output() -> None:
     """Refuse to write what may be anything to where control characters act.
 
     Raises:
-        InputError: If standard output is a terminal.
+        InputError: If standard output is a terminal, or closed.
     """
+    if sys.stdout.fileno() in streams.closed_at_start:
+        raise InputError("standard output is closed; name a file with --target")
     if sys.stdout.isatty():
         raise InputError(
             "standard output is a terminal; name a file with --target, or pipe it somewhere"

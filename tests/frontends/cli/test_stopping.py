@@ -161,6 +161,27 @@ def test_a_reader_that_goes_away_is_no_error(process, kept, tmp_path: Path) -> N
             assert result.err == ""
 
 
+@pytest.mark.parametrize("closed", [(2,), (0, 1, 2)])
+def test_closed_streams_are_no_error_and_no_file_is_taken_for_them(
+    process, kept, source: Path, repository: Path, closed: tuple[int, ...]
+) -> None:
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    files = sorted(repository.rglob("*"))
+    for command in (["snapshots"], ["--version"]):
+        result = process(*command, preexec_fn=close)
+        assert bool(result.out) == (1 not in closed)
+        assert result.err == ""
+    assert sorted(repository.rglob("*")) == files
+    process("backup", source, preexec_fn=close)
+    process("check", "--read-data")
+    code = 2 if 1 in closed else 0
+    result = process("dump", "latest", source / "todo", preexec_fn=close, code=code)
+    assert ("standard output is closed" in result.err) == (code == 2 and 2 not in closed)
+
+
 def test_a_full_output_is_an_error(process, kept) -> None:
     with open("/dev/full", "wb") as full:
         result = process("ls", "latest", code=1, capture_output=False, stdout=full, stderr=-1)
