@@ -22,11 +22,10 @@ from backapp_core.engine.extract_folders import (
     FolderWalk,
     InTheWay,
     open_root,
-    remove_attribute,
     split_name,
 )
 from backapp_core.engine.extract_ledger import Ledger
-from backapp_core.engine.extract_metadata import Rights, give, lacks_access_list
+from backapp_core.engine.extract_metadata import Rights, give, remove_foreign
 from backapp_core.engine.extract_parts import (
     PartFile,
     Parts,
@@ -294,10 +293,12 @@ class FolderTarget(Target):
             self._settle(folder, record)
 
     def _settle(self, folder: Folder, record: DirectoryRecord) -> None:
-        if not record.is_new and lacks_access_list(record):
-            remove_attribute(folder.fd, "system.posix_acl_access")
+        faults: list[str] = []
+        if not record.is_new:
+            remove_foreign(folder.fd, record, self._rights, faults)
         given = give(folder.fd, record, os.fstat(folder.fd), self._rights)
-        self.ledger.note(record.path, given.fault, is_withheld=given.is_withheld)
+        faults.extend(filter(None, (given.fault,)))
+        self.ledger.note(record.path, "; ".join(faults), is_withheld=given.is_withheld)
 
     def _refuse(self, node: Node, error: OSError | EntryNotRestored) -> None:
         """Report an entry that is not restored.

@@ -3,6 +3,7 @@
 Flags of the file system (immutable, append-only) are not restored.
 """
 
+import errno
 import os
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -17,6 +18,9 @@ _AS_IT_IS = -1
 _ID_LIMIT = 0xFFFFFFFF
 _PRIVILEGED = (b"security.", b"trusted.")
 _ACCESS_ACL = b"system.posix_acl_access"
+_CAPABILITY = b"security.capability"
+# Others (labels, trusted ones) are the business of the system that the entry is on.
+_GRANTS = frozenset((_ACCESS_ACL, b"system.posix_acl_default", _CAPABILITY))
 
 
 @frozen
@@ -147,6 +151,46 @@ def give_attributes(
 def lacks_access_list(wanted: Metadata) -> bool:
     """Say whether an entry has no access list in the snapshot; an inherited one has to go."""
     return all(name != _ACCESS_ACL for name, _ in wanted.xattrs)
+
+
+def foreign_attributes(
+    where: int | str | bytes, wanted: Metadata, rights: Rights, *, follows: bool = True
+) -> list[bytes]:
+    """Return the names of what an entry has and the snapshot lacks, and a fresh one would not have.
+
+    These are access lists, capabilities and ``user.*`` attributes. A capability that would not be
+    given is foreign, too, whatever the snapshot says.
+
+    Raises:
+        OSError: If that cannot be known.
+    """
+    try:
+        names = os.listxattr(where, follow_symlinks=follows)
+    except OSError as error:
+        if error.errno in {errno.ENOTSUP, errno.EOPNOTSUPP}:
+            return []
+        raise
+    if not names:
+        return []
+    own = {name for name, _ in wanted.xattrs if rights.special or name != _CAPABILITY}
+    found = (os.fsencode(name) for name in names)
+    return [
+        name for name in found if name not in own and (name in _GRANTS or name.startswith(b"user."))
+    ]
+
+
+def remove_foreign(where: int, wanted: Metadata, rights: Rights, faults: list[str]) -> None:
+    """Remove such attributes; add to ``faults`` what did not go."""
+    try:
+        names = foreign_attributes(where, wanted, rights)
+    except OSError as error:
+        faults.append(f"attributes cannot be listed: {error.strerror}")
+        return
+    for name in names:
+        try:
+            os.removexattr(where, name)
+        except OSError as error:
+            faults.append(f"attribute {to_text(name)} cannot be removed: {error.strerror}")
 
 
 def _give_owner(where: int | str, wanted: Metadata, faults: list[str]) -> bool:
