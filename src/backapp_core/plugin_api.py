@@ -84,6 +84,7 @@ from backapp_core.model.runs import Run, RunState
 from backapp_core.model.schedules import Schedule
 from backapp_core.model.snapshots import Counts, Snapshot
 from backapp_core.ports.archivers import ArchiverKind, BackupResult, Repository
+from backapp_core.ports.closing import Closing
 from backapp_core.ports.notifiers import Notifier, NotifierKind
 from backapp_core.ports.scanners import FoundDirectory, OpenedFile, Scanner, ScannerKind
 from backapp_core.ports.schedulers import Scheduler, SchedulerKind
@@ -113,6 +114,7 @@ __all__ = [
     "CheckReport",
     "CleanUpPlan",
     "Clock",
+    "Closing",
     "Counts",
     "DamagedRepository",
     "DeliveryError",

@@ -2,16 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from attrs import frozen
+from typing_extensions import override
 
 from backapp_core.model.entries import Entry, Extent
+from backapp_core.ports.closing import Closing
 from backapp_core.ports.surroundings import Surroundings
 
 
-class OpenedFile(ABC):
+class OpenedFile(Closing):
     """Content of one regular file, opened for reading once; a context manager.
 
     Used by one thread at a time.
@@ -39,23 +40,13 @@ class OpenedFile(ABC):
     def has_changed(self) -> bool:
         """Say whether size, mtime or ctime differ from `entry` by now."""
 
+    @override
     @abstractmethod
     def close(self) -> None:
         """Give the file back; closing twice is fine."""
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class FoundDirectory(ABC):
+class FoundDirectory(Closing):
     """One directory, whole: its own facts and all its entries that are not directories.
 
     It stays usable, with everything below, until `close` is called or the scan that made it ends,
@@ -102,20 +93,10 @@ class FoundDirectory(ABC):
             EntryUnreadable: If it may not be read.
         """
 
+    @override
     @abstractmethod
     def close(self) -> None:
         """Give the directory back; closing twice is fine."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Scanner(ABC):

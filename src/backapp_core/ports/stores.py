@@ -4,14 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from attrs import frozen
+from typing_extensions import override
 
 from backapp_core.events import Event
 from backapp_core.model.jobs import Job
 from backapp_core.model.runs import Run, RunState
+from backapp_core.ports.closing import Closing
 from backapp_core.ports.surroundings import Surroundings
 
 
@@ -127,7 +127,7 @@ class Runs(ABC):
         """
 
 
-class Store(ABC):
+class Store(Closing):
     """What remembers.
 
     May be used from any thread and, where the kind allows, by several processes.
@@ -142,20 +142,10 @@ class Store(ABC):
     that only one state folder uses, puts them there.
     """
 
+    @override
     @abstractmethod
     def close(self) -> None:
         """Give connections back; closing twice is fine."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @frozen

@@ -2,16 +2,17 @@
 
 import re
 import unicodedata
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from attrs import frozen
+from typing_extensions import override
 
 from backapp_core.errors import InvalidName
+from backapp_core.ports.closing import Closing
 from backapp_core.ports.surroundings import Surroundings
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
@@ -71,7 +72,7 @@ class ObjectInfo:
     """When it was stored, by the destination's clock; None where the destination does not tell."""
 
 
-class Transport(ABC):
+class Transport(Closing):
     """Named objects at one address; every method may be called from any thread, several at a time.
 
     Names follow `check_object_name`; every method that takes a name raises `InvalidName` for
@@ -173,23 +174,13 @@ class Transport(ABC):
         Calling it again is fine.
         """
 
+    @override
     @abstractmethod
     def close(self) -> None:
         """Give connections back; closing twice is fine.
 
         Using a closed transport is an error of the program.
         """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @runtime_checkable

@@ -3,10 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 
 from attrs import frozen
+from typing_extensions import override
+
+from backapp_core.plugin_api import Closing
 
 CHUNK_BYTES = 4 << 20
 
@@ -23,7 +24,7 @@ class Found:
     modified_at: datetime | None
 
 
-class Draft(ABC):
+class Draft(Closing):
     """A file that is being written; leaving the context closes it, finished or not."""
 
     @abstractmethod
@@ -34,20 +35,10 @@ class Draft(ABC):
     def finish(self) -> None:
         """Make sure that all of it arrived, as durably as the other side can say."""
 
+    @override
     @abstractmethod
     def close(self) -> None:
         """Let go; closing twice is fine."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Disk(ABC):
