@@ -11,13 +11,14 @@ import socket
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import final
 
 import msgspec
 
 from backapp_core.plugin_api import (
+    AccessRefused,
     Level,
     LogLine,
     ObjectInfo,
@@ -47,6 +48,11 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """Names the machine, its boot and its process table; empty where that cannot be known."""
     process_started: str
     """When it began, in the kernel's count; tells it from a later process of the same number."""
+
+    @property
+    def lapses_at(self) -> datetime:
+        """When it counts for nothing any more unless it is refreshed."""
+        return (self.refreshed_at + STALE_AFTER).astimezone(UTC)
 
 
 @contextmanager
@@ -89,11 +95,17 @@ class _Held:
         Raises:
             RepositoryLocked: If another lock excludes this one.
             StorageFull: If there is no room for a shared lock.
+            AccessRefused: If nothing can be written there.
         """
         self._refuse_beside_others()
         self._may_stand_there = True
         try:
             _write(self._transport, self._surroundings, self._name, is_exclusive=self._is_exclusive)
+        except AccessRefused as error:
+            self._may_stand_there = False
+            raise AccessRefused(
+                f"the repository at {self._transport.address} cannot be written: {error.message}"
+            ) from error
         except StorageFull as error:
             if not self._is_exclusive:
                 raise
@@ -212,8 +224,8 @@ def _refuse_beside_others(
             work = "removal or clean-up" if lock.is_exclusive else "backup"
             raise RepositoryLocked(
                 f"{transport.address} is locked for a {work} by process {lock.pid} on "
-                f"{lock.hostname} since {lock.refreshed_at.isoformat(timespec='seconds')}; "
-                "wait until it ends"
+                f"{lock.hostname} since {lock.refreshed_at.isoformat(timespec='seconds')}; wait "
+                f"until it ends, or if it is dead until {lock.lapses_at:%H:%M} UTC"
             )
 
 
