@@ -85,8 +85,8 @@ def from_plain(data: Any, kind: type[_T], *, source: str) -> _T:
 @cache
 def _converter() -> Any:
     # cattrs takes 60 ms to import and many commands do without it.
-    import cattrs  # noqa: PLC0415
-    from cattrs.strategies import configure_tagged_union  # noqa: PLC0415
+    import cattrs  # noqa: PLC0415  # see above
+    from cattrs.strategies import configure_tagged_union  # noqa: PLC0415  # see above
 
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
     _be_strict_about_shapes(converter)
@@ -149,7 +149,7 @@ def _word_for(value: object) -> str:
 
 def _be_strict_about_shapes(converter: Any) -> None:
     """Let only lists become sequences and only tables classes; cattrs would split text up."""
-    from cattrs import cols  # noqa: PLC0415
+    from cattrs import cols  # noqa: PLC0415  # loaded when needed
 
     vendor: Any = cols  # its signatures are open at the ends
 
@@ -251,7 +251,7 @@ def _shortened(text: str) -> str:
 
 
 def _faults_as_raised(error: BaseException, path: str) -> list[tuple[str, str]]:
-    from cattrs import BaseValidationError, ForbiddenExtraKeysError  # noqa: PLC0415
+    from cattrs import BaseValidationError, ForbiddenExtraKeysError  # noqa: PLC0415  # loaded when needed
 
     if isinstance(error, BaseValidationError):
         return [
@@ -278,7 +278,7 @@ def _faults_as_raised(error: BaseException, path: str) -> list[tuple[str, str]]:
 
 
 def _step(error: BaseException, path: str) -> str:
-    from cattrs import AttributeValidationNote, IterableValidationNote  # noqa: PLC0415
+    from cattrs import AttributeValidationNote, IterableValidationNote  # noqa: PLC0415  # loaded when needed
 
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, AttributeValidationNote):

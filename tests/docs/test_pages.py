@@ -48,7 +48,7 @@ def blocks(language: str) -> list[tuple[Path, int, str, bool]]:
 
 
 def name_of(block: object) -> str:
-    page, line, *_ = block  # type: ignore[misc]
+    page, line, *_ = block  # type: ignore[misc]  # typed as pytest types it
     return f"{relative(page)}:{line}"
 
 

@@ -233,7 +233,7 @@ def _place() -> bytes:
     import platform  # noqa: PLC0415  # a restore alone needs it
 
     try:
-        numbers = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116
+        numbers = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116  # a link of the kernel, no path to work with
     except OSError:
         numbers = 0
     return b"%08x" % zlib.crc32(f"{platform.node()}/{numbers}".encode())

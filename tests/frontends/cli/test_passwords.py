@@ -105,7 +105,7 @@ def test_a_person_is_asked_on_the_terminal_only(typed, *, is_new: bool, said: st
         stderr=follower,
         start_new_session=True,
         # Opening a terminal makes it the one that controls the new session.
-        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # noqa: PLW1509
+        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # noqa: PLW1509  # no thread runs here
     )
     os.close(follower)
     shown = b""

@@ -22,7 +22,7 @@ from backapp_core.events import FileDone, Level, LogLine, Problem, Progress, Ver
 
 def _progress(**facts: object) -> Progress:
     given = {"verb": Verb.BACKUP, "files_done": 5, "bytes_done": 512, **facts}
-    return Progress(**given)  # type: ignore[arg-type]
+    return Progress(**given)  # type: ignore[arg-type]  # fields by name
 
 
 def _output(*, is_json: bool = False) -> Output:
