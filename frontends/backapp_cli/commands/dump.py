@@ -66,6 +66,8 @@ def dump(
     if target is None:
         _refuse_useless_output()
     with session.repository() as repository:
+        if target is not None:
+            session.engine.check_target(repository, target)
         found = session.engine.find_snapshot(repository, snapshot, snapshot_filter)
 
         def write(out: BinaryIO) -> None:
