@@ -232,6 +232,10 @@ class FolderTarget(Target):
     def _link(self, node: Node, existing: bytes) -> bool:
         parent, name = split_name(node.path)
         source_parent, source_name = split_name(existing)
+        folder = self._here if parent == self._here_path else self._enter(parent)
+        # Where the policy keeps what stands there, it does not matter what it should name too.
+        if not folder.is_new and self._existing.keeps_link(folder, name, node):
+            return False
         if self._existing.differs(existing):
             raise EntryNotRestored("the file that it names too was kept and is another one")
         source = self._sources.enter(source_parent)
@@ -240,7 +244,6 @@ class FolderTarget(Target):
             raise EntryNotRestored("the file that it names too was not restored")
         if stat.S_IFMT(found.st_mode) != format_of_kind(node.kind):
             raise EntryNotRestored("what it should name too is of another type")
-        folder = self._here if parent == self._here_path else self._enter(parent)
         action = Action.CREATE
         if not folder.is_new:
             action = self._existing.before_link(folder, name, node, found)

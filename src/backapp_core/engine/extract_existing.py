@@ -51,6 +51,19 @@ class Existing:
             return Action.CREATE
         return action
 
+    def keeps_link(self, folder: Folder, name: bytes, node: Node) -> bool:
+        """Say whether what stands in the place of another name of a file stays, whatever it is.
+
+        Raises:
+            OSError: If it cannot be looked at.
+        """
+        if self.overwrite not in {Overwrite.NEVER, Overwrite.IF_NEWER}:
+            return False
+        found = look(folder, name)
+        if found is None or found.st_ino in folder.made:
+            return False
+        return decide(node, found, self.overwrite) is Action.KEEP
+
     def before_link(
         self, folder: Folder, name: bytes, node: Node, source: os.stat_result
     ) -> Action:

@@ -244,8 +244,9 @@ def test_separate_copies_become_links_where_the_policy_allows(root, overwrite):
     target.links_follow()
     target.link(make_node(b"/second", **facts), b"/first")
     target.close()
+    assert target.outcome.problems == 0
     if overwrite is Overwrite.NEVER:
-        assert target.outcome.problems == 1
+        assert target.outcome.kept == 2
         assert not (root / "first").samefile(root / "second")
         assert (root / "second").read_bytes() == b"old"
     else:
@@ -276,6 +277,29 @@ def test_link_to_a_file_that_was_kept_with_other_content_is_refused(root):
     target.close()
     assert not (root / "second").exists()
     assert [path for path, _ in target.outcome.not_restored] == [b"/second"]
+
+
+@pytest.mark.parametrize("overwrite", [Overwrite.NEVER, Overwrite.IF_NEWER])
+def test_names_of_an_edited_file_are_all_kept_where_the_policy_keeps_it(root, overwrite):
+    put(root / "first", "file", NEWER_NS)
+    os.link(root / "first", root / "second")
+    target = open_target(root, overwrite)
+    facts = {"size_bytes": 9, "mtime_ns": NOW_NS, "links": 2}
+    assert target.file(make_node(b"/first", **facts)) is None
+    target.links_follow()
+    target.link(make_node(b"/second", **facts), b"/first")
+    target.close()
+    assert (root / "second").read_bytes() == b"old"
+    assert (target.outcome.kept, target.outcome.problems) == (2, 0)
+
+
+def test_name_whose_file_is_missing_is_kept_where_nothing_is_overwritten(root):
+    put(root / "second", "file")
+    target = open_target(root, Overwrite.NEVER)
+    target.links_follow()
+    target.link(make_node(b"/second", size_bytes=9, links=2), b"/first")
+    target.close()
+    assert (target.outcome.kept, target.outcome.problems) == (1, 0)
 
 
 @is_root
