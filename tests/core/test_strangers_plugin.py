@@ -102,7 +102,9 @@ def test_strangers_notifier_hears_of_a_failed_job(installed, tmp_path):
         installed,
     )
     assert done.stdout == "failed\n", done.stderr
-    assert (tmp_path / "diary").read_text().endswith(" backup 'nightly' failed\n")
+    head, *facts = (tmp_path / "diary").read_text().splitlines()
+    assert head.endswith("] backup 'nightly' failed")
+    assert "  job: nightly" in facts
 
 
 @pytest.fixture
