@@ -3,7 +3,6 @@
 from enum import IntEnum
 
 from backapp_core.errors import (
-    AccessError,
     BackappError,
     ConflictError,
     DeliveryError,
@@ -45,7 +44,6 @@ OF_ERROR: dict[type[BackappError], ExitCode] = {
     RepositoryNotFound: ExitCode.NO_REPOSITORY,
     ConflictError: ExitCode.FAILED,
     RepositoryLocked: ExitCode.LOCKED,
-    AccessError: ExitCode.FAILED,
     PluginError: ExitCode.BAD_USAGE,
     TransportError: ExitCode.FAILED,
     RepositoryError: ExitCode.FAILED,

@@ -19,7 +19,67 @@ if typing.TYPE_CHECKING:
     from backapp_core.assembly import assemble, load_plugins
     from backapp_core.engine import Engine
     from backapp_core.engine.keys import keys_from
-    from backapp_core.errors import BackappError
+    from backapp_core.engine.prune import ForgetGroup
+    from backapp_core.engine.restore import Step
+    from backapp_core.engine.results import (
+        Differences,
+        ForgetPlan,
+        Match,
+        PluginManager,
+        RestorePlan,
+        Retagged,
+    )
+    from backapp_core.errors import (
+        AccessRefused,
+        AmbiguousSnapshot,
+        BackappError,
+        ConflictError,
+        DamagedRepository,
+        DeliveryError,
+        DuplicatePlugin,
+        EntryNotRestored,
+        EntryReplaced,
+        EntryUnreadable,
+        EntryVanished,
+        IllegalTransition,
+        InputError,
+        InvalidAddress,
+        InvalidJob,
+        InvalidName,
+        InvalidPattern,
+        InvalidSchedule,
+        InvalidSettings,
+        JobNotFound,
+        JobRunning,
+        MissingError,
+        NameTaken,
+        ObjectExists,
+        ObjectMissing,
+        PartMissing,
+        PathNotFound,
+        PluginError,
+        PluginMisbehaved,
+        RepositoryError,
+        RepositoryExists,
+        RepositoryLocked,
+        RepositoryNotFound,
+        RunCancelled,
+        RunNotFound,
+        SnapshotNotFound,
+        SourceError,
+        SourceNotFound,
+        StorageFull,
+        StoreError,
+        StoreTooNew,
+        StoreUnavailable,
+        TargetError,
+        TransferCut,
+        TransportError,
+        TransportUnavailable,
+        UnknownFormat,
+        UnknownPlugin,
+        WrongPassword,
+    )
     from backapp_core.events import (
         Event,
         EventSink,
@@ -35,75 +95,155 @@ if typing.TYPE_CHECKING:
         Verb,
         void,
     )
-    from backapp_core.model.changes import Change, ChangeKind, DiffStats
+    from backapp_core.model.changes import Change, ChangeKind, DiffStats, SideStats
     from backapp_core.model.diagnoses import Diagnosis, Verdict
     from backapp_core.model.entries import EntryKind, Node
     from backapp_core.model.jobs import Job
-    from backapp_core.model.names import from_text, to_text
+    from backapp_core.model.names import AnyPath, from_text, to_text
+    from backapp_core.model.repositories import (
+        CheckReport,
+        CleanUpPlan,
+        Finding,
+        RepositoryInfo,
+        RepositoryStats,
+        Severity,
+    )
     from backapp_core.model.requests import (
         BackupRequest,
         FindRequest,
         ForgetRequest,
         RestoreRequest,
+        Sources,
     )
     from backapp_core.model.restores import Action, Overwrite, RestoreOutcome
-    from backapp_core.model.retention import Retention, Within
+    from backapp_core.model.retention import Decision, Retention, Within
     from backapp_core.model.runs import Run, RunState
     from backapp_core.model.schedules import Schedule
     from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
     from backapp_core.ports.archivers import BackupResult, Repository
-    from backapp_core.ports.stores import RunFilter
+    from backapp_core.ports.stores import Jobs, RunFilter, Runs, Store
     from backapp_core.ports.surroundings import NO_KEYS, CancelToken, Keys, Surroundings
     from backapp_core.settings import PluginSettings, RepositorySettings, Settings
 
+    __version__: str
+
 __all__ = [
     "NO_KEYS",
+    "AccessRefused",
     "Action",
+    "AmbiguousSnapshot",
+    "AnyPath",
     "BackappError",
     "BackupRequest",
     "BackupResult",
     "CancelToken",
     "Change",
     "ChangeKind",
+    "CheckReport",
+    "CleanUpPlan",
+    "ConflictError",
     "Counts",
+    "DamagedRepository",
+    "Decision",
+    "DeliveryError",
     "Diagnosis",
     "DiffStats",
+    "Differences",
+    "DuplicatePlugin",
     "Engine",
     "EntryKind",
+    "EntryNotRestored",
+    "EntryReplaced",
+    "EntryUnreadable",
+    "EntryVanished",
     "Event",
     "EventSink",
     "FanOut",
     "FileDone",
     "FindRequest",
+    "Finding",
+    "ForgetGroup",
+    "ForgetPlan",
     "ForgetRequest",
+    "IllegalTransition",
+    "InputError",
+    "InvalidAddress",
+    "InvalidJob",
+    "InvalidName",
+    "InvalidPattern",
+    "InvalidSchedule",
+    "InvalidSettings",
     "Job",
+    "JobNotFound",
+    "JobRunning",
+    "Jobs",
     "Keys",
     "Level",
     "LogLine",
+    "Match",
+    "MissingError",
+    "NameTaken",
     "Node",
+    "ObjectExists",
+    "ObjectMissing",
     "Overwrite",
+    "PartMissing",
+    "PathNotFound",
+    "PluginError",
+    "PluginManager",
+    "PluginMisbehaved",
     "PluginSettings",
     "Problem",
     "Progress",
     "Recording",
     "Repository",
+    "RepositoryError",
+    "RepositoryExists",
+    "RepositoryInfo",
+    "RepositoryLocked",
+    "RepositoryNotFound",
     "RepositorySettings",
+    "RepositoryStats",
     "RestoreOutcome",
+    "RestorePlan",
     "RestoreRequest",
+    "Retagged",
     "Retention",
     "Run",
+    "RunCancelled",
     "RunFilter",
     "RunMoved",
+    "RunNotFound",
     "RunState",
+    "Runs",
     "Schedule",
     "Settings",
+    "Severity",
+    "SideStats",
     "Snapshot",
     "SnapshotFilter",
+    "SnapshotNotFound",
     "SnapshotSaved",
+    "SourceError",
+    "SourceNotFound",
+    "Sources",
+    "Step",
+    "StorageFull",
+    "Store",
+    "StoreError",
+    "StoreTooNew",
+    "StoreUnavailable",
     "Surroundings",
+    "TargetError",
+    "TransferCut",
+    "TransportError",
+    "TransportUnavailable",
+    "UnknownFormat",
+    "UnknownPlugin",
     "Verb",
     "Verdict",
     "Within",
+    "WrongPassword",
     "assemble",
     "from_text",
     "keys_from",
@@ -116,24 +256,44 @@ _PLACES = {
     "backapp_core.assembly": "assemble load_plugins",
     "backapp_core.engine": "Engine",
     "backapp_core.engine.keys": "keys_from",
-    "backapp_core.errors": "BackappError",
+    "backapp_core.engine.prune": "ForgetGroup",
+    "backapp_core.engine.restore": "Step",
+    "backapp_core.engine.results": (
+        "Differences ForgetPlan Match PluginManager RestorePlan Retagged"
+    ),
+    "backapp_core.errors": (
+        "AccessRefused AmbiguousSnapshot BackappError ConflictError DamagedRepository "
+        "DeliveryError DuplicatePlugin EntryNotRestored EntryReplaced EntryUnreadable "
+        "EntryVanished IllegalTransition InputError InvalidAddress InvalidJob InvalidName "
+        "InvalidPattern InvalidSchedule InvalidSettings JobNotFound JobRunning MissingError "
+        "NameTaken ObjectExists ObjectMissing PartMissing PathNotFound PluginError "
+        "PluginMisbehaved RepositoryError RepositoryExists RepositoryLocked RepositoryNotFound "
+        "RunCancelled RunNotFound SnapshotNotFound SourceError SourceNotFound StorageFull "
+        "StoreError StoreTooNew StoreUnavailable TargetError TransferCut TransportError "
+        "TransportUnavailable UnknownFormat UnknownPlugin WrongPassword"
+    ),
     "backapp_core.events": (
         "Event EventSink FanOut FileDone Level LogLine Problem Progress Recording RunMoved "
         "SnapshotSaved Verb void"
     ),
-    "backapp_core.model.changes": "Change ChangeKind DiffStats",
+    "backapp_core.model.changes": "Change ChangeKind DiffStats SideStats",
     "backapp_core.model.diagnoses": "Diagnosis Verdict",
     "backapp_core.model.entries": "EntryKind Node",
     "backapp_core.model.jobs": "Job",
-    "backapp_core.model.names": "from_text to_text",
-    "backapp_core.model.requests": "BackupRequest FindRequest ForgetRequest RestoreRequest",
+    "backapp_core.model.names": "AnyPath from_text to_text",
+    "backapp_core.model.repositories": (
+        "CheckReport CleanUpPlan Finding RepositoryInfo RepositoryStats Severity"
+    ),
+    "backapp_core.model.requests": (
+        "BackupRequest FindRequest ForgetRequest RestoreRequest Sources"
+    ),
     "backapp_core.model.restores": "Action Overwrite RestoreOutcome",
-    "backapp_core.model.retention": "Retention Within",
+    "backapp_core.model.retention": "Decision Retention Within",
     "backapp_core.model.runs": "Run RunState",
     "backapp_core.model.schedules": "Schedule",
     "backapp_core.model.snapshots": "Counts Snapshot SnapshotFilter",
     "backapp_core.ports.archivers": "BackupResult Repository",
-    "backapp_core.ports.stores": "RunFilter",
+    "backapp_core.ports.stores": "Jobs RunFilter Runs Store",
     "backapp_core.ports.surroundings": "NO_KEYS CancelToken Keys Surroundings",
     "backapp_core.settings": "PluginSettings RepositorySettings Settings",
 }
@@ -142,11 +302,22 @@ _PLACE_OF = {name: module for module, names in _PLACES.items() for name in names
 if not typing.TYPE_CHECKING:  # else any misspelt name would pass the type checkers
 
     def __getattr__(name: str) -> object:
+        if name == "__version__":
+            return _version()
         if name not in _PLACE_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         module = importlib.import_module(_PLACE_OF[name])  # noqa: TID251  # ours, from the table above
         value = globals()[name] = getattr(module, name)
         return value
+
+
+def _version() -> str:
+    from importlib import metadata  # noqa: PLC0415  # 10 ms
+
+    try:
+        return metadata.version("backapp")
+    except metadata.PackageNotFoundError:
+        return "unknown"  # run from a copied tree
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from backapp_core.engine import Engine
+from backapp_core.errors import InputError
 from backapp_core.events import EventSink, void
 from backapp_core.ports.surroundings import CancelToken, Surroundings
 from backapp_core.settings import Settings
@@ -34,9 +35,20 @@ def assemble(
         plugins: What is installed; None loads it when it is first needed.
         surroundings: Everything that plugins find around them; None makes them from the settings.
         events: Is told what happens.
-        cancel: Stops what the engine does when it is set.
+        cancel: Stops what the engine does when it is set, for good: from then on every verb that
+            asks it raises `RunCancelled`. One token is for one engine's life; to go on, assemble
+            another engine with a new token. Without one, nothing stops but by an exception.
+
+    Raises:
+        InputError: If the settings are plain data instead of `Settings`.
     """
-    settings = settings or Settings()
+    if settings is None:
+        settings = Settings()
+    elif not isinstance(settings, Settings):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        raise InputError(
+            f"settings are a Settings object and no {type(settings).__name__}; "
+            "make one of plain data with Settings.parse"
+        )
     if surroundings is None:
         surroundings = _surroundings(settings)
     if events is not void:

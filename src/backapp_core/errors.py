@@ -10,7 +10,6 @@
                             JobNotFound, RunNotFound
         ConflictError       NameTaken, RepositoryExists, RepositoryLocked, JobRunning,
                             IllegalTransition
-        AccessError         NotAllowed
         PluginError         UnknownPlugin, DuplicatePlugin, PluginMisbehaved, PartMissing
         TransportError      ObjectMissing, ObjectExists, AccessRefused, StorageFull,
                             TransportUnavailable, TransferCut
@@ -132,14 +131,6 @@ class IllegalTransition(ConflictError):
     """A run cannot move from its present state to the one asked for."""
 
 
-class AccessError(BackappError):
-    """Who asks may not do this."""
-
-
-class NotAllowed(AccessError):
-    """The caller lacks the right."""
-
-
 class PluginError(BackappError):
     """A plugin is missing or breaks its contract."""
 
@@ -164,7 +155,8 @@ class TransportError(BackappError):
     """Objects could not be moved or looked at; the destination's fault.
 
     Attributes:
-        is_retryable: Whether trying again, unchanged, may succeed.
+        is_retryable: Whether trying again, unchanged, may succeed. For programs that schedule work;
+            the engine itself does not read it.
     """
 
     is_retryable: bool = False

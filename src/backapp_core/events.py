@@ -53,6 +53,7 @@ class Level(StrEnum):
     """How loud a line is."""
 
     DEBUG = "debug"
+    """For plugins; the engine itself is never so talkative."""
     INFO = "info"
     WARNING = "warning"
 

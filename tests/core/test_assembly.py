@@ -7,7 +7,7 @@ import pytest
 
 import backapp_core
 from backapp_core import CancelToken, Recording, Settings
-from backapp_core.errors import PluginMisbehaved
+from backapp_core.errors import InputError, PluginMisbehaved
 from backapp_core.hookspecs import hookimpl
 from backapp_core.manager import PluginManager
 from backapp_core.testing.fakes import make_surroundings
@@ -73,7 +73,7 @@ def test_broken_plugin_is_met_on_first_use_only(tmp_path, monkeypatch):
     with pytest.raises(
         PluginMisbehaved, match="'broken' raised ValueError in backapp_scanners: oops"
     ):
-        engine.plugins.roles  # noqa: B018
+        engine.plugins.roles  # noqa: B018  # the property raises
 
 
 def test_closing_twice_is_fine(tmp_path):
@@ -99,3 +99,8 @@ def test_everything_exported_exists_and_is_sorted():
 def test_package_needs_no_installation_record():
     source = Path(backapp_core.__file__).parent
     assert (source / "py.typed").exists()
+
+
+def test_settings_as_plain_data_are_refused_with_the_way_out():
+    with pytest.raises(InputError, match=r"Settings\.parse"):
+        backapp_core.assemble({"threads": 1})

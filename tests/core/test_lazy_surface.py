@@ -33,7 +33,8 @@ def test_errors_can_be_imported_alone():
 def test_an_engine_is_made_without_most_verbs_and_without_the_plugin_machinery():
     loaded = modules_after("import backapp_core\nbackapp_core.assemble()")
     assert {name for name in loaded if name.startswith("backapp_core.engine.")} == {
-        f"backapp_core.engine.{name}" for name in ("browse", "selections", "watch", "witness")
+        f"backapp_core.engine.{name}"
+        for name in ("browse", "results", "selections", "watch", "witness")
     }
     assert loaded & {"pluggy", "importlib.metadata", "tarfile", "socket", "cattrs"} == set()
 

@@ -1,6 +1,6 @@
 """The object a door holds: one method per verb, each a call into the module of that verb."""
 
-from __future__ import annotations  # names of verbs are not there at run time
+from __future__ import annotations  # what verbs give back is imported by need
 
 import os
 import threading
@@ -8,10 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Self, final
+from typing import BinaryIO, Self, final
 from weakref import WeakKeyDictionary
 
-from backapp_core.engine import browse
+from backapp_core.engine import browse, results
+from backapp_core.errors import InputError
+from backapp_core.model.diagnoses import Diagnosis
+from backapp_core.model.entries import Node
+from backapp_core.model.jobs import Job
+from backapp_core.model.names import AnyPath, path_bytes
+from backapp_core.model.repositories import CheckReport, CleanUpPlan, RepositoryStats
 from backapp_core.model.requests import (
     FindRequest,
     ForgetRequest,
@@ -19,47 +25,32 @@ from backapp_core.model.requests import (
     Sources,
     as_request,
 )
-from backapp_core.model.snapshots import SnapshotFilter
-from backapp_core.ports.archivers import Repository
+from backapp_core.model.restores import RestoreOutcome
+from backapp_core.model.runs import Run
+from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
+from backapp_core.ports.archivers import BackupResult, Repository
+from backapp_core.ports.stores import Jobs, Runs, Store
 from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
 from backapp_core.ports.transports import Transport
 from backapp_core.settings import Settings
-
-if TYPE_CHECKING:
-    # A verb's module is imported when the verb is called: listing snapshots, which nearly every
-    # command does, need not pay for the extractor and the network.
-    from backapp_core.engine.diff import Differences
-    from backapp_core.engine.find import Match
-    from backapp_core.engine.opening import Opened
-    from backapp_core.engine.prune import ForgetPlan
-    from backapp_core.engine.restore import RestorePlan
-    from backapp_core.engine.tag import Retagged
-    from backapp_core.manager import PluginManager
-    from backapp_core.model.diagnoses import Diagnosis
-    from backapp_core.model.entries import Node
-    from backapp_core.model.jobs import Job
-    from backapp_core.model.repositories import CheckReport, CleanUpPlan, RepositoryStats
-    from backapp_core.model.restores import RestoreOutcome
-    from backapp_core.model.runs import Run
-    from backapp_core.model.snapshots import Counts, Snapshot
-    from backapp_core.ports.archivers import BackupResult
-    from backapp_core.ports.stores import Jobs, Runs, Store
 
 
 @final
 class Engine:
     """Every verb, on plugins that are loaded and a store that is opened when they are first needed.
 
-    Made by `backapp_core.assemble`. One engine may be used from several threads, an opened
-    repository from one at a time. What a verb raises stands in the module of that verb; everything
-    is a `BackappError`.
+    Made by `backapp_core.assemble`. One engine may be used from several threads, an
+    opened repository from one at a time; nothing may be asked of a repository that is closed, which
+    not every archiver notices. After its cancel token was set an engine is of no further use: verbs
+    raise `RunCancelled`. What a verb raises stands in the module of that verb; everything is a
+    `BackappError`.
     """
 
     def __init__(
         self,
         settings: Settings,
         surroundings: Surroundings,
-        plugins: PluginManager | None = None,
+        plugins: results.PluginManager | None = None,
     ) -> None:
         self.settings = settings
         self.surroundings = surroundings
@@ -71,13 +62,12 @@ class Engine:
     # --- what it stands on
 
     @property
-    def plugins(self) -> PluginManager:
+    def plugins(self) -> results.PluginManager:
         """What is installed; loaded on first use."""
         with self._lock:
             if self._plugins is None:
-                from backapp_core.manager import PluginManager
-
-                self._plugins = PluginManager.load(disabled=self.settings.plugins.disabled)
+                disabled = self.settings.plugins.disabled
+                self._plugins = results.PluginManager.load(disabled=disabled)
             return self._plugins
 
     @property
@@ -125,7 +115,7 @@ class Engine:
 
     def create_repository(
         self,
-        address: str | os.PathLike[str],
+        address: AnyPath,
         *,
         archiver: str = "targz",
         options: Mapping[str, object] | None = None,
@@ -137,26 +127,24 @@ class Engine:
         """
         from backapp_core.engine import opening
 
-        return self._remember(
-            opening.create_repository(
-                self.plugins,
-                self.surroundings,
-                os.fspath(address),
-                archiver=archiver,
-                options=options or {},
-                keys=keys,
-            )
+        opened = opening.create_repository(
+            self.plugins,
+            self.surroundings,
+            _address(address),
+            archiver=archiver,
+            options=options or {},
+            keys=keys,
         )
+        self._transports[opened.repository] = opened.transport
+        return opened.repository
 
-    def open_repository(
-        self, address: str | os.PathLike[str], *, keys: Keys = NO_KEYS
-    ) -> Repository:
+    def open_repository(self, address: AnyPath, *, keys: Keys = NO_KEYS) -> Repository:
         """Open the repository at an address, whatever its archiver."""
         from backapp_core.engine import opening
 
-        return self._remember(
-            opening.open_repository(self.plugins, self.surroundings, os.fspath(address), keys)
-        )
+        opened = opening.open_repository(self.plugins, self.surroundings, _address(address), keys)
+        self._transports[opened.repository] = opened.transport
+        return opened.repository
 
     def address_of(self, repository: Repository) -> str:
         """Return where a repository stands that this engine opened, without secrets; else empty."""
@@ -168,15 +156,26 @@ class Engine:
     # --- backing up
 
     def backup(self, repository: Repository, sources: Sources) -> BackupResult:
-        """Back up; see `backapp_core.engine.backup`."""
+        """Back up; see `backapp_core.engine.backup`.
+
+        Raises:
+            InputError: Also if another engine opened the repository: where it stands, and with that
+                what to leave out, is known to that one alone.
+        """
         from backapp_core.engine import backup, opening
+
+        if repository not in self._transports:
+            raise InputError(
+                "the repository was not opened by this engine; use the engine that opened it, "
+                "or open it with this one"
+            )
 
         return backup.backup(
             self.plugins,
             self.surroundings,
             repository,
             as_request(sources),
-            folder=opening.local_folder(self._transports.get(repository)),
+            folder=opening.local_folder(self._transports[repository]),
         )
 
     def estimate(self, sources: Sources) -> Counts:
@@ -214,13 +213,13 @@ class Engine:
         repository: Repository,
         snapshot: Snapshot,
         *,
-        under: bytes = b"",
+        under: AnyPath = b"",
         recursive: bool = True,
     ) -> Iterator[Node]:
         """Yield what is in a snapshot, lazily."""
-        return browse.list_nodes(repository, snapshot, under=under, recursive=recursive)
+        return browse.list_nodes(repository, snapshot, under=path_bytes(under), recursive=recursive)
 
-    def find(self, repository: Repository, request: FindRequest) -> Iterator[Match]:
+    def find(self, repository: Repository, request: FindRequest) -> Iterator[results.Match]:
         """Yield what matches in many snapshots, the newest first."""
         from backapp_core.engine import find
 
@@ -233,7 +232,7 @@ class Engine:
         after: Snapshot,
         *,
         metadata: bool = False,
-    ) -> Differences:
+    ) -> results.Differences:
         """Compare two snapshots; iterate over the result, then ask it for ``stats``."""
         from backapp_core.engine import diff
 
@@ -249,23 +248,32 @@ class Engine:
 
     def plan_restore(
         self, repository: Repository, snapshot: Snapshot, request: RestoreRequest
-    ) -> RestorePlan:
-        """Say what a restore would do; iterate over ``plan.steps()`` to see it node by node."""
+    ) -> results.RestorePlan:
+        """Say what a restore would do; iterate over the plan to see it node by node."""
         from backapp_core.engine import restore
 
+        self.check_target(repository, request.target)
         return restore.plan_restore(repository, snapshot, request)
 
-    def restore(self, plan: RestorePlan) -> RestoreOutcome:
+    def check_target(self, repository: Repository, target: AnyPath) -> None:
+        """Refuse to write out into the repository's own folder."""
+        from backapp_core.engine import opening, own_folder
+
+        own_folder.check_outside(opening.local_folder(self._transports.get(repository)), target)
+
+    def restore(self, plan: results.RestorePlan) -> RestoreOutcome:
         """Restore; what could not be is listed in the outcome."""
         from backapp_core.engine import restore
 
         return restore.restore(self.surroundings, plan)
 
-    def dump(self, repository: Repository, snapshot: Snapshot, path: bytes, out: BinaryIO) -> None:
+    def dump(
+        self, repository: Repository, snapshot: Snapshot, path: AnyPath, out: BinaryIO
+    ) -> None:
         """Write one file to ``out`` as it is, or a folder as a tar archive."""
         from backapp_core.engine import dump
 
-        dump.dump(self.surroundings, repository, snapshot, path, out)
+        dump.dump(self.surroundings, repository, snapshot, path_bytes(path), out)
 
     # --- keeping in order
 
@@ -283,13 +291,13 @@ class Engine:
             self.surroundings, repository, read_data=read_data, accepts_missing=accepts_missing
         )
 
-    def plan_forget(self, repository: Repository, request: ForgetRequest) -> ForgetPlan:
+    def plan_forget(self, repository: Repository, request: ForgetRequest) -> results.ForgetPlan:
         """Say which snapshots would go."""
         from backapp_core.engine import prune
 
         return prune.plan_forget(self.surroundings, repository, request)
 
-    def forget(self, repository: Repository, plan: ForgetPlan) -> Sequence[str]:
+    def forget(self, repository: Repository, plan: results.ForgetPlan) -> Sequence[str]:
         """Remove the snapshots of a plan and return their ids."""
         from backapp_core.engine import prune
 
@@ -315,7 +323,7 @@ class Engine:
         add: Sequence[str] = (),
         remove: Sequence[str] = (),
         replace: Sequence[str] | None = None,
-    ) -> list[Retagged]:
+    ) -> list[results.Retagged]:
         """Change tags; return the snapshots that changed, before and after."""
         from backapp_core.engine import tag
 
@@ -345,17 +353,6 @@ class Engine:
 
         return run.next_due(self.plugins, self.surroundings, job)
 
-    def keys_for(self, repository: str) -> Keys:
-        """Return the keys that the settings have for a repository's name or address."""
-        from backapp_core.engine.keys import keys_from
-
-        known = self.settings.repository_at(repository)
-        return keys_from(
-            password_file=known.password_file,
-            password_command=known.password_command,
-            identity_files=known.identity_files,
-        )
-
     # --- the machine
 
     def diagnose(
@@ -383,6 +380,6 @@ class Engine:
             probes_writing=probes_writing,
         )
 
-    def _remember(self, opened: Opened) -> Repository:
-        self._transports[opened.repository] = opened.transport
-        return opened.repository
+
+def _address(address: AnyPath) -> str:
+    return address if isinstance(address, str) else os.fsdecode(path_bytes(address))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from backapp_core.engine import watch
 from backapp_core.engine.selections import Children, Subtree, clean_path
-from backapp_core.errors import AmbiguousSnapshot, PathNotFound, SnapshotNotFound
+from backapp_core.errors import AmbiguousSnapshot, InputError, PathNotFound, SnapshotNotFound
 from backapp_core.model.entries import Node
 from backapp_core.model.names import to_text
 from backapp_core.model.snapshots import Snapshot, SnapshotFilter
@@ -66,9 +66,12 @@ def choose(
     """Return the one of ``everything`` that is called ``name``.
 
     Raises:
+        InputError: If ``name`` is no text.
         SnapshotNotFound: If there is none.
         AmbiguousSnapshot: If several ids begin like that; lists them.
     """
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        raise InputError(f"{name!a} is no name of a snapshot; give a str")
     if name == LATEST:
         return _newest(everything, snapshot_filter)
     prefix = name.lower()

@@ -56,15 +56,6 @@ def is_same(node: Node, found: os.stat_result) -> bool:
     return not node.kind.is_device or found.st_rdev == node.rdev
 
 
-def has_same_metadata(node: Node, found: os.stat_result) -> bool:
-    """Say whether owner, group and permissions agree."""
-    return (
-        stat.S_IMODE(found.st_mode) == node.mode
-        and found.st_uid == node.uid
-        and found.st_gid == node.gid
-    )
-
-
 class Preview:
     """Says what a restore would do, and changes nothing; a context manager."""
 

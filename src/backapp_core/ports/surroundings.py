@@ -15,7 +15,11 @@ from backapp_core.events import EventSink, void
 
 @final
 class CancelToken:
-    """A wish to stop, set by one thread and asked about by others."""
+    """A wish to stop, set by one thread and asked about by others.
+
+    It cannot be taken back: a token is for one engine's life, and whoever wants to go on makes
+    another engine with a new one.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backapp_core import BackupRequest, Level, LogLine, Problem
+from backapp_core import BackupRequest, Level, LogLine, Problem, assemble
 from backapp_core.errors import (
     InputError,
     InvalidJob,
@@ -161,3 +161,11 @@ def test_one_path_is_one_source_and_not_one_per_character(engine, repository, tr
     tree.update({b"/home/a": b"1", b"/h/b": b"2"})
     assert engine.backup(repository, source).snapshot.roots == (b"/home",)
     assert engine.estimate(source).files == 1
+
+
+def test_repository_that_another_engine_opened_is_refused(engine, repository, tree):
+    tree.update({b"/home/a": b"1"})
+    other = assemble(plugins=engine.plugins, surroundings=engine.surroundings)
+    with pytest.raises(InputError, match="not opened by this engine"):
+        other.backup(repository, "/home")
+    assert engine.snapshots(repository) == []

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -167,3 +168,17 @@ def test_find_without_a_pattern_is_refused(engine, repository):
 def test_find_takes_any_name_between_stars(engine, repository, take, name):
     take({b"/home/" + name: b""})
     assert found(engine, repository, "?*") == [b"/home", b"/home/" + name]
+
+
+@pytest.mark.parametrize("path", ["/home/sub", b"/home/sub", Path("/home/sub")])
+def test_place_to_list_is_taken_in_every_form(engine, repository, take, path):
+    snapshot = take({b"/home/sub/a": b"1"})
+    found = engine.list_nodes(repository, snapshot, under=path, recursive=False)
+    assert [node.path for node in found] == [b"/home/sub", b"/home/sub/a"]
+
+
+@pytest.mark.parametrize("name", [b"latest", None, 5])
+def test_name_of_a_snapshot_that_is_no_text_is_refused(engine, repository, take, name):
+    take({b"/home/a": b"1"})
+    with pytest.raises(InputError, match="is no name of a snapshot"):
+        engine.find_snapshot(repository, name)

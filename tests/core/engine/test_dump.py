@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -186,3 +187,11 @@ def test_times_keep_their_nanoseconds(engine, repository, take, moment_ns):
     sign = -1 if told.startswith("-") else 1
     whole, _, fraction = told.lstrip("-").partition(".")
     assert sign * (int(whole) * 10**9 + int(fraction)) == moment_ns
+
+
+@pytest.mark.parametrize("path", ["/home/a", b"/home/a", Path("/home/a")])
+def test_path_is_taken_in_every_form(engine, repository, take, path):
+    snapshot = take({b"/home/a": b"1"})
+    out = io.BytesIO()
+    engine.dump(repository, snapshot, path, out)
+    assert out.getvalue() == b"1"

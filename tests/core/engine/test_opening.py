@@ -1,9 +1,11 @@
 import hashlib
+from pathlib import Path
 
 import pytest
 from attrs import field, frozen
 
 from backapp_core.errors import (
+    InputError,
     InvalidAddress,
     InvalidSettings,
     RepositoryExists,
@@ -108,3 +110,14 @@ def test_unreachable_place_raises_its_own_error_and_is_closed(engine, transport)
     with pytest.raises(TransportUnavailable, match="does not answer"):
         engine.create_repository("gone:there", archiver="memory")
     assert len(transport.closings) == 2
+
+
+@pytest.mark.parametrize("address", [b"fake:memory", Path("fake:memory")])
+def test_address_is_taken_in_every_form_of_a_path(engine, repository, address):
+    with engine.open_repository(address) as again:
+        assert again.info.id == repository.info.id
+
+
+def test_address_that_is_no_path_is_refused(engine):
+    with pytest.raises(InputError, match="5 is no path"):
+        engine.open_repository(5)
