@@ -6,11 +6,14 @@ from attrs import frozen
 
 from backapp_core.errors import InvalidAddress
 from backapp_core.manager import PluginManager
+from backapp_core.model.names import to_line
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.ports.transports import Transport
 
 # One letter before the colon is a drive of Windows.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+# restic's and scp's habits; on Windows a backslash divides as well.
+_FAR = re.compile(r"[^/\\:]{2,}:")
 _SECRET = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]*@")
 
 
@@ -43,7 +46,8 @@ def parse_address(text: str) -> Address:
             transport to parse.
 
     Raises:
-        InvalidAddress: If it is empty, no single line, or ``local:`` without a path.
+        InvalidAddress: If it is empty, no single line, ``local:`` without a path, or something like
+            ``user@host:path`` that nobody means as a folder.
     """
     if not text.strip():
         raise InvalidAddress("the repository address is empty")
@@ -51,6 +55,7 @@ def parse_address(text: str) -> Address:
         raise InvalidAddress(f"the repository address {without_secret(text)!a} is not one line")
     match = _SCHEME.match(text)
     if match is None:
+        _refuse_far(text)
         return Address(text, "")
     scheme = match[1].lower()
     rest = text[match.end() :]
@@ -71,6 +76,17 @@ def open_transport(plugins: PluginManager, address: str, surroundings: Surroundi
     parsed = parse_address(address)
     kind = plugins.transport_for(parsed.scheme)
     return kind.open(kind.parse(parsed.text), surroundings)
+
+
+def _refuse_far(text: str) -> None:
+    if _FAR.match(text) is None:
+        return
+    server, _, _ = text.partition(":")
+    hint = f"for that server write sftp:{text}; " if "@" in server else ""
+    raise InvalidAddress(
+        f"'{to_line(text)}' is no address that is understood; "
+        f"{to_line(hint)}for a folder of this name write {to_line(f'./{text}')}"
+    )
 
 
 def _path_of_local(rest: str) -> str:

@@ -4,11 +4,12 @@ from hypothesis import strategies as st
 
 from backapp_core.engine.addresses import open_transport, parse_address, without_secret
 from backapp_core.errors import InvalidAddress, TransportUnavailable
+from backapp_core.events import LogLine, Recording
 from backapp_core.hookspecs import hookimpl
 from backapp_core.manager import PluginManager
 from backapp_core.ports.transports import TransportKind
 from backapp_core.testing.fakes import make_surroundings
-from backapp_plugins.transports import fsspec_url
+from backapp_plugins.transports import folder, fsspec_url
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,42 @@ def test_forms_of_addresses(text, scheme, understood):
 def test_what_has_no_meaning_is_refused(text):
     with pytest.raises(InvalidAddress):
         parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "way_out"),
+    [
+        ("me@nas:/srv/backup", r"sftp:me@nas:/srv/backup; .*\./me@nas:/srv/backup"),
+        ("my_remote:backup", r"write \./my_remote:backup"),
+        ("two words:x", r"write \./two words:x"),
+        ("9p:x", r"write \./9p:x"),
+    ],
+)
+def test_what_nobody_means_as_a_folder_is_refused_with_the_way_out(text, way_out):
+    with pytest.raises(InvalidAddress, match=way_out):
+        parse_address(text)
+    assert parse_address(f"./{text}").text == f"./{text}"
+    assert parse_address(f"local:{text}").text == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["s3:", "s3:host/bucket", "s3:https://host/bucket", "rclone:foo:bar", "b2:x:y", "nas:/srv/x"],
+)
+def test_scheme_that_no_transport_claims_is_never_a_folder(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    plugins = PluginManager([("fsspec", "", fsspec_url), ("folder", "", folder)])
+    with pytest.raises(InvalidAddress, match=r"not installed; .* write \./.* or local:"):
+        open_transport(plugins, text, make_surroundings(tmp_path / "around"))
+    with open_transport(plugins, f"local:{text}", make_surroundings(tmp_path / "around")) as named:
+        assert named.folder == tmp_path / text
+
+
+def test_memory_is_said_to_last_no_longer_than_the_program(tmp_path):
+    events = Recording()
+    plugins = PluginManager([("fsspec", "", fsspec_url)])
+    open_transport(plugins, "memory://x", make_surroundings(tmp_path, events=events)).close()
+    assert "gone when this program ends" in events.of(LogLine)[0].text
 
 
 @pytest.mark.parametrize(

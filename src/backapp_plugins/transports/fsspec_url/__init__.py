@@ -9,6 +9,8 @@ from attrs import field, frozen
 from backapp_core.plugin_api import (
     InvalidAddress,
     InvalidSettings,
+    Level,
+    LogLine,
     Surroundings,
     TransportKind,
     hookimpl,
@@ -22,6 +24,7 @@ from backapp_plugins.transports.fsspec_url.transport import DiskTransport
 __all__ = ["KIND", "FsspecSettings", "backapp_transports", "open_url", "parse_address"]
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*(?=::?)")
+_MEMORY = "memory"
 _SFTP_SCHEMES = {"sftp", "ssh"}
 
 
@@ -43,13 +46,20 @@ def parse_address(address: str) -> FsspecSettings:
     """Read a URL that fsspec understands, or an sftp address in either of restic's forms.
 
     Raises:
-        InvalidAddress: If it has no scheme, or is a malformed sftp address.
+        InvalidAddress: If it has no scheme, nothing of a URL after it (``s3:host/bucket``), or is a
+            malformed sftp address.
     """
     scheme = _SCHEME.match(address)
     if scheme is None or "\0" in address:
         raise InvalidAddress(f"address '{hide_secrets(address)!a}' is no URL")
     if scheme[0].lower() in _SFTP_SCHEMES:
         parse_sftp(address)
+    elif not address.startswith(("://", "::"), scheme.end()) and scheme[0].lower() != _MEMORY:
+        # fsspec would take it for a relative path, and a backup would go into a folder nearby.
+        raise InvalidAddress(
+            f"'{hide_secrets(address)}' needs a transport that is not installed; "
+            f"for a folder of this name write ./{address} or local:{address}"
+        )
     return FsspecSettings(address)
 
 
@@ -60,6 +70,9 @@ def open_url(settings: FsspecSettings, surroundings: Surroundings) -> DiskTransp
         InvalidSettings: If there are options that an sftp server does not have.
     """
     scheme = _SCHEME.match(settings.url)
+    if scheme is not None and scheme[0].lower() == _MEMORY:
+        text = f"what is stored at {settings.url} is gone when this program ends"
+        surroundings.events(LogLine(Level.WARNING, text))
     if scheme is None or scheme[0].lower() not in _SFTP_SCHEMES:
         disk = open_disk(settings.url, settings.options, hide_secrets(settings.url))
         return DiskTransport(disk, surroundings)
