@@ -47,6 +47,7 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--tag",
             multiple=True,
             metavar="TAG[,TAG...]",
+            type=values.utf8_text,
             help="Only snapshots with all of these tags (repeatable: any of the lists).",
         ),
         click.option(
@@ -54,6 +55,7 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--host",
             multiple=True,
             metavar="HOST",
+            type=values.utf8_text,
             help="Only snapshots of this host (repeatable).",
         ),
     ):

@@ -95,7 +95,13 @@ def described(job: Job, due_at: datetime | None) -> list[str]:
 
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     source_options,
-    click.option("--tag", multiple=True, metavar="TAG[,TAG...]", help="Tag its snapshots."),
+    click.option(
+        "--tag",
+        multiple=True,
+        metavar="TAG[,TAG...]",
+        type=values.utf8_text,
+        help="Tag its snapshots.",
+    ),
     click.option(
         "--schedule", metavar="EXPRESSION", help="When it is due, such as '30 2 * * 1-5'."
     ),

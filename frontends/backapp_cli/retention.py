@@ -64,6 +64,7 @@ def _tag_option() -> Callable[..., Any]:
         "--keep-tag",
         multiple=True,
         metavar="TAG[,TAG...]",
+        type=values.utf8_text,
         help="Keep snapshots with all of these tags (repeatable).",
     )
 

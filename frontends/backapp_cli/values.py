@@ -8,6 +8,7 @@ import click
 from typing_extensions import override
 
 from backapp_core.errors import InputError
+from backapp_core.model.names import to_line
 from backapp_core.model.retention import Within
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmgtp]?)(?:i?b)?", re.IGNORECASE)
@@ -43,6 +44,19 @@ def path_bytes(text: str | bytes) -> bytes:
     if not text:
         raise click.BadParameter("an empty path names nothing")
     return os.fsencode(text)
+
+
+def utf8_text(text: str) -> str:
+    """Return ``text``, which is to be kept as text; unlike a path it cannot be any bytes.
+
+    Raises:
+        click.BadParameter: If its bytes are not UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise click.BadParameter(f"'{to_line(text)}' is not UTF-8") from error
+    return text
 
 
 def size_bytes(text: str | int) -> int:

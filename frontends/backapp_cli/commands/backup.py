@@ -28,9 +28,20 @@ from backapp_core.model.snapshots import Counts, Snapshot
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=values.path_bytes)
 @source_options
 @files_from_options
-@click.option("--tag", multiple=True, metavar="TAG[,TAG...]", help="Tag the snapshot (repeatable).")
 @click.option(
-    "-H", "--host", default="", metavar="NAME", help="Name of this machine in the snapshot."
+    "--tag",
+    multiple=True,
+    metavar="TAG[,TAG...]",
+    type=values.utf8_text,
+    help="Tag the snapshot (repeatable).",
+)
+@click.option(
+    "-H",
+    "--host",
+    default="",
+    metavar="NAME",
+    type=values.utf8_text,
+    help="Name of this machine in the snapshot.",
 )
 @click.option("-f", "--force", is_flag=True, help="Read every file again, changed or not.")
 @click.option("--full", is_flag=True, help="Depend on nothing that was stored before.")

@@ -3,7 +3,7 @@
 import click
 
 from backapp_cli import values
-from backapp_cli.commands.runs import show_end
+from backapp_cli.commands.runs import show_end, state_words
 from backapp_cli.exits import ExitCode
 from backapp_cli.grammar import Command, Group
 from backapp_cli.job_form import described, edited, job_options, new_job
@@ -11,7 +11,7 @@ from backapp_cli.options import global_options, repository_options
 from backapp_cli.session import Session
 from backapp_cli.show import count, iso_time, local_time, table
 from backapp_core.model.jobs import Job
-from backapp_core.model.names import to_text
+from backapp_core.model.names import to_line, to_text
 from backapp_core.model.runs import RunState
 from backapp_core.ports.stores import RunFilter
 
@@ -120,7 +120,7 @@ def list_jobs(session: Session) -> None:
         due_at = engine.next_due(one)
         due = local_time(due_at) if due_at else ("never" if one.is_enabled else "disabled")
         latest = engine.runs.list(RunFilter(job_name=one.name, limit=1))
-        last = f"{latest[0].state}\n{local_time(latest[0].requested_at)}" if latest else "never ran"
+        last = f"{state_words(latest[0])}\n{local_time(latest[0].requested_at)}" if latest else "never ran"
         rows.append((one.name, due, last, "\n".join(map(to_text, one.roots))))
     session.output.lines(table(("Name", "Next due", "Last run", "Paths"), rows))
 
@@ -182,4 +182,5 @@ def _fields(session: Session, one: Job) -> dict[str, object]:
     from backapp_core.codec import to_plain
 
     plain: dict[str, object] = to_plain(one)
-    return {**plain, "next_due_at": iso_time(session.engine.next_due(one))}
+    shown = {**plain, "repository": to_line(one.repository)}
+    return {**shown, "next_due_at": iso_time(session.engine.next_due(one))}

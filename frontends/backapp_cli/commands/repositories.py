@@ -13,7 +13,7 @@ from backapp_cli.plain import finding_fields
 from backapp_cli.session import Session
 from backapp_cli.show import count, size
 from backapp_core.errors import InputError
-from backapp_core.model.names import to_text
+from backapp_core.model.names import to_line, to_text
 from backapp_core.model.repositories import Finding, Severity
 from backapp_core.model.snapshots import SnapshotFilter
 
@@ -93,7 +93,12 @@ def init(
         address = engine.address_of(repository)
     session.output.message(
         "initialized",
-        {"id": info.id, "repository": address, "archiver": info.archiver, "version": info.version},
+        {
+            "id": info.id,
+            "repository": to_line(address),
+            "archiver": info.archiver,
+            "version": info.version,
+        },
     )
     sealed = "encrypted " if info.is_encrypted else ""
     session.output.remark(f"created {sealed}{info.archiver} repository {info.id[:8]} at {address}")

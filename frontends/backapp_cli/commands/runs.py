@@ -58,7 +58,7 @@ def list_runs(session: Session, job_name: str | None, state: str | None, limit: 
         (
             one.id[:8],
             one.job_name,
-            _state(one),
+            state_words(one),
             local_time(one.started_at or one.requested_at),
             _took(one),
             one.snapshot_id[:8] if one.snapshot_id else "",
@@ -108,7 +108,7 @@ def _description(run: Run) -> list[str]:
     lines = [
         f"run:       {run.id}",
         f"job:       {run.job_name}",
-        f"state:     {_state(run)}",
+        f"state:     {state_words(run)}",
         f"requested: {local_time(run.requested_at)}",
     ]
     if run.due_at:
@@ -133,7 +133,8 @@ def _description(run: Run) -> list[str]:
     return lines
 
 
-def _state(run: Run) -> str:
+def state_words(run: Run) -> str:
+    """Return how far a run came, and whether something was wrong."""
     return f"{run.state} with warnings" if run.has_warnings else str(run.state)
 
 

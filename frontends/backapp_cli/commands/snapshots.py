@@ -12,7 +12,7 @@ from backapp_cli.plain import snapshot_fields
 from backapp_cli.session import Session
 from backapp_cli.show import count, local_time, size, table
 from backapp_core.model import retention
-from backapp_core.model.names import to_text
+from backapp_core.model.names import to_line, to_text
 from backapp_core.model.snapshots import Snapshot, SnapshotFilter
 
 _HEADINGS = ("ID", "Time", "Host", "Tags", "Size", "Paths")
@@ -81,10 +81,27 @@ def snapshots(
     """,
 )
 @snapshot_argument(is_repeated=True, is_required=False)
-@click.option("--add", multiple=True, metavar="TAG[,TAG...]", help="Add these tags.")
-@click.option("--remove", multiple=True, metavar="TAG[,TAG...]", help="Remove these tags.")
 @click.option(
-    "--set", "replace", multiple=True, metavar="TAG[,TAG...]", help="Have these tags only."
+    "--add",
+    multiple=True,
+    metavar="TAG[,TAG...]",
+    type=values.utf8_text,
+    help="Add these tags.",
+)
+@click.option(
+    "--remove",
+    multiple=True,
+    metavar="TAG[,TAG...]",
+    type=values.utf8_text,
+    help="Remove these tags.",
+)
+@click.option(
+    "--set",
+    "replace",
+    multiple=True,
+    metavar="TAG[,TAG...]",
+    type=values.utf8_text,
+    help="Have these tags only.",
 )
 @filter_options
 @repository_options
@@ -153,8 +170,8 @@ def _listing(members: Sequence[Snapshot]) -> list[str]:
         (
             one.short_id,
             local_time(one.taken_at),
-            one.hostname,
-            "\n".join(one.tags),
+            to_line(one.hostname),
+            "\n".join(map(to_line, one.tags)),
             size(one.counts.processed_bytes),
             "\n".join(map(to_text, one.roots)),
         )

@@ -75,6 +75,27 @@ def test_an_empty_path_is_not_the_current_folder(
     assert next(one for one in command if one.startswith("--")) in sentence
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["backup", "SOURCE", "--tag", b"x\xff"],
+        ["backup", "SOURCE", "--host", b"x\xff"],
+        ["job", "add", "j", "SOURCE", "--tag", b"x\xff"],
+        ["job", "add", b"x\xff", "SOURCE"],
+        ["job", "add", "j", "SOURCE", "--keep-tag", b"x\xff"],
+        ["tag", "--add", b"x\xff"],
+        ["tag", "--set", b"x\xff"],
+        ["tag", "--remove", b"x\xff"],
+        ["snapshots", "--host", b"x\xff"],
+        ["snapshots", "--tag", b"x\xff"],
+    ],
+)
+def test_names_that_are_not_utf_8(refused, cli, looked, source: Path, command) -> None:
+    cli("job", "list")
+    sentence = refused(*(source if one == "SOURCE" else one for one in command), code=2)
+    assert "'x\\xff'" in sentence
+
+
 def test_a_list_of_sources_that_cannot_be_used(refused, looked, tmp_path: Path) -> None:
     assert "cannot be read" in refused("backup", "--files-from", tmp_path / "gone", code=2)
     (tmp_path / "list").write_text("/nothing/like/*/this\n")

@@ -127,6 +127,7 @@ def test_a_run_with_unreadable_entries_warns(cli, repository, source, tmp_path: 
     result = cli("job", "run", "docs", code=3)
     assert "backapp runs show" in result.err
     assert "completed with warnings" in cli("runs", "list").out
+    assert "completed with warnings" in cli("job", "list").out
     shown = cli("runs", "show", cli("runs", "list", "--json").messages[0]["id"])
     assert f"{tmp_path}/gone" in shown.out
 

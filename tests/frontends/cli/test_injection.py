@@ -102,3 +102,8 @@ def test_errors_repeat_nothing_that_acts(cli, kept, command: list[str]) -> None:
     assert result.code != 0
     assert CONTROL.search(result.err) is None
     assert result.err.count("\n") == 1
+
+
+def test_a_host_of_two_lines_stays_in_its_cell(cli, repository, source: Path) -> None:
+    cli("backup", source, "--host", "web\n1")
+    assert [line for line in cli("snapshots").out.splitlines() if r"  web\x0a1  " in line]

@@ -155,6 +155,18 @@ def test_names_that_are_no_utf8_are_arguments_like_any_other(
     assert Path(os.fsdecode(target + name)).read_bytes() == b"content"
 
 
+def test_a_repository_may_stand_at_any_bytes(cli, source: Path, tmp_path: Path) -> None:
+    place = bytes(tmp_path) + b"/repo\xff"
+    [made] = cli("init", "-r", place, "--json").of("initialized")
+    assert made["repository"] == f"{tmp_path}/repo\\xff"
+    cli("backup", source, "-r", place)
+    cli("job", "add", "j", source, "-r", place)
+    cli("job", "run", "j")
+    [job] = cli("job", "list", "--json").of("job")
+    assert job["repository"] == made["repository"]
+    assert len(cli("snapshots", "--json", "-r", place).of("snapshot")) == 2
+
+
 def test_a_dry_backup_only_counts(cli, repository: Path, source: Path) -> None:
     before = sorted(repository.rglob("*"))
     assert "would back up 3 files" in cli("backup", source, "-n").out
