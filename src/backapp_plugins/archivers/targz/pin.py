@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from backapp_core.plugin_api import DamagedRepository, Level, LogLine, Surroundings
+from backapp_core.plugin_api import DamagedRepository, Level, LogLine, Surroundings, to_line
 from backapp_plugins.archivers.targz.layout import Config
 
 
@@ -28,7 +28,7 @@ def remember(address: str, config: Config, surroundings: Surroundings) -> None:
     A state folder that cannot be written is reported; only this protection is lost by it.
     """
     path = _path(address, surroundings)
-    data = msgspec.json.encode(_Pin(address, config.id, config.recipients))
+    data = msgspec.json.encode(_Pin(to_line(address), config.id, config.recipients))
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
