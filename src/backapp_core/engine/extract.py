@@ -23,6 +23,7 @@ from backapp_core.engine.extract_folders import (
     InTheWay,
     open_root,
     split_name,
+    unlock,
 )
 from backapp_core.engine.extract_ledger import Ledger
 from backapp_core.engine.extract_metadata import Rights, give, remove_foreign
@@ -218,6 +219,9 @@ class FolderTarget(Target):
             return self._walk.step(above, name, make=True)
         except InTheWay:
             if not self._existing.clear_for_directory(above, name, node):
+                raise
+        except PermissionError:
+            if self._existing.overwrite is Overwrite.NEVER or not unlock(above, name):
                 raise
         return self._walk.step(above, name, make=True)
 

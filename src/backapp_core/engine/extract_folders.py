@@ -151,6 +151,26 @@ def open_root(path: bytes, *, make: bool) -> Folder:
     return folder
 
 
+def unlock(parent: Folder, name: bytes) -> bool:
+    """Give mode 0700 to a directory of our own that we may not open; False if it is no such one.
+
+    Raises:
+        OSError: If it cannot be looked at or changed.
+    """
+    try:
+        # What is opened so can be changed without being read, and a link is not followed.
+        fd = os.open(name, OPEN_DIRECTORY | os.O_PATH, dir_fd=parent.fd)
+    except (NotADirectoryError, FileNotFoundError):
+        return False
+    try:
+        if os.fstat(fd).st_uid != os.geteuid():
+            return False
+        os.chmod(f"/proc/self/fd/{fd}", 0o700)  # noqa: PTH101  # descriptor
+    finally:
+        os.close(fd)
+    return True
+
+
 def split_path(path: bytes) -> list[bytes]:
     """Return the parts of a node path below the root.
 

@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from backapp_core.engine.extract import ExtractOptions, FolderTarget
+from backapp_core.engine.extract_folders import open_root, unlock
 from backapp_core.errors import EntryNotRestored, TargetError
 from backapp_core.events import LogLine, Recording
 from backapp_core.model.entries import EntryKind
+from backapp_core.model.restores import Overwrite
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.testing.target_contract import make_node, write_file
 
@@ -255,6 +257,52 @@ def test_directory_that_may_not_be_written_is_reported_per_entry(strangers_root)
     as_stranger(work)
 
 
+@pytest.mark.parametrize("mode", [0o000, 0o300, 0o500])
+def test_closed_directory_of_our_own_can_be_restored_again(strangers_root, mode):
+    def work() -> None:
+        for _ in range(2):
+            target = open_target(strangers_root)
+            target.directory(make_node(b"/z", D, mode=mode))
+            target.directory(make_node(b"/z/d", D, mode=mode))
+            file = target.file(make_node(b"/z/d/f", size_bytes=1))
+            if file is not None:
+                with file:
+                    file.write_at(0, b"x")
+                    file.finish()
+            finish(target)
+            assert (target.outcome.not_restored, target.outcome.incomplete) == ((), ())
+            assert stat.S_IMODE((strangers_root / "z").stat().st_mode) == mode
+        assert target.outcome.kept == 1
+
+    as_stranger(work)
+    assert (strangers_root / "z/d/f").read_bytes() == b"x"
+
+
+def test_closed_directory_stays_closed_where_nothing_is_overwritten(strangers_root):
+    def work() -> None:
+        (strangers_root / "z").mkdir(mode=0)
+        target = open_target(strangers_root, overwrite=Overwrite.NEVER)
+        target.directory(make_node(b"/z", D))
+        finish(target)
+        assert [path for path, _ in target.outcome.not_restored] == [b"/z"]
+        assert stat.S_IMODE((strangers_root / "z").stat().st_mode) == 0
+
+    as_stranger(work)
+
+
+def test_closed_directory_is_not_opened_through_a_link(strangers_root):
+    def work() -> None:
+        (strangers_root / "elsewhere").mkdir(mode=0)
+        (strangers_root / "out").mkdir()
+        (strangers_root / "out/z").symlink_to("../elsewhere")
+        parent = open_root(os.fsencode(strangers_root / "out"), make=False)
+        assert not unlock(parent, b"z")
+        assert not unlock(parent, b"missing")
+        assert stat.S_IMODE((strangers_root / "elsewhere").stat().st_mode) == 0
+
+    as_stranger(work)
+
+
 def test_asking_for_owners_without_root_is_reported_per_entry(strangers_root):
     def work() -> None:
         target = open_target(strangers_root, owners=True)
@@ -356,6 +404,7 @@ import os, sys
 from pathlib import Path
 from backapp_core.engine.extract import ExtractOptions, FolderTarget
 from backapp_core.model.entries import EntryKind
+from backapp_core.model.restores import Overwrite
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.testing.target_contract import make_node, write_file
 surroundings = Surroundings(Path("/"), Path("/"))
