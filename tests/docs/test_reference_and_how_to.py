@@ -60,3 +60,13 @@ def test_every_event_has_its_row_with_all_fields():
     assert rows == expected
     for word in (*events.Verb, *events.Level):
         assert f"`{word}`" in page
+
+
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs/reference/roles").glob("*.md")), ids=lambda page: page.stem
+)
+def test_page_of_a_role_shows_a_class_that_inherits_the_kit(page):
+    section = page.read_text(encoding="utf-8").partition("## Conformance")[2]
+    example = re.search(r"<!-- run -->\n```python\n(.*?)```", section, re.DOTALL)[1]
+    assert f"import {page.stem.capitalize()}Contract" in example
+    assert re.search(rf"class \w+\({page.stem.capitalize()}Contract\):", example)
