@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import click
 from click.shell_completion import shell_complete
@@ -45,6 +46,8 @@ def _guarded(arguments: Sequence[str], session: Session) -> int:
         code = _run(arguments, session)
         session.output.flush()
     except BackappError as error:
+        if _is_nowhere(error):
+            return _fail(session, "the current folder no longer exists", ExitCode.FAILED)
         is_stop = isinstance(error, RunCancelled) and session.stopping.received
         code = session.stopping.exit_code if is_stop else code_for(error)
         return _fail(session, error.message, code)
@@ -61,6 +64,8 @@ def _guarded(arguments: Sequence[str], session: Session) -> int:
     except (BrokenPipeError, OutputLost):
         raise
     except Exception as error:  # noqa: BLE001  # the program must say something
+        if _is_nowhere(error):
+            return _fail(session, "the current folder no longer exists", ExitCode.FAILED)
         return _unexpected(session, error)
     return code
 
@@ -82,6 +87,19 @@ def _run(arguments: Sequence[str], session: Session) -> int:
 def _fail(session: Session, sentence: str, code: int) -> int:
     session.output.error(sentence, code)
     return code
+
+
+def _is_nowhere(error: BaseException | None) -> bool:
+    """Say whether ``error`` comes from asking for a current folder that somebody removed."""
+    while error is not None:
+        # An operation on a named file names it; asking where one is has nothing to name.
+        if isinstance(error, FileNotFoundError) and error.filename is None:
+            try:
+                Path.cwd()
+            except FileNotFoundError:
+                return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _unexpected(session: Session, error: Exception) -> int:

@@ -7,6 +7,7 @@ from backapp_cli.options import global_options
 from backapp_cli.plain import run_fields
 from backapp_cli.session import Session
 from backapp_cli.show import count, duration, local_time, size, table
+from backapp_core.errors import JobNotFound
 from backapp_core.events import Event, FileDone, LogLine, Problem, Progress, RunMoved, SnapshotSaved
 from backapp_core.model.names import to_text
 from backapp_core.model.runs import Run, RunState
@@ -51,8 +52,14 @@ def list_runs(session: Session, job_name: str | None, state: str | None, limit: 
     found = session.engine.runs.list(wanted)
     for one in found:
         session.output.message("run", run_fields(one))
+    if not found and job_name:
+        _require_job(session, job_name)
     if not found:
-        session.output.remark("no runs yet; start one with: backapp job run NAME")
+        session.output.remark(
+            "no runs yet; start one with: backapp job run NAME"
+            if state is None
+            else f"no run whose state is {state}"
+        )
         return
     rows = [
         (
@@ -95,6 +102,21 @@ def show(session: Session, run_id: str) -> None:
     for at, event in events:
         session.output.message("event", {"time": at.isoformat(), "event": event_to_plain(event)})
         session.output.line(f"{local_time(at)}  {_words(event)}")
+
+
+def _require_job(session: Session, name: str) -> None:
+    """Refuse the name of a job that neither is there nor left runs behind.
+
+    Raises:
+        JobNotFound: If it is such a name.
+    """
+    engine = session.engine
+    if engine.runs.list(RunFilter(job_name=name, limit=1)):
+        return
+    try:
+        engine.jobs.get(name)
+    except JobNotFound as error:
+        raise JobNotFound(f"{error.message}, and no run of one") from error
 
 
 def show_end(session: Session, run: Run) -> None:

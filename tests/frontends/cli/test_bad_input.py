@@ -341,6 +341,38 @@ def test_jobs_and_runs_that_are_not_there(refused, cli) -> None:
     assert refused("runs", "show", "abc", code=1)
 
 
+def test_runs_of_a_job_that_never_was(refused, cli, looked, source: Path) -> None:
+    cli("job", "list")
+    assert "'x', and no run of one" in refused("runs", "list", "--job", "x", code=1)
+    cli("job", "add", "x", source)
+    assert "no runs yet" in cli("runs", "list", "--job", "x").out
+    cli("job", "run", "x")
+    cli("job", "remove", "x")
+    assert "completed" in cli("runs", "list", "--job", "x").out
+    assert "no run whose state is failed" in cli("runs", "list", "--job", "x", "--state", "failed").out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["backup", "."],
+        ["backup", "SOURCE", "--exclude-file", "x"],
+        ["job", "add", "j", "."],
+        ["snapshots", "--path", "x"],
+        ["snapshots", "-r", "x"],
+    ],
+)
+def test_a_current_folder_that_was_removed(
+    refused, cli, looked, source: Path, tmp_path: Path, monkeypatch, command: list[str]
+) -> None:
+    cli("job", "list")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    words = [source if one == "SOURCE" else one for one in command]
+    assert refused(*words, code=1) == "the current folder no longer exists"
+
+
 def test_a_disk_that_fills_up_while_backing_up(cli, small_disk: Path, source: Path) -> None:
     cli("init", "-r", small_disk / "repo")
     (source / "noise").write_bytes(os.urandom(8 << 20))
