@@ -14,7 +14,10 @@ from backapp_core.ports.transports import Transport
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 # restic's and scp's habits; on Windows a backslash divides as well.
 _FAR = re.compile(r"[^/\\:]{2,}:")
-_SECRET = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]*@")
+# In a URL, and in the short form of sftp (user:password@host:path).
+_SECRET = re.compile(
+    r"((?<=://)[^/@:\s]*|^sftp:(?!//)[^/@:\s]*(?=:[^/\s]*@[^/@\s]*:)):[^/\s]*@", re.IGNORECASE
+)
 
 
 @frozen

@@ -86,6 +86,12 @@ def test_memory_is_said_to_last_no_longer_than_the_program(tmp_path):
     ("text", "shown"),
     [
         ("sftp://me:secret@host/x", "sftp://me:***@host/x"),
+        ("sftp:me:secret@host:/x", "sftp:me:***@host:/x"),
+        ("sftp:me:se@cret@host:x", "sftp:me:***@host:x"),
+        ("sftp:me:secret@[::1]:x", "sftp:me:***@[::1]:x"),
+        ("sftp:host:x@y", "sftp:host:x@y"),
+        ("sftp:me@host:/x:y@z:", "sftp:me@host:/x:y@z:"),
+        ("smb://me:se@cret@host/x@y", "smb://me:***@host/x@y"),
         ("s3:https://key:sec/ret@host/x", "s3:https://key:sec/ret@host/x"),
         ("sftp://me@host:22/x", "sftp://me@host:22/x"),
         ("/srv/a:b@c", "/srv/a:b@c"),

@@ -74,6 +74,11 @@ class TestSftp(TransportContract):
     ("address", "shown"),
     [
         ("sftp://me:secret@host/x", "sftp://me:***@host/x"),
+        ("sftp:me:secret@host:/x", "sftp:me:***@host:/x"),
+        ("SFTP:me:se@cret@host:x", "SFTP:me:***@host:x"),
+        ("sftp:me:secret@[::1]:x", "sftp:me:***@[::1]:x"),
+        ("sftp:host:x@y", "sftp:host:x@y"),
+        ("sftp:me@host:/x:y@z:", "sftp:me@host:/x:y@z:"),
         ("smb://me:se@cret@host/x@y", "smb://me:***@host/x@y"),
         ("ftp://me@host/a:b@c", "ftp://me@host/a:b@c"),
         ("memory://x", "memory://x"),

@@ -41,6 +41,8 @@ def opened(ssh_server, tmp_path):
     ("address", "expected"),
     [
         ("sftp:me@host:/srv/x", SftpAddress("host", "/srv/x", "me")),
+        ("sftp:me:secret@host:/x", SftpAddress("host", "/x", "me", None, "secret")),
+        ("sftp:host:x@y", SftpAddress("host", "x@y")),
         ("sftp:host:x/y/", SftpAddress("host", "x/y")),
         ("sftp:host:", SftpAddress("host", "")),
         ("sftp:[::1]:/x", SftpAddress("::1", "/x")),

@@ -25,12 +25,14 @@ __all__ = ["KIND", "FsspecSettings", "backapp_transports", "open_url", "parse_ad
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*(?=::?)")
 _MEMORY = "memory"
+# In a URL, and in the short form of sftp (user:password@host:path).
+_SECRET = re.compile(r"(//[^/@:]*|^sftp:(?!//)[^/@:]*(?=:[^/]*@[^/@]*:)):[^/]*@", re.IGNORECASE)
 _SFTP_SCHEMES = {"sftp", "ssh"}
 
 
 def hide_secrets(address: str) -> str:
     """Return ``address`` with the password of each ``user:password@`` replaced by ``***``."""
-    return re.sub(r"(//[^/@:]*):[^/]*@", r"\1:***@", address)
+    return _SECRET.sub(r"\1:***@", address)
 
 
 @frozen

@@ -8,7 +8,8 @@ from attrs import field, frozen
 from backapp_core.plugin_api import InvalidAddress
 
 _SHORT = re.compile(
-    r"sftp:(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^:/@\[\]]+):(?P<path>.*)", re.DOTALL
+    r"sftp:(?:(?P<user>[^:@/]+)(?::(?P<password>[^@/]*))?@)?(?P<host>\[[^\]]+\]|[^:/@\[\]]+):(?P<path>.*)",
+    re.DOTALL,
 )
 
 
@@ -37,8 +38,9 @@ class SftpAddress:
 def parse_sftp(address: str) -> SftpAddress:
     """Read ``sftp:user@host:path`` or ``sftp://user@host:port/path``.
 
-    In the first form a path that does not begin with a slash is relative to the home folder. In a
-    URL it is absolute, unless it begins with ``/~/``; the second slash of restic's URLs is fine.
+    Either may hold a password after the user (``user:password@``). In the first form a path that
+    does not begin with a slash is relative to the home folder. In a URL it is absolute, unless it
+    begins with ``/~/``; the second slash of restic's URLs is fine.
 
     Raises:
         InvalidAddress: If it is neither.
@@ -51,7 +53,10 @@ def parse_sftp(address: str) -> SftpAddress:
             "an sftp address is sftp:user@host:/folder or sftp://user@host:port/folder"
         )
     return SftpAddress(
-        host=match["host"].strip("[]"), path=_path(match["path"]), user=match["user"]
+        host=match["host"].strip("[]"),
+        path=_path(match["path"]),
+        user=match["user"],
+        password=match["password"] or None,
     )
 
 
