@@ -239,9 +239,13 @@ def test_a_wrong_identity_is_told_from_damage(filled_and_sealed, tmp_path):
             with pytest.raises(WrongPassword):
                 repository.check(read_data=True)
             continue
-        report = repository.check(read_data=True)
-        assert report.is_clean
-        assert len(report.findings) == 1
+        if keys.identity_files:
+            with pytest.raises(WrongPassword):
+                repository.check(read_data=True)
+            continue
+        # Stored bytes can be compared without any identity, and that is said.
+        (note,) = repository.check(read_data=True).findings
+        assert "nothing was unsealed" in note.message
     objects = dict(filled_and_sealed.bucket.objects)
     for name in snapshot.archives:
         objects[name] = flip_bit(objects[name], 60 * 8)  # within the recipient's stanza
