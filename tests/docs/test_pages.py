@@ -20,6 +20,7 @@ PAGES = sorted(
 )
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
 RUN = "<!-- run -->\n"
+RUN_IN_ORDER = re.compile(r"<!-- run in order -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def relative(path: Path) -> str:
@@ -93,21 +94,38 @@ def test_python_in_a_page_compiles(block):
 @pytest.mark.parametrize("block", [block for block in blocks("python") if block[3]], ids=name_of)
 def test_python_that_is_marked_as_run_runs(block, tmp_path):
     page, line, body, _ = block
-    documents = tmp_path / "documents"
+    run_among_documents(body, tmp_path, f"{relative(page)}:{line}")
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if RUN_IN_ORDER.search(page.read_text())], ids=relative
+)
+def test_blocks_of_one_program_run_in_their_order(page, tmp_path):
+    blocks_in_order = RUN_IN_ORDER.findall(page.read_text(encoding="utf-8"))
+    run_among_documents("\n".join(blocks_in_order), tmp_path, relative(page))
+
+
+def test_every_block_of_the_page_on_python_is_run():
+    page = (ROOT / "docs/how-to/use-from-python.md").read_text(encoding="utf-8")
+    assert len(RUN_IN_ORDER.findall(page)) == page.count("```python\n") > 5
+
+
+def run_among_documents(body: str, folder: Path, name: str) -> None:
+    documents = folder / "documents"
     documents.mkdir()
     (documents / "letter.txt").write_text("Dear reader,\n")
     (documents / "notes.md").write_text("# Notes\n" * 100)
-    script = tmp_path / "example.py"
+    script = folder / "example.py"
     script.write_text(body)
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script)],
-        cwd=tmp_path,
-        env={"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"},
+        cwd=folder,
+        env={"HOME": str(folder / "home"), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"{relative(page)}:{line}\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"{name}\n{done.stdout}{done.stderr}"
 
 
 def test_something_is_marked_as_run():
