@@ -1,6 +1,5 @@
 """Runs one command line; the only place that turns exceptions into exit codes."""
 
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,9 +14,11 @@ from backapp_cli.main import backapp
 from backapp_cli.session import Session
 from backapp_cli.show import OutputLost
 from backapp_cli.signals import Stopping, Terminated
+from backapp_cli.streams import silence
 from backapp_core.errors import BackappError, RunCancelled
 
 _REPORT = "run it again with --debug to see where, and please report it"
+_NOWHERE = "the current folder no longer exists"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -31,10 +32,10 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _guarded(arguments, session)
     except OutputLost as error:
-        _silence_output()
+        silence(1)
         return _fail(session, f"standard output cannot be written: {error}", ExitCode.FAILED)
     except BrokenPipeError:
-        _silence_output()
+        silence(1)
         return ExitCode.PIPE_CLOSED
     finally:
         with suppress(BrokenPipeError):
@@ -46,11 +47,7 @@ def _guarded(arguments: Sequence[str], session: Session) -> int:
         code = _run(arguments, session)
         session.output.flush()
     except BackappError as error:
-        if _is_nowhere(error):
-            return _fail(session, "the current folder no longer exists", ExitCode.FAILED)
-        is_stop = isinstance(error, RunCancelled) and session.stopping.received
-        code = session.stopping.exit_code if is_stop else code_for(error)
-        return _fail(session, error.message, code)
+        return _refused(session, error)
     except click.exceptions.NoArgsIsHelpError as error:
         sys.stderr.write(f"{error.format_message()}\n")
         return ExitCode.BAD_USAGE
@@ -64,8 +61,6 @@ def _guarded(arguments: Sequence[str], session: Session) -> int:
     except (BrokenPipeError, OutputLost):
         raise
     except Exception as error:  # noqa: BLE001  # the program must say something
-        if _is_nowhere(error):
-            return _fail(session, "the current folder no longer exists", ExitCode.FAILED)
         return _unexpected(session, error)
     return code
 
@@ -102,7 +97,17 @@ def _is_nowhere(error: BaseException | None) -> bool:
     return False
 
 
+def _refused(session: Session, error: BackappError) -> int:
+    if _is_nowhere(error):
+        return _fail(session, _NOWHERE, ExitCode.FAILED)
+    is_stop = isinstance(error, RunCancelled) and session.stopping.received
+    code = session.stopping.exit_code if is_stop else code_for(error)
+    return _fail(session, error.message, code)
+
+
 def _unexpected(session: Session, error: Exception) -> int:
+    if _is_nowhere(error):
+        return _fail(session, _NOWHERE, ExitCode.FAILED)
     if wants_traceback(session.choices):
         import traceback
 
@@ -116,11 +121,3 @@ def _sentence(message: str) -> str:
     """Return Click's message as we write them: no capital, no full stop."""
     text = " ".join(message.split()).removesuffix(".")
     return text[:1].lower() + text[1:]
-
-
-def _silence_output() -> None:
-    """Point standard output elsewhere, so that Python's own flush at the end stays quiet."""
-    with suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.close(nowhere)

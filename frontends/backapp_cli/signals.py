@@ -7,11 +7,19 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
+from backapp_cli.streams import leave_lost_terminal
 from backapp_core.ports.surroundings import CancelToken
+
+_ENDING = tuple(
+    # Windows has no hang-up.
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGHUP")
+    if hasattr(signal, name)
+)
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived while nothing was running that has to be finished cleanly."""
+    """SIGTERM or SIGHUP arrived while nothing was running that has to be finished cleanly."""
 
 
 class Stopping:
@@ -27,14 +35,20 @@ class Stopping:
         return 128 + (self.received or signal.SIGINT)
 
     def raise_on_terminate(self) -> None:
-        """Make SIGTERM unwind the program as Ctrl-C does, so that locks and temporary files go."""
+        """Make SIGTERM and SIGHUP unwind the program as Ctrl-C does.
+
+        Locks and temporary files go then. A hang-up that is ignored, as under nohup, stays so.
+        """
 
         def terminate(number: int, frame: FrameType | None) -> None:
             del frame
             self.received = number
+            _check_terminal(number)
             raise Terminated
 
-        signal.signal(signal.SIGTERM, terminate)
+        for number in _ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, terminate)
 
     @contextmanager
     def cancelling(self, cancel: CancelToken, note: Callable[[str], None]) -> Generator[None]:
@@ -46,15 +60,26 @@ class Stopping:
                 _end_now(128 + number)
             self.received = number
             cancel.cancel()
+            _check_terminal(number)
             how = "press Ctrl-C again" if number == signal.SIGINT else "signal again"
             note(f"stopping cleanly; {how} to stop at once")
 
-        before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            n: signal.signal(n, stop)
+            for n in (signal.SIGINT, *_ENDING)
+            if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN
+        }
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _check_terminal(number: int) -> None:
+    # What is still said while the program stops must not fail for want of a terminal.
+    if number not in {signal.SIGINT, signal.SIGTERM}:
+        leave_lost_terminal()
 
 
 def _end_now(code: int) -> None:

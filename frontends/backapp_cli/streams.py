@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 
 closed_at_start: set[int] = set()
 """Which of the descriptors 0, 1 and 2 led nowhere when the program began."""
@@ -25,3 +26,21 @@ def reopen_missing() -> None:
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def leave_lost_terminal() -> None:
+    """Write to nowhere what would go to a terminal that was hung up; writing there fails."""
+    for number in (1, 2):
+        try:
+            # Nothing is written, which works everywhere else, into a broken pipe too.
+            os.write(number, b"")
+        except OSError:
+            silence(number)
+
+
+def silence(number: int) -> None:
+    """Point a standard stream elsewhere, so that Python's own flush at the end stays quiet."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)

@@ -9,7 +9,7 @@ from backapp_cli.exits import ExitCode
 from backapp_cli.filters import complete_snapshot
 from backapp_cli.grammar import Command
 from backapp_cli.options import global_options, repository_options
-from backapp_cli.plain import count_fields
+from backapp_cli.plain import Fields, count_fields
 from backapp_cli.session import Session
 from backapp_cli.show import count, duration, size
 from backapp_cli.sources import files_from_options, source_options, sources_from
@@ -52,7 +52,12 @@ from backapp_core.model.snapshots import Counts, Snapshot
     shell_complete=complete_snapshot,
     help="Compare with this snapshot instead of the newest of the same host and paths.",
 )
-@click.option("-n", "--dry-run", is_flag=True, help="Only count what would be backed up.")
+@click.option(
+    "-n",
+    "--dry-run",
+    is_flag=True,
+    help="Only count how much is there; nothing is compared or named.",
+)
 @repository_options
 @global_options
 @click.pass_obj
@@ -99,12 +104,19 @@ def backup(
 
 
 def _show_estimate(session: Session, counts: Counts) -> int:
-    session.output.message("summary", {"dry_run": True, **count_fields(counts)})
+    session.output.message("summary", _estimate_fields(counts))
     session.output.line(
         f"would back up {count(counts.files, 'file')} in "
         f"{count(counts.directories, 'folder')}, {size(counts.processed_bytes)}"
     )
     return ExitCode.INCOMPLETE if counts.problems else ExitCode.DONE
+
+
+def _estimate_fields(counts: Counts) -> Fields:
+    """Return what a walk finds out; what changed is known only once files are compared and read."""
+    unknown = {"files_new", "files_changed", "files_unmodified", "bytes_read", "data_added"}
+    known = {name: one for name, one in count_fields(counts).items() if name not in unknown}
+    return {"dry_run": True, **known}
 
 
 def _show_summary(session: Session, snapshot: Snapshot, seconds: float) -> None:

@@ -12,7 +12,7 @@ from backapp_cli.session import Session
 from backapp_cli.show import count, iso_time, local_time, table
 from backapp_core.model.jobs import Job
 from backapp_core.model.names import to_line, to_text
-from backapp_core.model.runs import RunState
+from backapp_core.model.runs import Run, RunState
 from backapp_core.ports.stores import RunFilter
 
 _PLACES = {
@@ -120,7 +120,7 @@ def list_jobs(session: Session) -> None:
         due_at = engine.next_due(one)
         due = local_time(due_at) if due_at else ("never" if one.is_enabled else "disabled")
         latest = engine.runs.list(RunFilter(job_name=one.name, limit=1))
-        last = f"{state_words(latest[0])}\n{local_time(latest[0].requested_at)}" if latest else "never ran"
+        last = _last(latest[0]) if latest else "never ran"
         rows.append((one.name, due, last, "\n".join(map(to_text, one.roots))))
     session.output.lines(table(("Name", "Next due", "Last run", "Paths"), rows))
 
@@ -169,6 +169,10 @@ def run(session: Session, name: str) -> int:
         return session.stopping.exit_code
     session.output.error(f"the run failed: {ended.error}", ExitCode.FAILED)
     return ExitCode.FAILED
+
+
+def _last(run: Run) -> str:
+    return f"{state_words(run)}\n{local_time(run.requested_at)}"
 
 
 def _show_job(session: Session, one: Job, what: str) -> None:

@@ -121,8 +121,7 @@ def restore(
         found = engine.find_snapshot(repository, name, snapshot_filter)
         plan = engine.plan_restore(repository, found, request)
         if dry_run:
-            _show_plan(session, plan)
-            return ExitCode.DONE
+            return _show_plan(session, plan)
         session.output.remark(f"restoring snapshot {found.short_id} to {target}")
         outcome = engine.restore(plan)
     _show_outcome(session, outcome, found.id, time.monotonic() - began)
@@ -139,7 +138,7 @@ def _refuse_mixed(heeding: tuple[str, ...], ignoring: tuple[str, ...]) -> None:
         raise InputError("patterns that heed case and patterns that do not cannot be mixed")
 
 
-def _show_plan(session: Session, plan: "RestorePlan") -> None:
+def _show_plan(session: Session, plan: "RestorePlan") -> int:
     output = session.output
     counts = dict.fromkeys(Action, 0)
     total_bytes = 0
@@ -168,6 +167,14 @@ def _show_plan(session: Session, plan: "RestorePlan") -> None:
     )
     listed = ", ".join(f"{action} {number:,}" for action, number in counts.items())
     output.line(f"would {listed}; {size(total_bytes)} to write")
+    refused = counts[Action.REFUSE]
+    if not refused:
+        return ExitCode.DONE
+    output.error(
+        f"the restore would be incomplete: {count(refused, 'entry', 'entries')} would be refused",
+        ExitCode.FAILED,
+    )
+    return ExitCode.FAILED
 
 
 def _show_outcome(

@@ -52,7 +52,8 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def cli(capsysbinary: pytest.CaptureFixture[bytes]) -> Iterator[Callable[..., Result]]:
     """Run a command line in this process, exactly as the program does."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def call(*arguments: str | bytes | Path, code: int | None = 0) -> Result:
         capsysbinary.readouterr()

@@ -96,6 +96,11 @@ def test_names_that_are_not_utf_8(refused, cli, looked, source: Path, command) -
     assert "'x\\xff'" in sentence
 
 
+def test_a_pattern_file_that_does_not_exist(refused, looked, source: Path, tmp_path: Path) -> None:
+    sentence = refused("backup", source, "--exclude-file", tmp_path / "gone", code=2)
+    assert sentence == f"pattern file '{tmp_path}/gone' does not exist"
+
+
 def test_a_list_of_sources_that_cannot_be_used(refused, looked, tmp_path: Path) -> None:
     assert "cannot be read" in refused("backup", "--files-from", tmp_path / "gone", code=2)
     (tmp_path / "list").write_text("/nothing/like/*/this\n")
@@ -349,7 +354,8 @@ def test_runs_of_a_job_that_never_was(refused, cli, looked, source: Path) -> Non
     cli("job", "run", "x")
     cli("job", "remove", "x")
     assert "completed" in cli("runs", "list", "--job", "x").out
-    assert "no run whose state is failed" in cli("runs", "list", "--job", "x", "--state", "failed").out
+    failed = cli("runs", "list", "--job", "x", "--state", "failed")
+    assert "no run whose state is failed" in failed.out
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,22 @@ def test_a_restore_that_is_not_complete_fails_and_lists_why(
     assert (target / "letters" / "mum.txt").exists()
 
 
+def test_a_dry_restore_foretells_that_it_would_not_be_complete(
+    cli, kept, source: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "back"
+    target.mkdir()
+    (target / "letters").write_text("in the way")
+    arguments = ("restore", f"latest:{source}", "-t", target, "--overwrite", "never")
+    foretold = cli(*arguments, "--dry-run", code=1)
+    assert "refuse     /letters/mum.txt" in foretold.out
+    assert "would be incomplete: 3 entries would be refused" in foretold.err
+    [summary] = cli(*arguments, "--dry-run", "--json", code=1).of("summary")
+    assert summary["refuse"] == 3
+    [actual] = cli(*arguments, "--json", code=1).of("summary")
+    assert actual["error_count"] == 3
+
+
 @pytest.mark.parametrize(
     ("files", "sentence"), [(1, "left 1 entry as it was"), (2, "left 2 entries as they were")]
 )
@@ -170,7 +186,20 @@ def test_a_repository_may_stand_at_any_bytes(cli, source: Path, tmp_path: Path) 
 def test_a_dry_backup_only_counts(cli, repository: Path, source: Path) -> None:
     before = sorted(repository.rglob("*"))
     assert "would back up 3 files" in cli("backup", source, "-n").out
-    assert cli("backup", source, "-n", "--json").of("summary")[0]["dry_run"] is True
+    assert sorted(repository.rglob("*")) == before
+    cli("backup", source)
+    before = sorted(repository.rglob("*"))
+    [summary] = cli("backup", source, "-n", "--json").of("summary")
+    # Whether a file is new or changed is not known before it is compared.
+    assert summary == {
+        "message_type": "summary",
+        "dry_run": True,
+        "dirs": summary["dirs"],
+        "others": 1,
+        "error_count": 0,
+        "total_files_processed": 3,
+        "total_bytes_processed": 9 + 10 + 17,
+    }
     assert sorted(repository.rglob("*")) == before
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import sys, threading
 from pathlib import Path
 from urllib.parse import urlsplit
 from attrs import frozen
-from backapp_core.plugin_api import TransportKind, hookimpl
+from backapp_core.plugin_api import Transport, TransportKind, hookimpl
 import backapp_plugins.transports.folder as folder
 
 @frozen
@@ -47,6 +48,8 @@ class Slow:
                 while self._is_stuck or not self._cancel.is_cancelled:
                     threading.Event().wait(0.02)
             yield chunk
+
+Transport.register(Slow)  # it is one by what it hands on
 
 def _open(settings, surroundings):
     [kind] = folder.backapp_transports()
@@ -80,12 +83,14 @@ def begin(cli, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]
     source.write_bytes(os.urandom(48 << 20))
     begun: list[subprocess.Popen[bytes]] = []
 
-    def call(*arguments: str, scheme: str = "slow") -> subprocess.Popen[bytes]:
+    def call(
+        *arguments: str, scheme: str = "slow", stderr: int = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
         backup = ("backup", source, "-r", f"{scheme}://{tmp_path}/repo")
         one = subprocess.Popen(
             [*PROGRAM, *(arguments or backup)],
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             env={**os.environ, "PYTHONPATH": str(plugins)},
         )
         begun.append(one)
@@ -100,7 +105,9 @@ def begin(cli, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"]
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["int", "term", "hup"],
 )
 def test_the_first_signal_stops_cleanly(
     begin, cli, tmp_path: Path, number: signal.Signals, code: int
@@ -112,6 +119,30 @@ def test_the_first_signal_stops_cleanly(
     assert err.decode().splitlines()[0].startswith("stopping cleanly; ")
     assert err.decode().splitlines()[-1] == "backapp: stopped on request"
     assert cli("snapshots", "--json", "-r", tmp_path / "repo").messages == []
+    names = {one.name for one in (tmp_path / "repo").rglob("*") if one.is_file()}
+    assert names == {"backapp.json"}
+
+
+def test_a_hang_up_that_is_ignored_does_not_stop_a_run(begin, cli, tmp_path: Path) -> None:
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = begin()
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+
+
+def test_a_terminal_that_goes_away_stops_the_run_cleanly(begin, cli, tmp_path: Path) -> None:
+    above, below = pty.openpty()
+    process = begin(stderr=below)
+    os.close(below)
+    os.close(above)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=30)
+    assert process.returncode == 129
     names = {one.name for one in (tmp_path / "repo").rglob("*") if one.is_file()}
     assert names == {"backapp.json"}
 

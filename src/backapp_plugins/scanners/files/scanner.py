@@ -113,6 +113,8 @@ def _rules_of(settings: FilesSettings) -> list[Rule]:
     for path in settings.exclude_files:
         try:
             content = Path(os.fsdecode(path)).read_bytes()
+        except FileNotFoundError as error:
+            raise InvalidPattern(f"pattern file '{to_text(path)}' does not exist") from error
         except OSError as error:
             raise InvalidPattern(
                 f"pattern file '{to_text(path)}' cannot be read: {reason(error)}"
