@@ -35,6 +35,22 @@ def backup(
     *,
     folder: Path | None,
 ) -> BackupResult:
+    """Back up what ``request`` names, and say which snapshots that were seen here have vanished.
+
+    See `take`, which does the first without the second, and raises the same.
+    """
+    watch.compare(surroundings, repository, repository.snapshots())
+    return take(plugins, surroundings, repository, request, folder=folder)
+
+
+def take(
+    plugins: PluginManager,
+    surroundings: Surroundings,
+    repository: Repository,
+    request: BackupRequest,
+    *,
+    folder: Path | None,
+) -> BackupResult:
     """Back up what ``request`` names.
 
     Entries that cannot be read are events and counted; a backup that finds no file where the last
@@ -212,9 +228,8 @@ def _suspect(
         return result
     reason = (
         f"no file was found where snapshot {before.short_id} has {before.counts.files:,}; "
-        "is something not mounted"
+        "is something not mounted?"
     )
-    surroundings.events(LogLine(Level.WARNING, reason))
     surroundings.events(Problem(Verb.BACKUP, snapshot.roots[0], reason))
     counts = evolve(snapshot.counts, problems=snapshot.counts.problems + 1)
     return evolve(result, snapshot=evolve(snapshot, counts=counts))

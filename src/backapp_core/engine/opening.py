@@ -6,6 +6,7 @@ from pathlib import Path
 from attrs import frozen
 
 from backapp_core.codec import from_plain
+from backapp_core.engine import watch
 from backapp_core.engine.addresses import open_transport
 from backapp_core.errors import InvalidAddress, RepositoryExists, RepositoryNotFound
 from backapp_core.manager import PluginManager
@@ -20,6 +21,8 @@ class Opened:
 
     repository: Repository
     transport: Transport
+    is_another: bool = False
+    """Whether another repository was known at its address; the listeners were told."""
 
     @property
     def folder(self) -> Path | None:
@@ -48,7 +51,9 @@ def open_repository(
     transport = open_transport(plugins, address, surroundings)
     try:
         kind = _recognised(plugins, transport)
-        return Opened(kind.open(transport, keys, surroundings), transport)
+        repository = kind.open(transport, keys, surroundings)
+        is_another = watch.meet(surroundings, transport.address, repository)
+        return Opened(repository, transport, is_another)
     except BaseException:
         transport.close()
         raise
@@ -77,7 +82,9 @@ def create_repository(
     try:
         _check_free(plugins, transport)
         transport.prepare()
-        return Opened(kind.create(transport, settings, keys, surroundings), transport)
+        repository = kind.create(transport, settings, keys, surroundings)
+        watch.know(surroundings, transport.address, repository)
+        return Opened(repository, transport)
     except BaseException:
         transport.close()
         raise

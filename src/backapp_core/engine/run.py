@@ -4,7 +4,7 @@ from datetime import datetime
 
 from attrs import evolve
 
-from backapp_core.engine import backup, opening, prune
+from backapp_core.engine import backup, opening, prune, watch
 from backapp_core.engine.addresses import parse_address
 from backapp_core.engine.claim import claimed
 from backapp_core.engine.keys import keys_from
@@ -205,7 +205,8 @@ def _work(plugins: PluginManager, surroundings: Surroundings, job: Job) -> tuple
     )
     opened = opening.open_repository(plugins, surroundings, job.repository, keys)
     with opened.repository as repository:
-        result = backup.backup(
+        vanished = watch.compare(surroundings, repository, repository.snapshots())
+        result = backup.take(
             plugins,
             surroundings,
             repository,
@@ -213,6 +214,8 @@ def _work(plugins: PluginManager, surroundings: Surroundings, job: Job) -> tuple
             folder=opened.folder,
         )
         counts = result.snapshot.counts
+        # A warning in a log that nobody reads would not be enough.
+        counts = evolve(counts, problems=counts.problems + opened.is_another + bool(vanished))
         if not job.retention.is_empty and not _retain(
             surroundings, repository, job, result.snapshot
         ):

@@ -6,6 +6,7 @@ A state folder that cannot be used is a warning and never stops a verb.
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from backapp_core.engine.places import Places
 from backapp_core.engine.witness import Vanished, Witness
 from backapp_core.events import Level, LogLine
 from backapp_core.model.snapshots import Snapshot
@@ -51,11 +52,32 @@ def removing(
         raise
 
 
+def meet(surroundings: Surroundings, address: str, repository: Repository) -> bool:
+    """Say whether another repository was known at ``address``, in one warning as well."""
+    repository_id = repository.info.id
+    before = _with_places(surroundings, lambda places: places.meet(address, repository_id))
+    if before:
+        text = (
+            f"another repository stands at {address} than before ({before[:8]} was known there, "
+            f"{repository_id[:8]} is there now); if that was meant, "
+            "run: backapp check --accept-missing"
+        )
+        surroundings.events(LogLine(Level.WARNING, text))
+    return bool(before)
+
+
+def know(surroundings: Surroundings, address: str, repository: Repository) -> None:
+    """Remember that ``repository`` was put at ``address`` by us."""
+    repository_id = repository.info.id
+    _with_places(surroundings, lambda places: places.know(address, repository_id))
+
+
 def accept(
     surroundings: Surroundings, repository: Repository, vanished: Sequence[Vanished]
 ) -> None:
-    """Stop reporting ``vanished``."""
+    """Stop reporting ``vanished``, and know the repository where it stands."""
     ids = [one.id for one in vanished]
+    _with_places(surroundings, lambda places: places.accept(repository.info.id))
     _with_witness(surroundings, repository, lambda witness: witness.will_remove(ids), None)
 
 
@@ -81,6 +103,20 @@ def _with_witness(
             )
         )
         return otherwise
+
+
+def _with_places(surroundings: Surroundings, question: Callable[[Places], _T]) -> _T | None:
+    try:
+        return question(Places(surroundings.state_folder))
+    except OSError as error:
+        surroundings.events(
+            LogLine(
+                Level.WARNING,
+                f"a repository that is put in the place of another cannot be noticed, since the "
+                f"state folder {surroundings.state_folder} cannot be used: {error}",
+            )
+        )
+        return None
 
 
 def _sentence(vanished: Sequence[Vanished]) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backapp_core import BackupRequest, Level, LogLine, Problem, assemble
+from backapp_core import BackupRequest, LogLine, Problem, assemble
 from backapp_core.errors import (
     InputError,
     InvalidJob,
@@ -84,10 +84,9 @@ def test_no_file_where_there_were_many_counts_as_a_problem(take, events):
     take({b"/home/%d" % number: b"x" for number in range(150)})
     snapshot = take({b"/home/l": Unreadable()})
     assert snapshot.counts.problems == 2, "the file that could not be read, and that there is none"
-    warnings = [event.text for event in events.of(LogLine) if event.level is Level.WARNING]
-    assert len(warnings) == 1
-    assert "150" in warnings[0]
-    assert events.of(Problem)[-1].path == b"/home"
+    reasons = [problem.reason for problem in events.of(Problem) if problem.path == b"/home"]
+    assert len(reasons) == 1
+    assert "150; is something not mounted?" in reasons[0]
 
 
 def test_no_file_where_there_were_few_is_fine(take):

@@ -2,10 +2,16 @@
 
 import pytest
 
-from backapp_core import ForgetRequest, Level, LogLine
+from backapp_core import ForgetRequest, Job, Level, LogLine
 from backapp_core.model.repositories import Severity
+from backapp_plugins.stores import sql
 
 TREE = {b"/home/a": b"1"}
+
+
+@pytest.fixture
+def extra_plugins():
+    return {"sql": sql}
 
 
 def warnings(events):
@@ -36,6 +42,27 @@ def test_vanished_snapshot_is_said_by_every_listing(engine, repository, take, va
     assert first.short_id in warnings(events)[0]
     engine.find_snapshot(repository, "latest")
     assert len(warnings(events)) == 2
+
+
+def test_vanished_snapshot_is_said_by_a_backup_which_goes_on(
+    engine, repository, take, vanish, events
+):
+    first = take(TREE)
+    vanish(first)
+    assert take(TREE).counts.problems == 0
+    assert first.short_id in warnings(events)[0]
+
+
+def test_vanished_snapshot_is_a_problem_of_a_jobs_run(engine, repository, take, vanish, events):
+    first = take(TREE)
+    engine.jobs.add(Job(name="nightly", repository="fake:memory", roots=(b"/home",)))
+    assert not engine.run_job("nightly").has_warnings
+    vanish(first)
+    run = engine.run_job("nightly")
+    assert run.has_warnings
+    said = [event.text for _, event in engine.runs.events(run.id) if isinstance(event, LogLine)]
+    assert len(said) == 1
+    assert first.short_id in said[0]
 
 
 def test_check_finds_what_vanished_until_it_is_accepted(engine, repository, take, vanish):
