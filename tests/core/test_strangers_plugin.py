@@ -169,6 +169,27 @@ def test_broken_plugin_is_one_sentence_that_names_it(broken, tmp_path, code, tex
     assert done.stdout == ""
 
 
+def test_two_packages_with_one_plugin_name_are_both_named(broken):
+    folder = broken(HOOK.format(name="backapp_stores", body="return []"))
+    info = folder / "other-0.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 0.2\n")
+    (info / "entry_points.txt").write_text("[backapp]\nbroken = broken_module\n")
+    done = run(
+        """
+        import backapp_core
+        try:
+            backapp_core.load_plugins()
+        except backapp_core.DuplicatePlugin as error:
+            print(error.message)
+        """,
+        folder,
+    )
+    assert "both announce a plugin called 'broken'; uninstall one of them" in done.stdout
+    assert "broken 0.1" in done.stdout
+    assert "other 0.2" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("parse", "opened", "text"),
     [

@@ -154,7 +154,7 @@ class StoreKind:
 
     name: str
     schemes: frozenset[str]
-    """URL schemes it opens (``sqlite``)."""
+    """URL schemes it opens (``sqlite``); no two kinds may claim the same."""
     open: Callable[[str, Surroundings], Store]
     """Opens the store at a URL, creating it and bringing it up to date as needed.
 

@@ -209,7 +209,7 @@ class TransportKind:
     name: str
     schemes: frozenset[str]
     """URL schemes it opens, lower case; ``""`` stands for a plain path, ``"*"`` for whatever nobody
-    else claims."""
+    else claims. No two kinds may claim the same."""
     settings: type[Any]
     """The class of what `parse` returns, best an attrs class."""
     parse: Callable[[str], Any]
