@@ -1,19 +1,9 @@
-"""What a restore does with an entry, given what stands in its place; `Preview` asks ahead."""
+"""What a restore does with an entry, given what stands in its place."""
 
 import os
 import stat
-from types import TracebackType
-from typing import Self, assert_never
+from typing import assert_never
 
-from backapp_core.engine.extract_folders import (
-    Folder,
-    FolderWalk,
-    InTheWay,
-    open_root,
-    split_name,
-    split_path,
-)
-from backapp_core.errors import EntryNotRestored, TargetError
 from backapp_core.model.entries import EntryKind, Node, format_of_kind
 from backapp_core.model.restores import Action, Overwrite
 
@@ -54,69 +44,3 @@ def is_same(node: Node, found: os.stat_result) -> bool:
     if node.kind is EntryKind.SYMLINK:
         return found.st_size == len(node.target)
     return not node.kind.is_device or found.st_rdev == node.rdev
-
-
-class Preview:
-    """Says what a restore would do, and changes nothing; a context manager."""
-
-    def __init__(self, root: str | bytes | os.PathLike[str], overwrite: Overwrite) -> None:
-        """Look at the target ``root``, which may be missing.
-
-        Raises:
-            TargetError: If something that is no directory stands there, or it may not be entered.
-        """
-        self._overwrite = overwrite
-        self._walk: FolderWalk | None = None
-        if os.path.lexists(root):
-            self._walk = FolderWalk(open_root(os.fsencode(root), make=False), makes=False)
-
-    def would(self, node: Node) -> Action:
-        """Say what would happen to ``node`` alone, as things stand now."""
-        if node.path == b"/":
-            return Action.KEEP
-        try:
-            parent, name = split_name(node.path)
-            if self._walk is None:
-                split_path(parent)
-                return Action.CREATE
-            folder = self._walk.enter(parent)
-            found = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return Action.CREATE
-        except InTheWay:
-            # The directory's own node has said whether that is replaced.
-            return Action.REFUSE if self._overwrite is Overwrite.NEVER else Action.CREATE
-        except (OSError, EntryNotRestored):
-            return Action.REFUSE
-        action = decide(node, found, self._overwrite)
-        if (
-            action is Action.OVERWRITE
-            and stat.S_ISDIR(found.st_mode)
-            and not _is_empty(folder, name)
-        ):
-            return Action.REFUSE
-        return action
-
-    def close(self) -> None:
-        """Let go of the target; closing twice is fine."""
-        self._walk = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def _is_empty(parent: Folder, name: bytes) -> bool:
-    try:
-        walk = FolderWalk(parent, makes=False)
-        with os.scandir(walk.enter(b"/" + name).fd) as entries:
-            return next(entries, None) is None
-    except (OSError, TargetError):
-        return False

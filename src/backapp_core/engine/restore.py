@@ -7,7 +7,7 @@ from attrs import evolve, frozen
 from typing_extensions import override
 
 from backapp_core.engine.extract import ExtractOptions, FolderTarget
-from backapp_core.engine.extract_policy import Preview
+from backapp_core.engine.extract_preview import Preview
 from backapp_core.engine.patterns import Chosen, Patterns, select
 from backapp_core.engine.progress import ReportingTarget
 from backapp_core.engine.selections import Single, clean_path, is_below

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backapp_core.engine.extract import ExtractOptions, FolderTarget
-from backapp_core.engine.extract_policy import Preview
+from backapp_core.engine.extract_preview import Preview
 from backapp_core.errors import EntryNotRestored
 from backapp_core.model.entries import EntryKind
 from backapp_core.model.restores import Action, Overwrite
