@@ -7,6 +7,7 @@ from attrs import frozen
 
 from backapp_core.engine import watch
 from backapp_core.engine.browse import choose
+from backapp_core.engine.pattern_syntax import check_pattern, without_classes
 from backapp_core.errors import InputError
 from backapp_core.model.entries import Node
 from backapp_core.model.requests import FindRequest
@@ -30,11 +31,14 @@ def find(
 
     Raises:
         InputError: If there is no pattern.
+        InvalidPattern: If one is malformed; says which.
         SnapshotNotFound: If a named snapshot does not exist.
         AmbiguousSnapshot: If a name means several.
     """
     if not request.patterns:
         raise InputError("no pattern was given; name at least one, such as '*.conf'")
+    for one in request.patterns:
+        check_pattern(one, is_exclude=False, purpose="pattern")
     flags = re.IGNORECASE if request.ignores_case else 0
     names = [_glob(one, flags) for one in request.patterns if "/" not in one]
     paths = [_path_glob(one, flags) for one in request.patterns if "/" in one]
@@ -54,47 +58,51 @@ def _walk(
     surroundings: Surroundings,
     repository: Repository,
     chosen: list[Snapshot],
-    names: list[re.Pattern[bytes]],
-    paths: list[re.Pattern[bytes]],
+    names: list[re.Pattern[str]],
+    paths: list[re.Pattern[str]],
 ) -> Iterator[Match]:
     for snapshot in chosen:
         for node in repository.nodes(snapshot):
             surroundings.cancel.check()
-            name = node.name
+            path = node.path.decode("utf-8", "surrogateescape")
+            name = path.rpartition("/")[2]
             if any(one.fullmatch(name) for one in names) or any(
-                one.fullmatch(node.path) for one in paths
+                one.fullmatch(path) for one in paths
             ):
                 yield Match(snapshot, node)
 
 
-def _path_glob(pattern: str, flags: int) -> re.Pattern[bytes]:
+def _path_glob(pattern: str, flags: int) -> re.Pattern[str]:
     return _glob(pattern if pattern.startswith("/") else f"**/{pattern}", flags)
 
 
-def _glob(pattern: str, flags: int) -> re.Pattern[bytes]:
-    """Translate a glob; ``*`` and ``?`` stay within a name, ``**`` crosses folders."""
-    out: list[bytes] = []
-    rest = pattern.encode("utf-8", "surrogateescape")
+def _glob(pattern: str, flags: int) -> re.Pattern[str]:
+    """Translate a well-formed glob; ``*`` and ``?`` stay within a name, ``**`` crosses folders."""
+    out: list[str] = []
+    rest = without_classes(pattern)
     while rest:
         token, rest = _next_token(rest)
         out.append(token)
-    # DOTALL: a name may hold any byte but the slash.
-    return re.compile(b"".join(out), flags | re.DOTALL)
+    # DOTALL: a name may hold any character but the slash.
+    return re.compile("".join(out), flags | re.DOTALL)
 
 
-def _next_token(rest: bytes) -> tuple[bytes, bytes]:
+def _next_token(rest: str) -> tuple[str, str]:
     for glob, expression in _WILD.items():
         if rest.startswith(glob):
             return expression, rest[len(glob) :]
-    if rest[:1] == b"\\" and len(rest) > 1:
-        return re.escape(rest[1:2]), rest[2:]
-    if rest[:1] == b"[" and (match := _CLASS.match(rest)):
-        negation = b"^/" if match[1] else b""
-        body = match[2].replace(b"\\", rb"\\").replace(b"[", rb"\[")
-        body = body.replace(b"&", rb"\&").replace(b"~", rb"\~").replace(b"|", rb"\|")
-        return b"[" + negation + body + b"]", rest[match.end() :]
-    return re.escape(rest[:1]), rest[1:]
+    if rest[0] == "\\" and len(rest) > 1:
+        return re.escape(rest[1]), rest[2:]
+    if match := _CLASS.match(rest):
+        negation = "^/" if match[1] else ""
+        return f"[{negation}{_MEMBER.sub(_member, match[2])}]", rest[match.end() :]
+    return re.escape(rest[0]), rest[1:]
 
 
-_WILD = {b"**/": b"(?:.*/)?", b"**": b".*", b"*": b"[^/]*", b"?": b"[^/]"}
-_CLASS = re.compile(rb"\[([!^]?)(\]?[^\]/]*)\]")
+def _member(match: re.Match[str]) -> str:
+    return "-" if match[0] == "-" else re.escape(match[0][-1])
+
+
+_WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+_CLASS = re.compile(r"\[([!^]?)(\]?(?:\\.|[^]\\])*)\]", re.DOTALL)
+_MEMBER = re.compile(r"\\.|.", re.DOTALL)

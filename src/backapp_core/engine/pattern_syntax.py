@@ -28,10 +28,15 @@ _BRACKET = re.compile(r"\\.|\[[!^]?\]?(?:\[:[a-z]+:\]|\\.|[^]\\])*\]", re.DOTALL
 _CLASS = re.compile(r"\[:([a-z]+):\]")
 
 
-def check_pattern(text: str, *, is_exclude: bool = True) -> None:
+def check_pattern(text: str, *, is_exclude: bool = True, purpose: str = "") -> None:
     """Refuse a pattern that is malformed or could never match.
 
     White space alone is refused as well: at the end of a pattern it does not count here.
+
+    Args:
+        text: The pattern.
+        is_exclude: Whether it leaves out, so that one with ``!`` takes that back.
+        purpose: What the pattern is called if it is refused; by default what it does.
 
     Raises:
         InvalidPattern: Says which, and why.
@@ -39,9 +44,9 @@ def check_pattern(text: str, *, is_exclude: bool = True) -> None:
     try:
         _check(text, is_exclude=is_exclude)
     except ValueError as error:
-        purpose = "exclude" if is_exclude else "include"
+        name = purpose or ("exclude pattern" if is_exclude else "include pattern")
         raise InvalidPattern(
-            f"{purpose} pattern '{to_line(text)}' cannot be used: {to_line(str(error))}"
+            f"{name} '{to_line(text)}' cannot be used: {to_line(str(error))}"
         ) from None
 
 

@@ -77,6 +77,8 @@ def plan_restore(
     selection: Selection | None = Everything()
     if top != b"/" or not include.is_empty or not exclude.is_empty:
         selection = select(repository.nodes(snapshot, chosen), chosen)
+    if selection is None and include.is_empty and exclude.is_empty:
+        selection = Single(top)  # an empty folder: it comes back as one
     if selection is None:
         where = f" below '{to_text(top)}'" if top != b"/" else ""
         raise PathNotFound(
@@ -95,6 +97,8 @@ def restore(surroundings: Surroundings, plan: RestorePlan) -> RestoreOutcome:
         RunCancelled: If the run is asked to stop.
     """
     request = plan.request
+    # Whatever this needs (a key, an object that may be gone) is missed before the target is made.
+    next(iter(plan.repository.nodes(plan.snapshot, plan.selection)), None)
     options = ExtractOptions(
         overwrite=request.overwrite,
         owners=request.owners,

@@ -28,7 +28,12 @@ class Unreadable:
     """A file that is there and may not be read."""
 
 
-Content = bytes | Link | Unreadable
+@frozen
+class EmptyFolder:
+    """A folder with nothing in it."""
+
+
+Content = bytes | Link | Unreadable | EmptyFolder
 """What stands at a path; folders are made where paths need them."""
 
 
@@ -91,7 +96,11 @@ class MemoryScanner(Scanner):
         folders: dict[bytes, dict[bytes, Content]] = {b"/": {}}
         for path, what in chosen.items():
             parent, _, name = path.rpartition(b"/")
-            folders.setdefault(parent or b"/", {})[name] = what
+            above = folders.setdefault(parent or b"/", {})
+            if isinstance(what, EmptyFolder):
+                folders.setdefault(path, {})
+            else:
+                above[name] = what
             while parent:
                 folders.setdefault(parent, {})
                 parent = parent.rpartition(b"/")[0]

@@ -5,7 +5,13 @@ import pytest
 
 from backapp_core import FindRequest, SnapshotFilter
 from backapp_core.engine.browse import choose
-from backapp_core.errors import AmbiguousSnapshot, InputError, PathNotFound, SnapshotNotFound
+from backapp_core.errors import (
+    AmbiguousSnapshot,
+    InputError,
+    InvalidPattern,
+    PathNotFound,
+    SnapshotNotFound,
+)
 from backapp_core.model.snapshots import Snapshot
 
 TREE = {b"/home/a": b"1", b"/home/b-c": b"", b"/home/b/x.conf": b"22", b"/home/b/d/y": b"3"}
@@ -43,6 +49,34 @@ def test_every_prefix_of_an_only_snapshot_names_it(engine, repository, take):
     snapshot = take(TREE)
     for length in (1, 8, 64):
         assert engine.find_snapshot(repository, snapshot.id[:length].upper()) == snapshot
+
+
+@pytest.mark.parametrize(
+    "pattern", ["[", "a[b", "[z-a]", "/home/[", "a\\", "[[:nope:]]", " ", "!x"]
+)
+def test_find_by_a_malformed_pattern_is_refused(engine, repository, pattern):
+    with pytest.raises(InvalidPattern, match=r"^pattern '.*' cannot be used"):
+        engine.find(repository, FindRequest((pattern,)))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("[[:digit:]]x", "7x"),
+        ("[]x]", "]"),
+        (r"[\]a]", "]"),
+        (r"[a\-z]", "-"),
+        ("[a-]", "-"),
+        ("[&&~|^[]", "["),
+        ("?", "\u00e9"),
+        ("[\u00e0-\u00ff]", "\u00e9"),
+        ("[[]", "["),
+    ],
+)
+def test_find_knows_what_patterns_of_a_backup_may_say(engine, repository, take, pattern, name):
+    path = b"/home/" + name.encode()
+    take({path: b"", b"/home/other": b""})
+    assert found(engine, repository, pattern) == [path]
 
 
 @pytest.mark.parametrize("name", ["", "xyz", "latest ", "../a", "0" * 65, "\u0661"])
@@ -128,7 +162,6 @@ def found(engine, repository, *patterns, **more):
         ("home/**/y", [b"/home/b/d/y"]),
         ("X.CONF", []),
         ("x.con", []),
-        ("[", []),
         ("\\*", []),
     ],
 )

@@ -3,8 +3,14 @@ from attrs import evolve
 
 from backapp_core import Action, Overwrite, Progress, RestoreRequest, Verb
 from backapp_core.engine.patterns import Patterns
-from backapp_core.errors import InputError, InvalidPattern, PathNotFound, RunCancelled
-from backapp_core.testing.memory_scanner import Link
+from backapp_core.errors import (
+    InputError,
+    InvalidPattern,
+    PathNotFound,
+    RunCancelled,
+    WrongPassword,
+)
+from backapp_core.testing.memory_scanner import EmptyFolder, Link
 
 TREE = {
     b"/home/me/a.txt": b"aaa",
@@ -184,3 +190,37 @@ def test_name_that_begins_like_a_comment_can_be_chosen():
     assert chosen.match(b"/deep/#x#", is_directory=False)
     assert chosen.match(b"/a/#y", is_directory=False)
     assert not chosen.match(b"/x", is_directory=False)
+
+
+def test_empty_folder_comes_back_as_an_empty_folder(engine, repository, take, tmp_path):
+    snapshot = take({b"/home/e": EmptyFolder(), b"/home/a": b"1"})
+    plan = engine.plan_restore(
+        repository, snapshot, RestoreRequest(tmp_path / "target", folder=b"/home/e")
+    )
+    assert list(plan) == []
+    assert engine.restore(plan).is_complete
+    assert list((tmp_path / "target").iterdir()) == []
+
+
+def test_patterns_that_choose_nothing_of_an_empty_folder_are_said(
+    engine, repository, take, tmp_path
+):
+    snapshot = take({b"/home/e": EmptyFolder()})
+    request = RestoreRequest(tmp_path / "target", folder=b"/home/e", include=("x",))
+    with pytest.raises(PathNotFound, match="chosen by the patterns"):
+        engine.plan_restore(repository, snapshot, request)
+
+
+def test_snapshot_that_cannot_be_read_at_all_makes_no_target(
+    engine, repository, take, tmp_path, monkeypatch
+):
+    plan = engine.plan_restore(repository, take(TREE), RestoreRequest(tmp_path / "target"))
+
+    def nodes(*_):
+        raise WrongPassword("no key opens it")
+        yield
+
+    monkeypatch.setattr(repository, "nodes", nodes)
+    with pytest.raises(WrongPassword):
+        engine.restore(plan)
+    assert not (tmp_path / "target").exists()

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 from attrs import evolve, frozen
 
-from backapp_core.plugin_api import InvalidPattern, to_text
+from backapp_core.plugin_api import InvalidPattern, to_line, to_text
 
 _ANY_NAME = "[^/]*"
 _ANY_FOLDERS = "(?:/[^/]+)*"
@@ -74,7 +74,8 @@ def parse_pattern(
         rule = _parse(text, is_exclude=is_exclude)
     except ValueError as error:
         shown = to_text(text.encode("utf-8", "backslashreplace"))
-        raise InvalidPattern(f"{origin} '{shown}' cannot be used: {error}") from None
+        reason = to_line(str(error))
+        raise InvalidPattern(f"{origin} '{shown}' cannot be used: {reason}") from None
     return evolve(rule, ignores_case=ignores_case)
 
 
