@@ -34,7 +34,7 @@ def test_an_engine_is_made_without_most_verbs_and_without_the_plugin_machinery()
     loaded = modules_after("import backapp_core\nbackapp_core.assemble()")
     assert {name for name in loaded if name.startswith("backapp_core.engine.")} == {
         f"backapp_core.engine.{name}"
-        for name in ("browse", "results", "selections", "watch", "witness")
+        for name in ("browse", "places", "results", "selections", "watch", "witness")
     }
     assert loaded & {"pluggy", "importlib.metadata", "tarfile", "socket", "cattrs"} == set()
 

@@ -28,7 +28,8 @@ class Listener:
     """A notifier under the name that the settings give it."""
 
     name: str
-    kind_name: str
+    plugin: str
+    """Which one it is of; to name whoever is to blame."""
     notifier: Notifier
     urgencies: frozenset[Urgency]
     """What it wants to hear of."""
@@ -74,8 +75,9 @@ def _open(
     if not isinstance(occasion, str) or occasion not in _OCCASIONS:
         raise InvalidSettings(name, [("when", f"must be one of {', '.join(_OCCASIONS)}")])
     kind = plugins.notifiers.get(kind_name)
+    plugin = next(one.plugin for one in plugins.notifiers.offers if one.kind.name == kind_name)
     notifier = kind.open(from_plain(rest, kind.settings, source=name), surroundings)
-    return Listener(name, kind_name, notifier, _OCCASIONS[occasion])
+    return Listener(name, plugin, notifier, _OCCASIONS[occasion])
 
 
 def _deliver(surroundings: Surroundings, listener: Listener, message: Notification) -> None:
@@ -90,9 +92,7 @@ def _deliver(surroundings: Surroundings, listener: Listener, message: Notificati
             surroundings.events(LogLine(Level.WARNING, text))
         except Exception as error:  # noqa: BLE001  # a stranger's code; others wait to be told
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            text = (
-                f"notifier '{listener.name}' (of kind '{listener.kind_name}') misbehaved: {reason}"
-            )
+            text = f"notifier '{listener.name}' (plugin '{listener.plugin}') misbehaved: {reason}"
             surroundings.events(LogLine(Level.WARNING, text))
         return
 

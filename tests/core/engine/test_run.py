@@ -342,7 +342,7 @@ def test_notifier_that_breaks_its_contract_is_a_warning_and_the_others_are_told(
     assert both.run_job("nightly").state is RunState.COMPLETED
     assert len(around.rung) == 1
     assert events.of(LogLine)[-1].text == (
-        "notifier 'attic' (of kind 'bell') misbehaved: ZeroDivisionError: oops"
+        "notifier 'attic' (plugin 'around') misbehaved: ZeroDivisionError: oops"
     )
 
 

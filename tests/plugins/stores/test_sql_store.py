@@ -583,3 +583,13 @@ def test_writer_that_waits_too_long_is_told_that_the_store_is_busy(open_at, path
     other.execute("ROLLBACK")
     other.close()
     store.jobs.add(JOB)
+
+
+def test_all_who_open_one_file_claim_jobs_in_the_same_folder(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "jobs.sqlite")
+    stores = [SqlStore(Database(tmp_path / name)) for name in ("jobs.sqlite", "link", "other")]
+    direct, linked, other = [store.claims_folder for store in stores]
+    assert direct == linked == tmp_path.resolve() / "jobs.sqlite-claims"
+    assert other != direct
+    for store in stores:
+        store.close()
