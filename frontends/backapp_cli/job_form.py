@@ -199,7 +199,14 @@ def _address(session: Session) -> str:
 
 
 def _absolute(paths: Sequence[bytes]) -> tuple[bytes, ...]:
-    return tuple(os.path.abspath(path) for path in paths)  # noqa: PTH100  # bytes, and links stay
+    return tuple(map(_absolute_source, paths))
+
+
+def _absolute_source(path: bytes) -> bytes:
+    plain = os.path.abspath(path)  # noqa: PTH100  # bytes, and links stay
+    # A slash stays behind a link: it means the folder that the link leads to when the job runs.
+    is_followed = path.endswith((b"/", b"/.")) and os.path.islink(plain)  # noqa: PTH114  # bytes
+    return plain + b"/" if is_followed else plain
 
 
 def _absolute_text(name: str) -> str:

@@ -79,8 +79,9 @@ def backup(
     """Back folders and files up into a new snapshot.
 
     Files that did not change since the last snapshot are not read again. Patterns are those of
-    .gitignore, held against whole paths; a later one wins, and ! takes one back. What cannot be
-    read is reported, the rest is backed up, and the exit code is 3.
+    .gitignore, held against whole paths; a later one wins, and ! takes one back. A link is stored
+    as such; LINK/, with a slash, is the folder that it points to. What cannot be read is reported,
+    the rest is backed up, and the exit code is 3.
     """
     request = BackupRequest(
         roots=sources_from(paths, files_from, files_from_verbatim, files_from_raw),

@@ -153,7 +153,7 @@ def program() -> str:
 
 
 def absolute_roots(roots: Iterable[bytes]) -> tuple[bytes, ...]:
-    """Return ``roots`` as seen from the root folder; links in them stay.
+    """Return ``roots`` as seen from the root folder; links stay unless a slash follows them.
 
     Raises:
         InputError: If one is empty or no path.
@@ -161,7 +161,16 @@ def absolute_roots(roots: Iterable[bytes]) -> tuple[bytes, ...]:
     for root in roots:
         if not root or b"\0" in root:
             raise InputError(f"'{to_text(root)}' is no path that could be backed up")
-    return tuple(os.path.abspath(root) for root in roots)  # noqa: PTH100  # bytes, and links stay as they are
+    return tuple(_absolute(root) for root in roots)
+
+
+def _absolute(root: bytes) -> bytes:
+    plain = os.path.abspath(root)  # noqa: PTH100  # bytes, and links stay as they are
+    # As elsewhere: with a slash after it the name of a link stands for the folder.
+    is_followed = root.endswith((b"/", b"/.")) and os.path.islink(plain)  # noqa: PTH114  # bytes
+    if is_followed and os.path.isdir(plain):  # noqa: PTH112  # bytes
+        return os.path.realpath(plain)
+    return plain
 
 
 def _keep_out(surroundings: Surroundings, roots: Iterable[bytes], folder: Path) -> bool:

@@ -113,6 +113,43 @@ def test_the_help_of_restore_says_what_is_compared(cli) -> None:
     assert "those of files that are left as they are, are not compared" in text
 
 
+def test_a_link_as_a_source_is_stored_as_such_and_that_is_said(
+    cli, repository, source: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "way"
+    link.symlink_to(source)
+    result = cli("backup", link)
+    assert f"warning: {link} is a symbolic link; what it points to is not" in result.err
+    assert f"(write {link}/ for the folder)" in result.err
+    assert cli("ls", "latest", link).out.splitlines()[-1].endswith(str(link))
+
+
+@pytest.mark.parametrize("ending", ["/", "/."])
+def test_a_link_with_a_slash_is_the_folder_that_it_points_to(
+    cli, repository, source: Path, tmp_path: Path, *, ending: str
+) -> None:
+    link = tmp_path / "way"
+    link.symlink_to(source)
+    result = cli("backup", f"{link}{ending}")
+    assert "symbolic link" not in result.err
+    assert "processed 3 files" in result.out
+    assert f"{source}/todo" in cli("ls", "latest", "--recursive").out
+
+
+def test_a_job_of_a_link_with_a_slash_follows_it_at_each_run(
+    cli, repository, source: Path, tmp_path: Path
+) -> None:
+    link, other = tmp_path / "way", tmp_path / "other"
+    other.mkdir()
+    (other / "new").write_text("x")
+    link.symlink_to(source)
+    cli("job", "add", "home", f"{link}/")
+    link.unlink()
+    link.symlink_to(other)
+    cli("job", "run", "home")
+    assert f"{other}/new" in cli("ls", "latest", "--recursive").out
+
+
 def test_a_second_backup_compares_with_the_first(cli, kept: str, source: Path) -> None:
     (source / "new").write_text("x")
     result = cli("backup", source, "--json")
@@ -248,6 +285,26 @@ def test_ls_lists_all_or_a_folder(cli, kept, source: Path) -> None:
     assert todo["mtime"].endswith("Z")
 
 
+def test_ls_takes_a_folder_with_the_snapshot(cli, kept, source: Path) -> None:
+    listed = cli("ls", f"latest:{source}/letters").out.splitlines()
+    names = [f"{source}/letters{end}" for end in ("", "/bank.txt", "/mum.txt")]
+    assert listed == names
+    assert "not both" in cli("ls", f"latest:{source}/letters", source, code=2).err
+    assert "holds no '/gone'" in cli("ls", "latest:/gone", code=1).err
+
+
+def test_the_repository_may_be_named_in_a_file(
+    cli, kept, repository: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.delenv("BACKAPP_REPOSITORY")
+    monkeypatch.setenv("RESTIC_REPOSITORY_FILE", str(tmp_path / "address"))
+    assert str(tmp_path / "address") in cli("snapshots", code=2).err
+    (tmp_path / "address").write_text(f"{repository}\n")
+    assert kept[:8] in cli("snapshots").out
+    monkeypatch.setenv("RESTIC_REPOSITORY", str(tmp_path / "other"))
+    assert "other" in cli("snapshots", code=10).err
+
+
 def test_find_names_the_snapshots(cli, kept: str, source: Path) -> None:
     cli("backup", source)
     words = cli("find", "MUM*", "-i")
@@ -279,6 +336,21 @@ def test_dump_writes_a_file_or_a_tar_archive(cli, kept, source: Path, tmp_path: 
         assert {one.name for one in archive if one.isfile()} == {"mum.txt", "bank.txt"}
     cli("dump", "latest", source / "todo", "--target", tmp_path / "out")
     assert (tmp_path / "out").read_text() == "water the plants\n"
+
+
+def test_a_dump_into_a_file_tells_programs_what_it_wrote(
+    cli, kept, source: Path, tmp_path: Path
+) -> None:
+    result = cli("dump", "latest", source / "todo", "--target", tmp_path / "todo", "--json")
+    assert result.messages == [
+        {
+            "message_type": "summary",
+            "snapshot_id": kept,
+            "item": f"{source}/todo",
+            "target": f"{tmp_path}/todo",
+            "size": 17,
+        }
+    ]
 
 
 def test_a_dump_that_fails_leaves_nothing_and_keeps_json_off_the_data(

@@ -12,6 +12,8 @@ from backapp_core.plugin_api import (
     FoundDirectory,
     InputError,
     InvalidPattern,
+    Level,
+    LogLine,
     Problem,
     Scanner,
     SourceNotFound,
@@ -22,7 +24,13 @@ from backapp_core.plugin_api import (
 from backapp_plugins.scanners.files import metadata
 from backapp_plugins.scanners.files.faults import reason
 from backapp_plugins.scanners.files.patterns import Rule, parse_pattern, parse_pattern_file
-from backapp_plugins.scanners.files.roots import checked_path, checked_roots, outermost, ways_to
+from backapp_plugins.scanners.files.roots import (
+    checked_path,
+    checked_roots,
+    outermost,
+    ways_to,
+    without_missing,
+)
 from backapp_plugins.scanners.files.rules import Rules
 from backapp_plugins.scanners.files.settings import FilesSettings
 from backapp_plugins.scanners.files.walk import Limits, Walk
@@ -34,7 +42,7 @@ class FilesScanner(Scanner):
 
     def __init__(self, settings: FilesSettings, surroundings: Surroundings) -> None:
         self._named = checked_roots(settings.roots)
-        self.roots = outermost(self._named)
+        self.roots = outermost(without_missing(self._named))
         self._surroundings = surroundings
         self._rules = Rules(_rules_of(settings))
         self._limits = _limits_of(settings)
@@ -53,6 +61,7 @@ class FilesScanner(Scanner):
             raise SourceNotFound(f"nothing to back up: {listed} {verb} not exist")
         for path, text in ways.faults:
             self._report(path, text)
+        self._warn_of_links()
         walk = Walk(
             ways,
             rules=self._rules,
@@ -77,6 +86,15 @@ class FilesScanner(Scanner):
     @override
     def problems(self) -> int:
         return self._problems
+
+    def _warn_of_links(self) -> None:
+        for root in self._named:
+            if os.path.islink(root):  # noqa: PTH114  # bytes
+                shown = to_text(root)
+                text = f"{shown} is a symbolic link; what it points to is not backed up"
+                if os.path.isdir(root):  # noqa: PTH112  # bytes
+                    text += f" (write {shown}/ for the folder)"
+                self._surroundings.events(LogLine(Level.WARNING, text))
 
     def _report(self, path: bytes, text: str) -> None:
         self._problems += 1

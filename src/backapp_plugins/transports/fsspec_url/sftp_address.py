@@ -8,7 +8,8 @@ from attrs import field, frozen
 from backapp_core.plugin_api import InvalidAddress
 
 _SHORT = re.compile(
-    r"sftp:(?:(?P<user>[^:@/]+)(?::(?P<password>[^@/]*))?@)?(?P<host>\[[^\]]+\]|[^:/@\[\]]+):(?P<path>.*)",
+    r"sftp:(?:(?P<user>[^:@/]+)(?::(?P<password>[^@/]*))?@)?"
+    r"(?P<host>\[[^\]]+\]|[^:/@\[\]]+):(?P<path>.*)",
     re.DOTALL,
 )
 
