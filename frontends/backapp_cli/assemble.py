@@ -62,10 +62,10 @@ def repository_name(choices: Choices, settings: Settings) -> str:
     """Return the address, or name in the settings file, of the repository that is meant.
 
     Raises:
-        InputError: If none is named anywhere.
+        InputError: If none is named anywhere, or the file that is to name it cannot be read.
         InvalidAddress: If it is no single line of text.
     """
-    name = choices.repository or _variable(choices, "REPOSITORY") or settings.repository
+    name = choices.repository or _repository_of_environment(choices) or settings.repository
     if any(character in name for character in "\0\r\n"):
         raise InvalidAddress(f"the repository address {name!a} is not one line")
     if not name:
@@ -156,6 +156,20 @@ def _default_settings_file() -> Path:
     import platformdirs
 
     return platformdirs.user_config_path("backapp") / "backapp.toml"
+
+
+def _repository_of_environment(choices: Choices) -> str:
+    if name := _variable(choices, "REPOSITORY"):
+        return name
+    path = _variable(choices, "REPOSITORY_FILE")
+    if not path:
+        return ""
+    try:
+        return os.fsdecode(Path(path).expanduser().read_bytes()).strip()
+    except OSError as error:
+        raise InputError(
+            f"the file {path} that is to name the repository cannot be read: {error.strerror}"
+        ) from error
 
 
 def _variable(choices: Choices, name: str) -> str:

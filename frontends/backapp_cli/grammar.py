@@ -9,6 +9,9 @@ from typing_extensions import override
 
 from backapp_cli.options import GlobalOption
 
+_SHORT_HELP = 200
+"""More than any first sentence has; a list of commands breaks its lines, it cuts nothing."""
+
 
 class Command(click.Command):
     """A command whose help ends with examples, and whose global options stand apart."""
@@ -16,6 +19,10 @@ class Command(click.Command):
     def __init__(self, *arguments: Any, examples: str = "", **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.examples = examples
+
+    @override
+    def get_short_help_str(self, limit: int = _SHORT_HELP) -> str:
+        return super().get_short_help_str(max(limit, _SHORT_HELP))
 
     @override
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -40,6 +47,10 @@ class Group(click.Group):
         super().__init__(*arguments, **keywords)
         self.examples = examples
         self._places = places or {}
+
+    @override
+    def get_short_help_str(self, limit: int = _SHORT_HELP) -> str:
+        return super().get_short_help_str(max(limit, _SHORT_HELP))
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:

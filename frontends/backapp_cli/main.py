@@ -26,6 +26,7 @@ PLACES = {
     "plugins": f"{_COMMANDS}.plugins:plugins",
     "doctor": f"{_COMMANDS}.doctor:doctor",
     "completion": f"{_COMMANDS}.completion:completion",
+    "version": f"{_COMMANDS}.version:version",
 }
 
 

@@ -65,7 +65,7 @@ def repository_options(function: _F) -> _F:
             type=values.PathText(),
             store=_choice("repository"),
             help="Address of the repository, or its name in the settings file. "
-            "[$BACKAPP_REPOSITORY, $RESTIC_REPOSITORY]",
+            "[$BACKAPP_REPOSITORY, $BACKAPP_REPOSITORY_FILE, the same with RESTIC_]",
         ),
         _option(
             "-p",

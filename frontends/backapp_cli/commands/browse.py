@@ -1,5 +1,7 @@
 """What is in snapshots: list it, look for it, compare it."""
 
+import os
+
 import click
 
 from backapp_cli.filters import complete_snapshot, filter_options, snapshot_argument
@@ -9,9 +11,10 @@ from backapp_cli.plain import node_fields, permissions, snapshot_fields
 from backapp_cli.session import Session
 from backapp_cli.show import count, local_time, local_time_of_ns, size
 from backapp_cli.values import path_bytes
+from backapp_core.errors import InputError
 from backapp_core.model.changes import Change, DiffStats, SideStats
 from backapp_core.model.entries import EntryKind, Node
-from backapp_core.model.names import to_text
+from backapp_core.model.names import to_line, to_text
 from backapp_core.model.requests import FindRequest
 from backapp_core.model.snapshots import Snapshot, SnapshotFilter
 
@@ -43,16 +46,20 @@ def ls(
 ) -> None:
     """List what is in a snapshot.
 
-    Without a PATH everything is listed; with one, what stands directly in it. PATH is absolute, as
-    it was on the machine. The filters choose among snapshots when SNAPSHOT is 'latest'.
+    Without a PATH everything is listed, or with SNAPSHOT:FOLDER all that is in FOLDER; with a PATH,
+    what stands directly in it. Both are absolute, as on the machine. The filters choose among
+    snapshots when SNAPSHOT is 'latest'.
     """
+    name, _, folder = snapshot.partition(":")
+    if folder:
+        _refuse_two_ways(snapshot, paths)
     engine = session.engine
     with session.repository() as repository:
-        found = engine.find_snapshot(repository, snapshot, snapshot_filter)
+        found = engine.find_snapshot(repository, name, snapshot_filter)
         session.output.message("snapshot", snapshot_fields(found))
-        for path in paths or (b"",):
+        for path in paths or (os.fsencode(folder),):
             nodes = engine.list_nodes(
-                repository, found, under=path, recursive=recursive or not path
+                repository, found, under=path, recursive=recursive or not paths
             )
             for node in nodes:
                 _show_node(session, node, is_long=is_long)
@@ -141,6 +148,16 @@ def diff(
         for change in differences:
             _show_change(session, change)
         _show_differences(session, old, new, differences.stats)
+
+
+def _refuse_two_ways(snapshot: str, paths: tuple[bytes, ...]) -> None:
+    """Refuse paths beside a folder that stands with the snapshot.
+
+    Raises:
+        InputError: If there are any.
+    """
+    if paths:
+        raise InputError(f"give either a PATH or the folder in '{to_line(snapshot)}', not both")
 
 
 def _show_node(

@@ -23,14 +23,17 @@ from backapp_cli.options import global_options
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script of a shell.
 
-    It completes commands, options, files and ids of snapshots. For bash, put the first line below
-    into ~/.bashrc. For zsh, write the script to a file in a folder of $fpath. For fish, write it as
-    below.
+    It completes commands, options, files, names of jobs, and ids of snapshots and runs. For bash,
+    put the first line below into ~/.bashrc. For zsh, write the script to a file in a folder of
+    $fpath. For fish, write it as below.
     """
     from click.shell_completion import ShellComplete, get_completion_class
 
     # The three above are its own.
     found = cast("type[ShellComplete]", get_completion_class(shell))
     root = ctx.find_root()
+    script = found(root.command, {}, "backapp", COMPLETE).source()
+    # Click's script for fish cuts a word's help at its first comma.
+    script = script.replace('string split "," $c', 'string split --max 1 "," $c')
     # Not `Output`: the script is code with control characters of its own, and comes from Click.
-    click.echo(found(root.command, {}, "backapp", COMPLETE).source())
+    click.echo(script)

@@ -1,5 +1,6 @@
 """Write one file of a snapshot, or a folder as a tar archive, to standard output or into a file."""
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from backapp_cli.options import global_options, repository_options
 from backapp_cli.session import Session
 from backapp_cli.values import PathText, path_bytes
 from backapp_core.errors import InputError, TargetError
+from backapp_core.model.names import to_text
 from backapp_core.model.snapshots import SnapshotFilter
 
 
@@ -78,6 +80,16 @@ def dump(
             sys.stdout.buffer.flush()
         else:
             _into_file(target, write)
+    if target is not None:
+        session.output.message(
+            "summary",
+            {
+                "snapshot_id": found.id,
+                "item": to_text(wanted),
+                "target": to_text(os.fsencode(target)),
+                "size": target.stat().st_size,
+            },
+        )
 
 
 def _refuse_useless_output() -> None:
@@ -86,7 +98,7 @@ def _refuse_useless_output() -> None:
     Raises:
         InputError: If standard output is a terminal, or closed.
     """
-    if sys.stdout.fileno() in streams.closed_at_start:
+    if 1 in streams.closed_at_start:
         raise InputError("standard output is closed; name a file with --target")
     if sys.stdout.isatty():
         raise InputError(

@@ -4,6 +4,7 @@ import click
 
 from backapp_cli import values
 from backapp_cli.commands.runs import show_end, state_words
+from backapp_cli.complete import complete_job
 from backapp_cli.exits import ExitCode
 from backapp_cli.grammar import Command, Group
 from backapp_cli.job_form import described, edited, job_options, new_job
@@ -78,7 +79,7 @@ def add(ctx: click.Context, name: str, paths: tuple[bytes, ...]) -> None:
         backapp job edit documents --exclude '*.iso' --clear retention
     """,
 )
-@click.argument("name")
+@click.argument("name", shell_complete=complete_job)
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=values.path_bytes)
 @click.option(
     "--clear",
@@ -126,7 +127,7 @@ def list_jobs(session: Session) -> None:
 
 
 @click.command(cls=Command, examples="backapp job show documents")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_job)
 @global_options
 @click.pass_obj
 def show(session: Session, name: str) -> None:
@@ -135,7 +136,7 @@ def show(session: Session, name: str) -> None:
 
 
 @click.command(cls=Command, examples="backapp job remove documents")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_job)
 @global_options
 @click.pass_obj
 def remove(session: Session, name: str) -> None:
@@ -146,7 +147,7 @@ def remove(session: Session, name: str) -> None:
 
 
 @click.command(cls=Command, examples="backapp job run documents")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_job)
 @global_options
 @click.pass_obj
 def run(session: Session, name: str) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from backapp_cli import values
+from backapp_cli.complete import complete_archiver
 from backapp_cli.exits import ExitCode
 from backapp_cli.filters import filter_options, snapshot_argument
 from backapp_cli.grammar import Command
@@ -29,7 +30,12 @@ _MOST_PATHS_SHOWN = 10
     """,
 )
 @click.option(
-    "--archiver", default="targz", show_default=True, metavar="NAME", help="Format to write."
+    "--archiver",
+    default="targz",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=complete_archiver,
+    help="Format to write.",
 )
 @click.option(
     "-o",

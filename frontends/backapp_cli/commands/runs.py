@@ -2,6 +2,7 @@
 
 import click
 
+from backapp_cli.complete import complete_job, complete_run
 from backapp_cli.grammar import Command, Group
 from backapp_cli.options import global_options
 from backapp_cli.plain import run_fields
@@ -37,7 +38,13 @@ def runs() -> None:
         backapp runs list --job documents --state failed --limit 5
     """,
 )
-@click.option("--job", "job_name", metavar="NAME", help="Only runs of this job.")
+@click.option(
+    "--job",
+    "job_name",
+    metavar="NAME",
+    shell_complete=complete_job,
+    help="Only runs of this job.",
+)
 @click.option(
     "--state", type=click.Choice([str(one) for one in RunState]), help="Only runs in this state."
 )
@@ -82,7 +89,7 @@ def list_runs(session: Session, job_name: str | None, state: str | None, limit: 
         backapp runs show 1a2b3c4d --json
     """,
 )
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=complete_run)
 @global_options
 @click.pass_obj
 def show(session: Session, run_id: str) -> None:

@@ -14,6 +14,7 @@ WORDS = (
     ("backapp backup --exclude-c", "--exclude-caches"),
     ("backapp ls --pass", "--password-file"),
     ("backapp completion z", "zsh"),
+    ("backapp init --archiver ta", "targz"),
 )
 
 
@@ -77,12 +78,27 @@ SCRIPTS = {"bash": _bash, "zsh": _zsh, "fish": _fish}
 @pytest.mark.interop
 @pytest.mark.parametrize("shell", SCRIPTS)
 def test_words_and_snapshots_are_completed(
-    shell: str, kept: str, environment, tmp_path: Path
+    cli, shell: str, kept: str, source: Path, environment, tmp_path: Path
 ) -> None:
-    asked = [*WORDS, (f"backapp ls {kept[:3]}", kept[:8])]
+    cli("job", "add", "documents", source)
+    cli("job", "run", "documents")
+    run = cli("runs", "list", "--json").of("run")[0]["id"][:8]
+    asked = [
+        *WORDS,
+        (f"backapp ls {kept[:3]}", kept[:8]),
+        ("backapp job run doc", "documents"),
+        ("backapp runs list --job doc", "documents"),
+        (f"backapp runs show {run[:3]}", run),
+    ]
     script = SCRIPTS[shell]([line for line, _ in asked])
     out = _shell(shell, script, environment, tmp_path)
     assert [word for _, word in asked if word not in out] == []
+
+
+@pytest.mark.interop
+def test_fish_shows_the_whole_help_of_a_word(environment, tmp_path: Path) -> None:
+    out = _shell("fish", _fish(["backapp dum"]), environment, tmp_path)
+    assert out.strip() == "dump\tWrite a file of a snapshot out, or a folder as a tar archive."
 
 
 def test_what_cannot_be_looked_up_is_not_completed_and_says_nothing(

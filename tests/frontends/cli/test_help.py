@@ -19,8 +19,9 @@ How to name a repository and its keys, the settings file, and exit codes stand a
 
 TAIL = """## Repository and keys
 
-The repository is the one that `--repo` names, else `$BACKAPP_REPOSITORY`,
-else `$RESTIC_REPOSITORY`,
+The repository is the one that `--repo` names,
+else `$BACKAPP_REPOSITORY` or `$RESTIC_REPOSITORY`,
+else what stands in the file `$BACKAPP_REPOSITORY_FILE` or `$RESTIC_REPOSITORY_FILE`,
 else `repository` in the settings file.
 The password comes from `--password-file` or `--password-command`,
 else from `$BACKAPP_PASSWORD`, `$BACKAPP_PASSWORD_FILE` or `$BACKAPP_PASSWORD_COMMAND`,
@@ -48,6 +49,7 @@ else from the settings file.
 | 10 | no repository at the address |
 | 11 | the repository is locked |
 | 12 | wrong password or identity, or none |
+| 129 | hung up (SIGHUP; ignored under `nohup`) |
 | 130 | interrupted (Ctrl-C) |
 | 141 | whoever read the output went away |
 | 143 | terminated (SIGTERM) |
@@ -66,6 +68,21 @@ and the same sentence to standard error.
 While a backup runs there are `status` messages, twice a second at most,
 and an `error` per unreadable entry;
 `summary` comes last.
+
+## For those who know restic
+
+Commands, options, variables and exit codes are restic's where there is a counterpart.
+Not there yet:
+
+| restic | here |
+|---|---|
+| `backup --stdin`, `--stdin-from-command` | nothing; write the stream to a file first |
+| `backup --skip-if-unchanged` | every backup makes a snapshot |
+| `restore --verify` | contents are verified while they are written |
+| `restore --delete` | nothing; entries that the snapshot lacks stay |
+| `check --read-data-subset` | `check --read-data` reads everything |
+| `unlock` | a lock lapses by itself; the message says when |
+| `copy`, `mount`, `migrate`, `rewrite`, `repair`, `key`, `cat`, `list` | nothing |
 """
 
 

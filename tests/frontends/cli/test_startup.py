@@ -35,3 +35,5 @@ def test_help_loads_no_plugin_and_nothing_slow(arguments: list[str]) -> None:
 
 def test_the_version_is_the_same_wherever_it_is_asked_for(cli, process) -> None:
     assert process("--version").out == cli("--version").out == cli("-q", "--version").out
+    assert cli("version").out == cli("--version").out
+    assert cli("version", "--json").messages[0]["version"] in cli("version").out
