@@ -103,7 +103,11 @@ class Scanner(ABC):
     """Walks what a job names as its sources."""
 
     roots: tuple[bytes, ...]
-    """Absolute paths, in scan order, none inside another."""
+    """Absolute paths, in scan order, none inside another.
+
+    Those that did not exist when the scanner was made are left out, unless all are missing: a
+    snapshot that lacks one must not be taken for a newer state of it.
+    """
 
     @abstractmethod
     def scan(self) -> Iterator[FoundDirectory]:

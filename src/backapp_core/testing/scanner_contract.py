@@ -239,6 +239,7 @@ class ScannerContract:
         seen = see(other, events)
         assert events.problem_paths == [top + b"/nowhere"]
         assert other.problems == 1
+        assert other.roots == (top + b"/a",), "a snapshot that lacks a root must not claim it"
         assert top + b"/a/one" in seen.entries
 
     def test_no_root_that_exists_is_refused(

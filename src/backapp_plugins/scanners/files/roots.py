@@ -52,6 +52,21 @@ def outermost(roots: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(kept)
 
 
+def without_missing(roots: Sequence[bytes]) -> Sequence[bytes]:
+    """Return those of ``roots`` that exist; all of them if none does."""
+    return [root for root in roots if not _is_missing(root)] or roots
+
+
+def _is_missing(root: bytes) -> bool:
+    try:
+        os.lstat(root)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False  # something is there, or may be
+    return False
+
+
 def _is_inside(path: bytes, folder: bytes) -> bool:
     return path.startswith(folder if folder == b"/" else folder + b"/")
 
