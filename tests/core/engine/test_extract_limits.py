@@ -16,10 +16,11 @@ import pytest
 
 from backapp_core.engine.extract import ExtractOptions, FolderTarget
 from backapp_core.engine.extract_folders import open_root, unlock
+from backapp_core.engine.extract_preview import Preview
 from backapp_core.errors import EntryNotRestored, TargetError
 from backapp_core.events import LogLine, Recording
 from backapp_core.model.entries import EntryKind
-from backapp_core.model.restores import Overwrite
+from backapp_core.model.restores import Action, Overwrite
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.testing.target_contract import make_node, write_file
 
@@ -278,6 +279,18 @@ def test_closed_directory_of_our_own_can_be_restored_again(strangers_root, mode)
     assert (strangers_root / "z/d/f").read_bytes() == b"x"
 
 
+def test_preview_does_not_refuse_what_stands_in_a_closed_directory_of_our_own(strangers_root):
+    def work() -> None:
+        (strangers_root / "z").mkdir(mode=0)
+        nodes = [make_node(b"/z", D), make_node(b"/z/f")]
+        expected = {Overwrite.ALWAYS: Action.OVERWRITE, Overwrite.NEVER: Action.REFUSE}
+        for overwrite, action in expected.items():
+            with Preview(strangers_root, overwrite) as preview:
+                assert [preview.would(node) for node in nodes] == [Action.KEEP, action]
+
+    as_stranger(work)
+
+
 def test_closed_directory_stays_closed_where_nothing_is_overwritten(strangers_root):
     def work() -> None:
         (strangers_root / "z").mkdir(mode=0)
@@ -404,7 +417,7 @@ import os, sys
 from pathlib import Path
 from backapp_core.engine.extract import ExtractOptions, FolderTarget
 from backapp_core.model.entries import EntryKind
-from backapp_core.model.restores import Overwrite
+from backapp_core.model.restores import Action, Overwrite
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.testing.target_contract import make_node, write_file
 surroundings = Surroundings(Path("/"), Path("/"))
