@@ -70,15 +70,16 @@ class Bar:
 
     def _first_line(self, progress: Progress, columns: int) -> Table:
         now = time.monotonic()
-        words = Text(no_wrap=True, overflow="ellipsis")
         total = progress.bytes_total
         rate = self._rate(now, progress.bytes_done)
+        fields = {"rate": f"{size(int(rate))}/s", "left": _left(progress, rate, now - self._began)}
         if total:
             part = min(1.0, progress.bytes_done / total)
-            words.append(f"{part:4.0%}  {size(progress.bytes_done)} of {size(total)}")
+            done = f"{size(progress.bytes_done)} of {size(total)}"
+            fields = {"part": f"{part:4.0%}", "done": done, **fields}
         else:
-            words.append(f"{size(progress.bytes_done)}")
-        words.append(f"  {size(int(rate))}/s  {_left(progress, rate, now - self._began)}")
+            fields = {"part": size(progress.bytes_done), **fields}
+        words = _fitting(fields, columns - len(progress.verb) - 4)
         line = Table.grid(padding=(0, 2, 0, 0))
         line.add_column(no_wrap=True)
         cells: list[Text | ProgressBar] = [Text(str(progress.verb))]
@@ -99,6 +100,15 @@ class Bar:
             samples.popleft()
         seconds = now - samples[0][0]
         return max(0.0, (done_bytes - samples[0][1]) / seconds) if seconds > 0 else 0.0
+
+
+def _fitting(fields: dict[str, str], room: int) -> Text:
+    """Return as many whole fields as fit; half a number is worse than none."""
+    kept = dict(fields)
+    for name in ("rate", "done", "left"):
+        if len("  ".join(kept.values())) > room:
+            kept.pop(name, None)
+    return Text("  ".join(kept.values()), no_wrap=True, overflow="ellipsis")
 
 
 def _second_line(progress: Progress, columns: int) -> Text:

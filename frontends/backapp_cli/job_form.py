@@ -59,15 +59,19 @@ def edited(
     """Return ``job`` with what is ``cleared`` gone and what was given in its place.
 
     Raises:
-        InputError: If the address of another repository holds a password.
+        InputError: If nothing was given, or the address of another repository holds a password.
     """
+    before = job
     for name in cleared:
         job = _CLEAR[name](job)
     if paths:
         job = evolve(job, roots=_absolute(paths))
     if session.choices.repository:
         job = evolve(job, repository=_address(session))
-    return _with_form(session, ctx, job)
+    job = _with_form(session, ctx, job)
+    if job == before and not _says_something(session, ctx, paths, cleared):
+        raise InputError("nothing to change; name paths or options, as in: job edit --help")
+    return job
 
 
 def described(job: Job, due_at: datetime | None) -> list[str]:
@@ -126,6 +130,25 @@ _CLEAR: dict[str, Callable[[Job], Job]] = {
     "tags": lambda job: evolve(job, tags=()),
     "keys": lambda job: evolve(job, password_file="", password_command="", identity_files=()),
 }
+
+
+def _says_something(
+    session: Session, ctx: click.Context, paths: Sequence[bytes], cleared: frozenset[str]
+) -> bool:
+    form: dict[str, Any] = ctx.meta[_FORM]
+    given = (
+        form["scanner_settings"],
+        form["tag"],
+        form["schedule"],
+        form["time_zone"],
+        form["scheduler"],
+        form["is_enabled"] is not None,
+        not form["retention"].is_empty,
+        session.choices.repository,
+        session.choices.identity_files,
+        _names_secret(session),
+    )
+    return bool(paths or cleared or any(given))
 
 
 def _with_form(session: Session, ctx: click.Context, job: Job) -> Job:
@@ -210,7 +233,9 @@ def _absolute_source(path: bytes) -> bytes:
 
 
 def _absolute_text(name: str) -> str:
-    return str(Path(name).expanduser().absolute())
+    path = Path(name).expanduser().absolute()
+    # Only what is followed by `..` needs looking at: other links may be changed on purpose later.
+    return str(path.resolve() if ".." in path.parts else path)
 
 
 def _schedule(job: Job) -> str:

@@ -98,7 +98,7 @@ def tag_lists(texts: tuple[str, ...]) -> tuple[frozenset[str], ...]:
 
 
 def key_values(texts: tuple[str, ...]) -> dict[str, str]:
-    """Return ``key=value`` texts as a mapping.
+    """Return the ``key=value`` texts of -o as a mapping.
 
     Raises:
         click.BadParameter: If one has no ``=``, or a key comes twice.
@@ -107,9 +107,11 @@ def key_values(texts: tuple[str, ...]) -> dict[str, str]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not key or not equals:
-            raise click.BadParameter(f"'{text}' is not of the form key=value")
+            raise click.BadParameter(
+                f"'{to_line(text)}' is not of the form key=value", param_hint="'-o'"
+            )
         if key in found:
-            raise click.BadParameter(f"'{key}' is given twice")
+            raise click.BadParameter(f"'{to_line(key)}' is given twice", param_hint="'-o'")
         found[key] = value
     return found
 

@@ -20,7 +20,12 @@ _PLACEHOLDERS = frozenset({"", "*"})
 
 _ANSWERS: Mapping[type[Any], Mapping[str, type[Any] | None]] = {
     ScannerKind: {"open": Scanner},
-    ArchiverKind: {"recognises": bool, "create": Repository, "open": Repository},
+    ArchiverKind: {
+        "recognises": bool,
+        "create": Repository,
+        "open": Repository,
+        "lacks": str,
+    },
     TransportKind: {"parse": None, "open": Transport},
     SchedulerKind: {"parse": Scheduler},
     NotifierKind: {"open": Notifier},

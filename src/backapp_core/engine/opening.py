@@ -8,7 +8,12 @@ from attrs import frozen
 from backapp_core.codec import from_plain
 from backapp_core.engine import watch
 from backapp_core.engine.addresses import open_transport
-from backapp_core.errors import InvalidAddress, RepositoryExists, RepositoryNotFound
+from backapp_core.errors import (
+    DamagedRepository,
+    InvalidAddress,
+    RepositoryExists,
+    RepositoryNotFound,
+)
 from backapp_core.manager import PluginManager
 from backapp_core.ports.archivers import ArchiverKind, Repository
 from backapp_core.ports.surroundings import Keys, Surroundings
@@ -46,7 +51,7 @@ def open_repository(
         PluginError: If no installed plugin can open the address, or a library for it is missing.
         TransportError: If the destination cannot be reached or refuses.
         RepositoryError: If what stands there cannot be used (unknown version, damaged, wrong
-            password).
+            password, the ruins of a repository).
     """
     transport = open_transport(plugins, address, surroundings)
     try:
@@ -102,11 +107,21 @@ def recognise(plugins: PluginManager, transport: Transport) -> ArchiverKind | No
 def _recognised(plugins: PluginManager, transport: Transport) -> ArchiverKind:
     kind = recognise(plugins, transport)
     if kind is None:
+        _refuse_ruins(plugins, transport)
         raise RepositoryNotFound(
             f"no repository at {transport.address}; "
             f"create one with: backapp init -r {transport.address}"
         )
     return kind
+
+
+def _refuse_ruins(plugins: PluginManager, transport: Transport) -> None:
+    for kind in plugins.archivers.kinds:
+        if missing := kind.lacks(transport):
+            raise DamagedRepository(
+                f"{transport.address} looks like a {kind.name} repository whose {missing} is "
+                "missing; put that back from a copy"
+            )
 
 
 def _check_free(plugins: PluginManager, transport: Transport) -> None:

@@ -167,6 +167,11 @@ class Repository(Closing):
         """Let go of it, and of its transport; closing twice is fine."""
 
 
+def _lacks_nothing(transport: Transport) -> str:
+    del transport
+    return ""
+
+
 @frozen
 class ArchiverKind:
     """A sort of repository that a plugin offers."""
@@ -191,3 +196,7 @@ class ArchiverKind:
         WrongPassword: If no key fits and one is needed to open it.
         DamagedRepository: If its description is altered.
     """
+    lacks: Callable[[Transport], str] = _lacks_nothing
+    """Names the object without which `recognises` says no, if others say that a repository of this
+    kind stood there; else empty. Asked where nobody recognises anything, so that people are not
+    told to create a repository in the ruins of one."""

@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 from attrs import field, frozen
 
+from backapp_core.assembly import assemble
 from backapp_core.errors import (
+    DamagedRepository,
     InputError,
     InvalidAddress,
     InvalidSettings,
@@ -72,6 +74,20 @@ def test_newer_format_is_refused(engine, fakes):
     bucket.store("config", newer, replace=True)
     with pytest.raises(UnknownFormat, match="version 9"):
         engine.open_repository(PLACE)
+
+
+def test_ruins_of_a_repository_are_no_place_for_a_new_one(engine):
+    with assemble(surroundings=engine.surroundings) as real:
+        place = engine.surroundings.state_folder.parent / "repository"
+        with real.create_repository(place) as repository:
+            real.backup(repository, [__file__])
+        (place / "backapp.json").unlink()
+        with pytest.raises(
+            DamagedRepository, match=r"looks like a targz repository whose backapp\.json is missing"
+        ):
+            real.open_repository(place)
+        with pytest.raises(InvalidAddress, match="holds other files"):
+            real.create_repository(place)
 
 
 @frozen

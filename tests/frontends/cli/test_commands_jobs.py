@@ -84,6 +84,16 @@ def test_editing_changes_what_is_given_and_nothing_else(cli, job: str, source: P
     assert again["is_enabled"] is True
 
 
+def test_an_edit_that_gives_nothing_is_bad_usage(cli, job: str, source: Path) -> None:
+    assert "nothing to change" in cli("job", "edit", job, code=2).err
+    cli("job", "edit", job, source)  # the same again is something
+
+
+def test_a_way_back_in_an_address_is_gone(cli, repository: Path, source: Path) -> None:
+    cli("job", "add", "back", source, "-r", f"{source}/../{repository.name}")
+    assert cli("job", "show", "back", "--json").messages[0]["repository"] == str(repository)
+
+
 def test_editing_can_clear(cli, job: str, source: Path) -> None:
     cli("job", "edit", job, "--clear", "schedule", "--clear", "retention", source / "todo")
     [one] = cli("job", "show", job, "--json").of("job")

@@ -124,6 +124,7 @@ def test_the_bar_fits_its_terminal(columns: int, total: int | None, current: byt
     console.print(bar)
     lines = console.export_text().splitlines()
     assert len(lines) == 3
+    assert "…" not in lines[0], "a field that does not fit is left out as a whole"
     assert all(width(line) <= columns for line in lines)
     assert "\x1b" not in "".join(lines)
     if columns >= 80:

@@ -33,11 +33,22 @@ def _open(transport: Transport, keys: Keys, surroundings: Surroundings) -> Repos
     return open_repository(transport, keys, surroundings)
 
 
+def _lacks(transport: Transport) -> str:
+    from backapp_plugins.archivers.targz.repository import lacks
+
+    return lacks(transport)
+
+
 @hookimpl
 def backapp_archivers() -> Sequence[ArchiverKind]:
     """Offer the tar.gz archiver."""
     return [
         ArchiverKind(
-            name="targz", settings=TargzSettings, recognises=_recognises, create=_create, open=_open
+            name="targz",
+            settings=TargzSettings,
+            recognises=_recognises,
+            create=_create,
+            open=_open,
+            lacks=_lacks,
         )
     ]

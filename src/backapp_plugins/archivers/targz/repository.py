@@ -80,6 +80,14 @@ def create(
     return TargzRepository(Place(transport, config, keys, surroundings))
 
 
+def lacks(transport: Transport) -> str:
+    """Return the name of the description if it is missing beside snapshots; else nothing."""
+    stored = transport.list(layout.SNAPSHOTS)
+    if not any(layout.SNAPSHOT_NAME.fullmatch(info.name) for info in stored):
+        return ""
+    return "" if recognises(transport) else layout.CONFIG_NAME
+
+
 def open_repository(transport: Transport, keys: Keys, surroundings: Surroundings) -> Repository:
     """Read the description and open the repository.
 
