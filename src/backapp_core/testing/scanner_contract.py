@@ -391,9 +391,7 @@ class ScannerContract:
             list(scan)
 
     def test_scan_can_be_left_in_the_middle(self, scanner: Scanner, top: bytes) -> None:
-        scan = iter(scanner.scan())
-        up_to(scan, top)
-        del scan
+        up_to(iter(scanner.scan()), top)
         assert next(iter(scanner.scan())).path == b"/"
 
     def test_owner_without_a_name_has_an_empty_one(self, scanner: Scanner) -> None:

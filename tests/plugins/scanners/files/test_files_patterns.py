@@ -181,7 +181,7 @@ def test_every_fault_of_a_pattern_file_is_named_with_its_line():
 
 
 def test_pattern_file_that_is_missing_is_refused(source):
-    with pytest.raises(InvalidPattern, match="pattern file '/no/such' cannot be read"):
+    with pytest.raises(InvalidPattern, match="pattern file '/no/such' does not exist"):
         source.scanner(exclude_files=(b"/no/such",))
 
 
