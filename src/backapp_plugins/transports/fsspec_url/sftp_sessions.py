@@ -109,7 +109,9 @@ class SftpSessions:
                 self._connections.remove(connection)
             is_unused = connection not in self._connections and not connection.lent
         if not is_fine:
-            lease.session.close()
+            # Saying goodbye fails where nobody listens any more, which is why it is given up.
+            with contextlib.suppress(OSError, EOFError):
+                lease.session.close()
         if is_unused:
             connection.client.close()
 
