@@ -102,6 +102,7 @@ if typing.TYPE_CHECKING:
     from backapp_core.model.names import AnyPath, from_text, to_text
     from backapp_core.model.repositories import (
         CheckReport,
+        CleanUpOptions,
         CleanUpPlan,
         Finding,
         RepositoryInfo,
@@ -140,6 +141,7 @@ __all__ = [
     "Change",
     "ChangeKind",
     "CheckReport",
+    "CleanUpOptions",
     "CleanUpPlan",
     "ConflictError",
     "Counts",
@@ -282,7 +284,7 @@ _PLACES = {
     "backapp_core.model.jobs": "Job",
     "backapp_core.model.names": "AnyPath from_text to_text",
     "backapp_core.model.repositories": (
-        "CheckReport CleanUpPlan Finding RepositoryInfo RepositoryStats Severity"
+        "CheckReport CleanUpOptions CleanUpPlan Finding RepositoryInfo RepositoryStats Severity"
     ),
     "backapp_core.model.requests": (
         "BackupRequest FindRequest ForgetRequest RestoreRequest Sources"

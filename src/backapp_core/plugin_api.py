@@ -72,6 +72,7 @@ from backapp_core.model.names import from_text, to_line, to_text
 from backapp_core.model.notifications import Notification, Urgency
 from backapp_core.model.repositories import (
     CheckReport,
+    CleanUpOptions,
     CleanUpPlan,
     Finding,
     RemovalPlan,
@@ -112,6 +113,7 @@ __all__ = [
     "CanTidy",
     "CancelToken",
     "CheckReport",
+    "CleanUpOptions",
     "CleanUpPlan",
     "Clock",
     "Closing",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backapp_cli import values
+from backapp_cli.clean_up import clean_up_options
 from backapp_cli.filters import filter_options, snapshot_argument
 from backapp_cli.grammar import Command
 from backapp_cli.options import global_options, repository_options
@@ -13,7 +14,7 @@ from backapp_cli.retention import retention_options
 from backapp_cli.session import Session
 from backapp_cli.show import count, local_time, size, table
 from backapp_core.model.names import to_text
-from backapp_core.model.repositories import CleanUpPlan
+from backapp_core.model.repositories import CleanUpOptions, CleanUpPlan
 from backapp_core.model.requests import ForgetRequest
 from backapp_core.model.retention import Retention
 from backapp_core.model.snapshots import SnapshotFilter
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would go.")
 @click.option("--prune", "prunes", is_flag=True, help="Free the space, too.")
+@clean_up_options
 @filter_options
 @repository_options
 @global_options
@@ -56,6 +58,7 @@ def forget(
     group_by: frozenset[str],
     dry_run: bool,
     prunes: bool,
+    options: CleanUpOptions,
     snapshot_filter: SnapshotFilter,
 ) -> None:
     """Remove snapshots, by name or by a policy.
@@ -79,7 +82,7 @@ def forget(
         removed = () if dry_run else engine.forget(repository, plan)
         _show_removed(session, plan, is_dry=dry_run)
         if prunes and removed:
-            _prune(session, repository, is_dry=False)
+            _prune(session, repository, options, is_dry=False)
 
 
 @click.command(
@@ -87,23 +90,29 @@ def forget(
     examples="""
         backapp prune --dry-run -r /srv/backup
         backapp prune -r /srv/backup
+        backapp prune --max-unused unlimited --max-repack-size 10G -r /srv/backup
     """,
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be deleted.")
+@clean_up_options
 @repository_options
 @global_options
 @click.pass_obj
-def prune(session: Session, dry_run: bool) -> None:
+def prune(session: Session, *, options: CleanUpOptions, dry_run: bool) -> None:
     """Delete what no snapshot needs any more.
 
-    Leftovers of interrupted runs go, too. Nobody else can use the repository meanwhile.
+    Leftovers of interrupted runs go, too. Nobody else can use the repository meanwhile. Where
+    needed and unneeded content share a pack, the needed part is copied before the pack goes, as
+    far as the options say; a format without packs, such as targz, copies nothing.
     """
     with session.stoppable(), session.repository() as repository:
-        _prune(session, repository, is_dry=dry_run)
+        _prune(session, repository, options, is_dry=dry_run)
 
 
-def _prune(session: Session, repository: "Repository", *, is_dry: bool) -> None:
-    plan = session.engine.plan_prune(repository)
+def _prune(
+    session: Session, repository: "Repository", options: CleanUpOptions, *, is_dry: bool
+) -> None:
+    plan = session.engine.plan_prune(repository, options)
     done = plan if is_dry else session.engine.prune(repository, plan)
     _show_freed(session, done, is_dry=is_dry)
 
@@ -166,6 +175,9 @@ def _show_freed(session: Session, done: CleanUpPlan, *, is_dry: bool) -> None:
             "freed_bytes": done.freed_bytes,
             "kept_objects": done.kept_objects,
             "kept_bytes": done.kept_bytes,
+            "repacked_bytes": done.repacked_bytes,
+            "unused_bytes": done.unused_bytes,
+            "marked": [{"name": name, "size": size_bytes} for name, size_bytes in done.marked],
         },
     )
     words = "would delete" if is_dry else "deleted"
@@ -173,3 +185,14 @@ def _show_freed(session: Session, done: CleanUpPlan, *, is_dry: bool) -> None:
         f"{words} {count(len(done.objects), 'object')}, {size(done.freed_bytes)}; "
         f"{count(done.kept_objects, 'object')}, {size(done.kept_bytes)} stay"
     )
+    if done.repacked_bytes:
+        words = "would copy" if is_dry else "copied"
+        session.output.line(f"{words} {size(done.repacked_bytes)} into new objects before")
+    if done.unused_bytes:
+        session.output.line(f"{size(done.unused_bytes)} of what stays are unused")
+    if done.marked:
+        marked = sum(size_bytes for _, size_bytes in done.marked)
+        words = "would be" if is_dry else "are"
+        session.output.line(
+            f"{count(len(done.marked), 'object')}, {size(marked)} {words} marked for a later prune"
+        )

@@ -17,7 +17,12 @@ from backapp_core.model.diagnoses import Diagnosis
 from backapp_core.model.entries import Node
 from backapp_core.model.jobs import Job
 from backapp_core.model.names import AnyPath, path_bytes
-from backapp_core.model.repositories import CheckReport, CleanUpPlan, RepositoryStats
+from backapp_core.model.repositories import (
+    CheckReport,
+    CleanUpOptions,
+    CleanUpPlan,
+    RepositoryStats,
+)
 from backapp_core.model.requests import (
     FindRequest,
     ForgetRequest,
@@ -303,11 +308,13 @@ class Engine:
 
         return prune.forget(self.surroundings, repository, plan)
 
-    def plan_prune(self, repository: Repository) -> CleanUpPlan:
+    def plan_prune(
+        self, repository: Repository, options: CleanUpOptions = CleanUpOptions()
+    ) -> CleanUpPlan:
         """Say which objects no snapshot needs any more."""
         from backapp_core.engine import prune
 
-        return prune.plan_prune(repository)
+        return prune.plan_prune(repository, options)
 
     def prune(self, repository: Repository, plan: CleanUpPlan) -> CleanUpPlan:
         """Delete the objects of a plan that still nothing needs; return what was deleted."""

@@ -7,7 +7,7 @@ from attrs import frozen
 from backapp_core.engine import watch
 from backapp_core.engine.browse import choose
 from backapp_core.errors import InputError
-from backapp_core.model.repositories import CleanUpPlan, RemovalPlan
+from backapp_core.model.repositories import CleanUpOptions, CleanUpPlan, RemovalPlan
 from backapp_core.model.requests import ForgetRequest
 from backapp_core.model.retention import Decision, decide, group_by
 from backapp_core.model.snapshots import Snapshot
@@ -96,14 +96,15 @@ def forget(surroundings: Surroundings, repository: Repository, plan: ForgetPlan)
     return plan.removal.remove
 
 
-def plan_prune(repository: Repository) -> CleanUpPlan:
+def plan_prune(repository: Repository, options: CleanUpOptions) -> CleanUpPlan:
     """Find the objects that no snapshot needs.
 
     Raises:
+        InputError: If the archiver cannot do what ``options`` say.
         DamagedRepository: If it cannot be known for certain what is needed.
         TransportError: If the destination fails.
     """
-    return repository.plan_clean_up()
+    return repository.plan_clean_up(options)
 
 
 def prune(repository: Repository, plan: CleanUpPlan) -> CleanUpPlan:

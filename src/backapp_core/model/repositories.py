@@ -3,7 +3,9 @@
 from datetime import datetime
 from enum import StrEnum
 
-from attrs import frozen
+from attrs import field, frozen, validators
+
+from backapp_core.model.retention import Within
 
 
 @frozen
@@ -87,6 +89,42 @@ class RemovalPlan:
 
 
 @frozen
+class CleanUpOptions:
+    """How far a clean-up goes where needed and unneeded content share objects.
+
+    Where they share none, only `keep_delete` could matter, and an archiver that cannot mark refuses
+    it.
+    """
+
+    max_unused_share: float = field(
+        default=0.05, validator=[validators.ge(0.0), validators.le(1.0)]
+    )
+    """How much of what is stored afterwards may be unneeded, because freeing it would mean to copy
+    what stands beside it; with 1 nothing is copied for its sake."""
+    max_unused_bytes: int | None = field(
+        default=None, validator=validators.optional(validators.ge(0))
+    )
+    """Counts instead of the share if it is given."""
+    max_repack_bytes: int | None = field(
+        default=None, validator=validators.optional(validators.ge(0))
+    )
+    """How much may be copied at most."""
+    repacks_small: bool = False
+    """Whether objects that are much smaller than usual are joined, too."""
+    keep_delete: Within = Within()
+    """If given, what nothing needs is only marked, and deleted by a clean-up that finds it marked
+    for so long."""
+
+    def unused_limit_bytes(self, used_bytes: int) -> float:
+        """Return how much may stay unneeded beside ``used_bytes`` that are needed."""
+        if self.max_unused_bytes is not None:
+            return self.max_unused_bytes
+        if self.max_unused_share == 1:
+            return float("inf")
+        return self.max_unused_share / (1 - self.max_unused_share) * used_bytes
+
+
+@frozen
 class CleanUpPlan:
     """Which objects no snapshot needs any more; made first, shown, then executed."""
 
@@ -94,8 +132,15 @@ class CleanUpPlan:
     """Name and size in bytes of each object that goes, in the order of deletion."""
     kept_objects: int
     kept_bytes: int
+    options: CleanUpOptions = CleanUpOptions()
+    repacked_bytes: int = 0
+    """How much of what goes is needed, and copied to new objects first."""
+    unused_bytes: int = 0
+    """How much of what stays nothing needs."""
+    marked: tuple[tuple[str, int], ...] = ()
+    """Name and size in bytes of what nothing needs and a later clean-up deletes."""
 
     @property
     def freed_bytes(self) -> int:
-        """Sum of the sizes of what goes."""
-        return sum(size for _, size in self.objects)
+        """By how much the repository shrinks."""
+        return sum(size for _, size in self.objects) - self.repacked_bytes

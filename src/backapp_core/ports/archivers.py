@@ -11,6 +11,7 @@ from backapp_core.model.entries import Node
 from backapp_core.model.jobs import BackupOptions
 from backapp_core.model.repositories import (
     CheckReport,
+    CleanUpOptions,
     CleanUpPlan,
     RemovalPlan,
     RepositoryInfo,
@@ -137,10 +138,11 @@ class Repository(Closing):
         """
 
     @abstractmethod
-    def plan_clean_up(self) -> CleanUpPlan:
+    def plan_clean_up(self, options: CleanUpOptions = CleanUpOptions()) -> CleanUpPlan:
         """Find the objects that no snapshot needs.
 
         Raises:
+            InputError: If the archiver cannot do what ``options`` say.
             DamagedRepository: If it cannot be known for certain what is needed; nothing may be
                 deleted then.
         """
@@ -149,9 +151,10 @@ class Repository(Closing):
     def clean_up(self, plan: CleanUpPlan) -> CleanUpPlan:
         """Make the plan again under the lock, delete what is in both, and return what was deleted.
 
-        The transport is tidied, too.
+        What is needed of the deleted objects is copied first. The transport is tidied, too.
 
         Raises:
+            InputError: If the archiver cannot do what the plan's options say.
             RepositoryLocked: If another process uses the repository.
             DamagedRepository: If it cannot be known for certain what is needed; nothing was
                 deleted.

@@ -21,6 +21,7 @@ from typing_extensions import override
 from backapp_core.codec import from_plain, to_plain
 from backapp_core.errors import (
     DamagedRepository,
+    InputError,
     InvalidSettings,
     ObjectExists,
     ObjectMissing,
@@ -33,6 +34,7 @@ from backapp_core.model.entries import EntryKind, Node
 from backapp_core.model.jobs import BackupOptions
 from backapp_core.model.repositories import (
     CheckReport,
+    CleanUpOptions,
     CleanUpPlan,
     Finding,
     RemovalPlan,
@@ -189,7 +191,9 @@ class MemoryRepository(Repository):
                 self._transport.delete(f"snapshots/{snapshot_id}")
 
     @override
-    def plan_clean_up(self) -> CleanUpPlan:
+    def plan_clean_up(self, options: CleanUpOptions = CleanUpOptions()) -> CleanUpPlan:
+        if options.keep_delete:
+            raise InputError("this repository marks nothing; leave --keep-delete out")
         needed = {
             f"data/{node.sha256}"
             for info in self._transport.list("snapshots/")
@@ -198,12 +202,12 @@ class MemoryRepository(Repository):
         stored = sorted((info.name, info.size_bytes) for info in self._transport.list("data/"))
         kept = [size for name, size in stored if name in needed]
         useless = tuple(pair for pair in stored if pair[0] not in needed)
-        return CleanUpPlan(useless, len(kept), sum(kept))
+        return CleanUpPlan(useless, len(kept), sum(kept), options)
 
     @override
     def clean_up(self, plan: CleanUpPlan) -> CleanUpPlan:
         with self._lock(is_exclusive=True):
-            now = self.plan_clean_up()
+            now = self.plan_clean_up(plan.options)
             both = tuple(pair for pair in now.objects if pair in set(plan.objects))
             for name, _ in both:
                 self._transport.delete(name)

@@ -5,11 +5,14 @@ from contextlib import suppress
 from hashlib import sha256
 
 import msgspec
+from attrs import evolve
 
 from backapp_core.plugin_api import (
     CanTidy,
+    CleanUpOptions,
     CleanUpPlan,
     DamagedRepository,
+    InputError,
     ObjectExists,
     RemovalPlan,
     Snapshot,
@@ -53,12 +56,18 @@ def retag(place: Place, snapshot: Snapshot, tags: Sequence[str]) -> Snapshot:
         return layout.snapshot_of(changed, new_id)
 
 
-def plan_clean_up(place: Place) -> CleanUpPlan:
+def plan_clean_up(place: Place, options: CleanUpOptions) -> CleanUpPlan:
     """Find objects that no record names.
 
     Raises:
+        InputError: If they are to be marked, which this format has no place for.
         DamagedRepository: If a record cannot be read, for then nobody knows what it needs.
     """
+    if options.keep_delete:
+        raise InputError(
+            "a tar.gz repository cannot mark what is to be deleted later, so --keep-delete cannot "
+            "be honoured; leave it out to delete at once"
+        )
     # Objects are listed before records: what is stored in between belongs to a backup that is not
     # published yet.
     listed = [
@@ -88,13 +97,14 @@ def plan_clean_up(place: Place) -> CleanUpPlan:
         objects=(*((name, 0) for name in superseded), *doomed),
         kept_objects=len(kept),
         kept_bytes=sum(kept),
+        options=options,
     )
 
 
 def clean_up(place: Place, plan: CleanUpPlan) -> CleanUpPlan:
     """Delete what is unneeded now and was when ``plan`` was made; return what was deleted."""
     with locks.hold(place.transport, place.surroundings, is_exclusive=True) as require_lock:
-        now = plan_clean_up(place)
+        now = plan_clean_up(place, plan.options)
         agreed = tuple(item for item in now.objects if item in set(plan.objects))
         require_lock()
         for number, (name, _) in enumerate(agreed):
@@ -104,7 +114,7 @@ def clean_up(place: Place, plan: CleanUpPlan) -> CleanUpPlan:
         if isinstance(place.transport, CanTidy):
             # Nobody else is at work, and a file with a living writer is left alone anyway.
             place.transport.tidy(older_than_seconds=0)
-        return CleanUpPlan(agreed, now.kept_objects, now.kept_bytes)
+        return evolve(now, objects=agreed)
 
 
 def _replaced(records: Iterable[tuple[str, layout.Record]]) -> dict[str, str]:

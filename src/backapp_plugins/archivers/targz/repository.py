@@ -9,6 +9,7 @@ from backapp_core.plugin_api import (
     BackupOptions,
     BackupResult,
     CheckReport,
+    CleanUpOptions,
     CleanUpPlan,
     DamagedRepository,
     EntryKind,
@@ -168,8 +169,8 @@ class TargzRepository(Repository):
         cleaning.remove(self._place, plan)
 
     @override
-    def plan_clean_up(self) -> CleanUpPlan:
-        return cleaning.plan_clean_up(self._place)
+    def plan_clean_up(self, options: CleanUpOptions = CleanUpOptions()) -> CleanUpPlan:
+        return cleaning.plan_clean_up(self._place, options)
 
     @override
     def clean_up(self, plan: CleanUpPlan) -> CleanUpPlan:
