@@ -21,7 +21,7 @@ SOURCE = random.Random(5).randbytes(24 << 20)
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
-    """Cut with compiled code from the first byte on; elsewhere is shown that numpy does the same."""
+    """Cut with compiled code from the first byte on; elsewhere numpy is shown to find the same."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rabin, "_WORTH_COMPILING_BYTES", 0)
         yield
