@@ -18,7 +18,8 @@ class RepositoryInfo:
     """Name of the archiver kind that wrote it."""
     version: int
     """Version of the format."""
-    created_at: datetime
+    created_at: datetime | None
+    """None where the format does not tell."""
     is_encrypted: bool
 
 

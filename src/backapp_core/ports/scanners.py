@@ -20,6 +20,9 @@ class OpenedFile(Closing):
 
     entry: Entry
     """The facts when the file was opened, which may be newer than what the scan saw."""
+    is_stream: bool = False
+    """Whether its length shows only at its end: ``entry.size_bytes`` says nothing then, and it is
+    read once, from the beginning, without gaps."""
 
     @abstractmethod
     def extents(self) -> Sequence[Extent] | None:
