@@ -13,7 +13,8 @@ LARGEST_FILE_BYTES = 64 << 10
 _COST, _BLOCK, _LANES = 32768, 8, 5
 """restic measures the machine and comes to the same, with four to seven lanes."""
 _SALT_BYTES = 64
-_MOST_MEMORY_BYTES = 1 << 30
+_MOST_MEMORY_BYTES = (1 << 30) + (1 << 20)
+"""A gibibyte for the blocks and what is needed beside them."""
 _MOST_WORK = 1 << 25
 """Of N * r * p: some ten seconds, 25 times what we ask for."""
 _KEY_BYTES = 64
