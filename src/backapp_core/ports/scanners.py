@@ -52,8 +52,8 @@ class OpenedFile(Closing):
 class FoundDirectory(Closing):
     """One directory, whole: its own facts and all its entries that are not directories.
 
-    It stays usable, with everything below, until `close` is called or the scan that made it ends,
-    whichever comes first; several may be open at once. Names are looked up relative to the
+    It stays usable until `close` is called, also when the scan has come to its end, unless the scan
+    failed or was given up before; several may be open at once. Names are looked up relative to the
     directory that was listed, never by path, so that a directory swapped for a link meanwhile leads
     nowhere else.
     """

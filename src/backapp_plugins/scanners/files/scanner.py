@@ -71,8 +71,9 @@ class FilesScanner(Scanner):
         )
         try:
             yield from walk.directories()
-        finally:
+        except BaseException:  # a scan that is given up, too
             walk.close()
+            raise
 
     @override
     def user_name(self, uid: int) -> str:

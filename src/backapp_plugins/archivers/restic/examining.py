@@ -1,0 +1,260 @@
+"""Looks at entries one by one: is it what it was, and if not, what is it now?"""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import final
+
+from backapp_core.plugin_api import (
+    DamagedRepository,
+    Entry,
+    EntryKind,
+    FileDone,
+    Level,
+    LogLine,
+    OpenedFile,
+    Problem,
+    Scanner,
+    SourceError,
+    Surroundings,
+    Verb,
+)
+from backapp_plugins.archivers.restic.contents import ContentSaver
+from backapp_plugins.archivers.restic.go_modes import go_mode
+from backapp_plugins.archivers.restic.go_times import time_of
+from backapp_plugins.archivers.restic.index import Index
+from backapp_plugins.archivers.restic.layout import BlobKind
+from backapp_plugins.archivers.restic.node_writer import NodeWriter
+from backapp_plugins.archivers.restic.old_trees import (
+    attributes_of,
+    entries_as_written,
+    nodes_by_name,
+)
+from backapp_plugins.archivers.restic.pending import PendingFolder, Tally
+from backapp_plugins.archivers.restic.trees import TreeNode
+
+ReadTree = Callable[[bytes], bytes]
+
+
+@final
+class Examiner:
+    """Makes the nodes of entries; any number of threads may ask, each about other entries."""
+
+    def __init__(
+        self,
+        scanner: Scanner,
+        surroundings: Surroundings,
+        contents: ContentSaver,
+        index: Index,
+        read_tree: ReadTree,
+        *,
+        unchanged_before_ns: int,
+        rereads_all: bool,
+        racy_from_ns: int,
+        reports_files: bool,
+    ) -> None:
+        """Prepare one backup.
+
+        Args:
+            scanner: Names users and groups.
+            surroundings: Listeners, and the wish to stop.
+            contents: Saves what has to be read.
+            index: What is stored.
+            read_tree: Returns the content of a tree of the old snapshot.
+            unchanged_before_ns: Entries of the old snapshot that changed later may have changed
+                again without it showing.
+            rereads_all: Whether nothing is believed to be unchanged.
+            racy_from_ns: Entries that changed later may yet change without it showing.
+            reports_files: Whether there is an event per file.
+        """
+        self._scanner = scanner
+        self._surroundings = surroundings
+        self._contents = contents
+        self._index = index
+        self._read_tree = read_tree
+        self._unchanged_before_ns = unchanged_before_ns
+        self._rereads_all = rereads_all
+        self._racy_from_ns = racy_from_ns
+        self._reports_files = reports_files
+        self._events = threading.Lock()
+        self.writer = NodeWriter()
+
+    def examine(self, folder: PendingFolder, entries: Sequence[Entry]) -> Tally:
+        """Add the nodes of ``entries`` to ``folder`` and return what was counted."""
+        old_nodes = self.old_nodes(folder)
+        tally = Tally()
+        nodes: list[tuple[bytes, bytes]] = []
+        check = self._surroundings.cancel.check
+        for entry in entries:
+            check()
+            try:
+                node = self._node(folder, entry, old_nodes.get(entry.name), tally)
+            except SourceError as error:
+                self.report(folder, entry, error.message, tally)
+                continue
+            nodes.append((entry.name, node))
+            if entry.ctime_ns >= self._racy_from_ns:
+                folder.is_settled = False
+        folder.nodes += nodes  # one step, so parts of a directory may come from several threads
+        return tally
+
+    def old_nodes(self, folder: PendingFolder) -> dict[bytes, TreeNode]:
+        """Return what the old snapshot has in ``folder``; nothing, said so, if it is damaged."""
+        if folder.old_tree is None:
+            return {}
+        try:
+            return folder.old_nodes(lambda tree: nodes_by_name(self._read_tree(tree)))
+        except (DamagedRepository, ValueError) as error:
+            self._say_damaged(error)
+            folder.forget_old()
+            return {}
+
+    def old_raw_nodes(self, folder: PendingFolder) -> list[tuple[bytes, bytes]] | None:
+        """Return name and JSON of what is in an unchanged directory and none; None if damaged."""
+        if folder.old_tree is None:
+            return None
+        try:
+            return entries_as_written(self._read_tree(folder.old_tree))
+        except (DamagedRepository, ValueError) as error:
+            self._say_damaged(error)
+            folder.forget_old()
+            return None
+
+    def report(self, folder: PendingFolder, entry: Entry | None, reason: str, tally: Tally) -> None:
+        """Tell of an entry (None: the directory itself) that could not be read as it should."""
+        folder.is_settled = False
+        tally.problems += 1
+        path = folder.path if entry is None else join(folder.path, entry.name)
+        with self._events:
+            self._surroundings.events(Problem(Verb.BACKUP, path, reason))
+
+    def name(self, path: bytes, action: str, size_bytes: int) -> None:
+        """Tell what became of a file, if that was asked for."""
+        if self._reports_files:
+            with self._events:
+                self._surroundings.events(FileDone(Verb.BACKUP, path, action, size_bytes))
+
+    def owner(self, entry: Entry) -> tuple[str, str]:
+        """Return the names of an entry's user and group."""
+        return self._scanner.user_name(entry.uid), self._scanner.group_name(entry.gid)
+
+    def _node(
+        self, folder: PendingFolder, entry: Entry, old: TreeNode | None, tally: Tally
+    ) -> bytes:
+        kind = entry.kind
+        if kind is EntryKind.FILE:
+            if old is not None and self._is_unchanged(entry, old):
+                return self._unchanged(folder, entry, old, tally)
+            with folder.found.open(entry) as file:
+                return self._read(folder, entry, file, old, tally)
+        target = folder.found.link_target(entry) if kind is EntryKind.SYMLINK else b""
+        user, group = self.owner(entry)
+        node = self.writer.other(
+            entry,
+            user=user,
+            group=group,
+            target=target,
+            xattrs=self.attributes(folder, entry, tally),
+        )
+        tally.others += 1
+        return node
+
+    def _is_unchanged(self, entry: Entry, old: TreeNode) -> bool:
+        return (
+            not self._rereads_all
+            and old.type == "file"
+            and old.size == entry.size_bytes
+            and old.inode == entry.inode
+            and entry.ctime_ns < self._unchanged_before_ns
+            and time_of(old.ctime) == entry.ctime_ns
+            and time_of(old.mtime) == entry.mtime_ns
+            and bool(old.content or not old.size)
+            and all(self._index.has(BlobKind.DATA, blob_id) for blob_id in old.content_ids())
+        )
+
+    def _unchanged(self, folder: PendingFolder, entry: Entry, old: TreeNode, tally: Tally) -> bytes:
+        user, group = self.owner(entry)
+        xattrs = attributes_of(old)
+        if xattrs is None:
+            xattrs = self.attributes(folder, entry, tally)
+        tally.files_unmodified += 1
+        tally.processed_bytes += entry.size_bytes
+        self.name(join(folder.path, entry.name), "unmodified", entry.size_bytes)
+        # With the change time everything else of an inode is what it was, attributes too.
+        return self.writer.file(
+            entry,
+            user=user,
+            group=group,
+            content=old.content_ids(),
+            xattrs=xattrs,
+            size_bytes=entry.size_bytes,
+        )
+
+    def _read(
+        self,
+        folder: PendingFolder,
+        listed: Entry,
+        file: OpenedFile,
+        old: TreeNode | None,
+        tally: Tally,
+    ) -> bytes:
+        # What was opened is what counts: it may have changed since it was listed.
+        entry = file.entry
+        content, size_bytes = self._contents.save(file)
+        xattrs = self.attributes(folder, listed, tally)
+        if not file.is_stream and (size_bytes != entry.size_bytes or file.has_changed()):
+            text = "changed while it was read; what was read is kept"
+            self.report(folder, listed, text, tally)
+        if entry.ctime_ns != listed.ctime_ns or entry.inode != listed.inode:
+            folder.is_settled = False
+        user, group = self.owner(entry)
+        tally.read_bytes += size_bytes
+        tally.processed_bytes += size_bytes
+        action = "changed"
+        if old is None:
+            action = "new"
+            tally.files_new += 1
+        elif is_same_file(old, entry, content, size_bytes):
+            action = "unmodified"
+            tally.files_unmodified += 1
+        else:
+            tally.files_changed += 1
+        self.name(join(folder.path, listed.name), action, size_bytes)
+        return self.writer.file(
+            entry,
+            user=user,
+            group=group,
+            content=content,
+            xattrs=xattrs,
+            size_bytes=size_bytes,
+        )
+
+    def attributes(
+        self, folder: PendingFolder, entry: Entry | None, tally: Tally
+    ) -> tuple[tuple[bytes, bytes], ...]:
+        """Return the extended attributes of an entry (None: the directory itself)."""
+        try:
+            return folder.found.attributes(entry)
+        except SourceError as error:
+            self.report(folder, entry, error.message, tally)
+            return ()
+
+    def _say_damaged(self, error: Exception) -> None:
+        text = f"a part of the last snapshot cannot be read, so files are read again: {error}"
+        with self._events:
+            self._surroundings.events(LogLine(Level.WARNING, text))
+
+
+def is_same_file(old: TreeNode, entry: Entry, content: list[bytes], size_bytes: int) -> bool:
+    """Say whether a file that was read again is what it was, in what a restore gives back."""
+    return (
+        old.type == "file"
+        and old.size == size_bytes
+        and old.content_ids() == content
+        and time_of(old.mtime) == entry.mtime_ns
+        and (old.mode, old.uid, old.gid) == (go_mode(entry.mode), entry.uid, entry.gid)
+    )
+
+
+def join(folder: bytes, name: bytes) -> bytes:
+    """Return the path of ``name`` in ``folder``."""
+    return folder + name if folder == b"/" else b"%b/%b" % (folder, name)

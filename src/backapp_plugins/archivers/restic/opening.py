@@ -1,0 +1,146 @@
+"""Creates a repository, recognises one, and opens it with a password."""
+
+from backapp_core.plugin_api import (
+    DamagedRepository,
+    Keys,
+    ObjectExists,
+    ObjectMissing,
+    Repository,
+    RepositoryExists,
+    Surroundings,
+    Transport,
+    UnknownFormat,
+    WrongPassword,
+)
+from backapp_plugins.archivers.restic.blobs import BlobCodec
+from backapp_plugins.archivers.restic.config import Config, decode_config, encode_config, new_config
+from backapp_plugins.archivers.restic.crypto import MasterKey
+from backapp_plugins.archivers.restic.keys import OpenedKey, add_key, open_key
+from backapp_plugins.archivers.restic.layout import (
+    CONFIG_NAME,
+    DATA,
+    INDEX,
+    KEYS,
+    SNAPSHOTS,
+    named_id,
+)
+from backapp_plugins.archivers.restic.place import Place
+from backapp_plugins.archivers.restic.repository import ResticRepository
+from backapp_plugins.archivers.restic.settings import ResticSettings
+from backapp_plugins.archivers.restic.unpacked import (
+    DocumentBroken,
+    open_document,
+    seal_description,
+)
+
+_TRIES = 2
+
+
+def recognises(transport: Transport) -> bool:
+    """Say whether the description of a repository and a key that may open it stand there.
+
+    Others keep an object ``config``, too; only here does a key stand beside it.
+    """
+    return _exists(transport, CONFIG_NAME) and _has_any(transport, KEYS)
+
+
+def lacks(transport: Transport) -> str:
+    """Return what is missing of the ruins of a repository; nothing where none stood."""
+    if _has_any(transport, KEYS):
+        return "" if recognises(transport) else CONFIG_NAME
+    return KEYS if _has_any(transport, SNAPSHOTS) else ""
+
+
+def create(
+    transport: Transport, settings: ResticSettings, keys: Keys, surroundings: Surroundings
+) -> Repository:
+    """Write the first key and the description, and open the repository.
+
+    The description comes last and decides: of two that create one at the same place one fails. A
+    creation that was interrupted before it left a key behind and nothing else; with the password
+    of that key it is carried on.
+
+    Raises:
+        RepositoryExists: If one stands there, or parts of one.
+        WrongPassword: If there is no password.
+    """
+    password = _password(keys)
+    address = transport.address
+    if _exists(transport, CONFIG_NAME) or any(
+        _has_any(transport, folder) for folder in (SNAPSHOTS, INDEX, DATA)
+    ):
+        raise RepositoryExists(f"a repository, or a part of one, already stands at {address}")
+    if _has_any(transport, KEYS):
+        try:
+            key = open_key(transport, password, surroundings)
+        except (WrongPassword, DamagedRepository, UnknownFormat) as error:
+            raise RepositoryExists(
+                f"a key stands in {KEYS} at {address} that this password does not open; remove it "
+                "if no repository is wanted there"
+            ) from error
+    else:
+        master = MasterKey(*map(surroundings.random_bytes, (32, 16, 16)))
+        key = OpenedKey(add_key(transport, master, password, surroundings), master)
+    config = new_config(surroundings.random_bytes, settings.chunker)
+    codec = BlobCodec(key.master, surroundings.random_bytes)
+    sealed = seal_description(codec, encode_config(config))
+    try:
+        transport.put(CONFIG_NAME, [sealed], size_bytes=len(sealed))
+    except ObjectExists as error:
+        raise RepositoryExists(f"a repository already stands at {address}") from error
+    return _opened(transport, config, key, surroundings)
+
+
+def open_repository(transport: Transport, keys: Keys, surroundings: Surroundings) -> Repository:
+    """Open the master key and the description.
+
+    Raises:
+        WrongPassword: If there is no password, or it opens no key.
+        UnknownFormat: If it is of a version that this program does not know.
+        DamagedRepository: If the description is altered or gone, or no key is whole.
+    """
+    key = open_key(transport, _password(keys), surroundings)
+    return _opened(transport, _read_config(transport, key, surroundings), key, surroundings)
+
+
+def _opened(
+    transport: Transport, config: Config, key: OpenedKey, surroundings: Surroundings
+) -> Repository:
+    return ResticRepository(Place(transport, config, key, surroundings))
+
+
+def _read_config(transport: Transport, key: OpenedKey, surroundings: Surroundings) -> Config:
+    codec = BlobCodec(key.master, surroundings.random_bytes)
+    reason = ""
+    for _ in range(_TRIES):
+        try:
+            document = open_document(codec, transport.read(CONFIG_NAME))
+        except ObjectMissing as error:
+            raise DamagedRepository(f"{CONFIG_NAME} is missing at {transport.address}") from error
+        except DocumentBroken as error:
+            reason = str(error)
+            continue
+        return decode_config(document, address=transport.address)
+    raise DamagedRepository(f"{CONFIG_NAME} at {transport.address} is damaged: {reason}")
+
+
+def _password(keys: Keys) -> str:
+    password = keys.password() if keys.password is not None else ""
+    if not password:
+        raise WrongPassword(
+            "a restic repository is always encrypted and needs a password; give one, for example "
+            "with --password-file"
+        )
+    return password
+
+
+def _exists(transport: Transport, name: str) -> bool:
+    try:
+        transport.stat(name)
+    except ObjectMissing:
+        return False
+    return True
+
+
+def _has_any(transport: Transport, folder: str) -> bool:
+    return any(named_id(info.name) is not None for info in transport.list(folder))
