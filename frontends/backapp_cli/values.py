@@ -10,8 +10,11 @@ from typing_extensions import override
 from backapp_core.errors import InputError
 from backapp_core.model.names import to_line
 from backapp_core.model.retention import Within
+from backapp_core.model.subsets import DataSubset
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmgtp]?)(?:i?b)?", re.IGNORECASE)
+_PART = re.compile(r"(\d{1,9})/(\d{1,9})")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?) *%")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _GROUPS = {
     "host": "host",
@@ -71,6 +74,28 @@ def size_bytes(text: str | int) -> int:
     if match is None:
         raise click.BadParameter(f"'{text}' is no size; write it like 500K, 10M or 1.5G")
     return int(float(match[1]) * 1024 ** _POWERS[match[2].lower()])
+
+
+def data_subset(text: str | DataSubset) -> DataSubset:
+    """Return the share of the data that ``1/12``, ``5%`` or ``10G`` says, as in restic.
+
+    Raises:
+        click.BadParameter: If it is none of them.
+    """
+    if isinstance(text, DataSubset):
+        return text
+    try:
+        if match := _PART.fullmatch(text):
+            return DataSubset(part=int(match[1]), parts=int(match[2]))
+        if match := _PERCENT.fullmatch(text):
+            return DataSubset(percent=float(match[1]))
+        return DataSubset(most_bytes=size_bytes(text))
+    except InputError as error:
+        raise click.BadParameter(error.message) from error
+    except click.BadParameter as error:
+        raise click.BadParameter(
+            f"'{to_line(text)}' is no share of the data; write it like 1/12, 2.5% or 10G"
+        ) from error
 
 
 def within(text: str | Within) -> Within:

@@ -121,6 +121,7 @@ if typing.TYPE_CHECKING:
     from backapp_core.model.runs import Run, RunState
     from backapp_core.model.schedules import Schedule
     from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
+    from backapp_core.model.subsets import DataSubset
     from backapp_core.ports.archivers import BackupResult, Repository
     from backapp_core.ports.stores import Jobs, RunFilter, Runs, Store
     from backapp_core.ports.surroundings import NO_KEYS, CancelToken, Keys, Surroundings
@@ -146,6 +147,7 @@ __all__ = [
     "ConflictError",
     "Counts",
     "DamagedRepository",
+    "DataSubset",
     "Decision",
     "DeliveryError",
     "Diagnosis",
@@ -294,6 +296,7 @@ _PLACES = {
     "backapp_core.model.runs": "Run RunState",
     "backapp_core.model.schedules": "Schedule",
     "backapp_core.model.snapshots": "Counts Snapshot SnapshotFilter",
+    "backapp_core.model.subsets": "DataSubset",
     "backapp_core.ports.archivers": "BackupResult Repository",
     "backapp_core.ports.stores": "Jobs RunFilter Runs Store",
     "backapp_core.ports.surroundings": "NO_KEYS CancelToken Keys Surroundings",

@@ -84,6 +84,7 @@ from backapp_core.model.retention import Retention, Within
 from backapp_core.model.runs import Run, RunState
 from backapp_core.model.schedules import Schedule
 from backapp_core.model.snapshots import Counts, Snapshot
+from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.archivers import ArchiverKind, BackupResult, Repository
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.notifiers import Notifier, NotifierKind
@@ -119,6 +120,7 @@ __all__ = [
     "Closing",
     "Counts",
     "DamagedRepository",
+    "DataSubset",
     "DeliveryError",
     "Entry",
     "EntryKind",

@@ -17,6 +17,7 @@ from backapp_core.errors import InputError
 from backapp_core.model.names import to_line, to_text
 from backapp_core.model.repositories import Finding, Severity
 from backapp_core.model.snapshots import SnapshotFilter
+from backapp_core.model.subsets import DataSubset
 
 _MOST_PATHS_SHOWN = 10
 
@@ -119,9 +120,17 @@ def init(
     examples="""
         backapp check -r /srv/backup
         backapp check --read-data -r /srv/backup
+        backapp check --read-data-subset 1/12 -r /srv/backup
     """,
 )
 @click.option("--read-data", is_flag=True, help="Read and verify every stored byte.")
+@click.option(
+    "--read-data-subset",
+    "subset",
+    metavar="SHARE",
+    type=values.data_subset,
+    help="Read and verify part n of t (n/t), or at random a percentage (2.5%) or amount (10G).",
+)
 @click.option(
     "--accept-missing",
     is_flag=True,
@@ -130,16 +139,17 @@ def init(
 @repository_options
 @global_options
 @click.pass_obj
-def check(session: Session, read_data: bool, accept_missing: bool) -> int:
+def check(
+    session: Session, *, read_data: bool, subset: DataSubset | None, accept_missing: bool
+) -> int:
     """Look whether everything that snapshots need is there and whole.
 
     Without --read-data the stored objects are only looked up. Snapshots that this machine saw
     before and that are gone are reported, too. Damage makes the exit code 1.
     """
+    share = _share(subset, everything=read_data)
     with session.stoppable(), session.repository() as repository:
-        report = session.engine.check(
-            repository, read_data=read_data, accepts_missing=accept_missing
-        )
+        report = session.engine.check(repository, read_data=share, accepts_missing=accept_missing)
     for finding in report.findings:
         _show_finding(session, finding)
     errors = sum(finding.severity is Severity.ERROR for finding in report.findings)
@@ -153,7 +163,7 @@ def check(session: Session, read_data: bool, accept_missing: bool) -> int:
         },
     )
     looked = f"{count(report.snapshots, 'snapshot')}, {count(report.objects, 'object')}"
-    if read_data:
+    if share:
         looked += f", {size(report.read_bytes)} read"
     verdict = "no damage found" if report.is_clean else f"{count(errors, 'error')} found"
     session.output.line(f"{looked}: {verdict}")
@@ -205,6 +215,12 @@ def stats(session: Session, snapshots: tuple[str, ...], snapshot_filter: Snapsho
             f"Stored altogether:   {stored}",
         ]
     )
+
+
+def _share(subset: DataSubset | None, *, everything: bool) -> bool | DataSubset:
+    if everything and subset:
+        raise InputError("--read-data and --read-data-subset exclude each other; give one")
+    return subset or everything
 
 
 def _recipients_in(name: str) -> list[str]:

@@ -33,6 +33,7 @@ from backapp_core.model.requests import (
 from backapp_core.model.restores import RestoreOutcome
 from backapp_core.model.runs import Run
 from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
+from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.archivers import BackupResult, Repository
 from backapp_core.ports.stores import Jobs, Runs, Store
 from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
@@ -286,7 +287,7 @@ class Engine:
         self,
         repository: Repository,
         *,
-        read_data: bool = False,
+        read_data: bool | DataSubset = False,
         accepts_missing: bool = False,
     ) -> CheckReport:
         """Look whether everything is there and whole, and whether known snapshots vanished."""

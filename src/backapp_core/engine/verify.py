@@ -5,6 +5,7 @@ from attrs import evolve
 from backapp_core.engine import watch
 from backapp_core.engine.witness import Vanished
 from backapp_core.model.repositories import CheckReport, Finding, Severity
+from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.archivers import Repository
 from backapp_core.ports.surroundings import Surroundings
 
@@ -13,7 +14,7 @@ def check(
     surroundings: Surroundings,
     repository: Repository,
     *,
-    read_data: bool,
+    read_data: bool | DataSubset,
     accepts_missing: bool,
 ) -> CheckReport:
     """Check ``repository``; damage is returned as findings.
@@ -23,7 +24,7 @@ def check(
     Args:
         surroundings: Where the snapshots seen before are remembered.
         repository: What is checked.
-        read_data: Whether every stored byte is read and verified.
+        read_data: Whether every stored byte, or which share of the data, is read and verified.
         accepts_missing: Whether snapshots that are gone are reported one last time, as notes, and
             then no more.
 

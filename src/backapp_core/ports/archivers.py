@@ -18,6 +18,7 @@ from backapp_core.model.repositories import (
     RepositoryStats,
 )
 from backapp_core.model.snapshots import Snapshot
+from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.scanners import Scanner
 from backapp_core.ports.surroundings import Keys, Surroundings
@@ -107,11 +108,12 @@ class Repository(Closing):
         """
 
     @abstractmethod
-    def check(self, *, read_data: bool = False) -> CheckReport:
+    def check(self, *, read_data: bool | DataSubset = False) -> CheckReport:
         """Look whether everything that snapshots need is there.
 
-        With ``read_data`` every byte is read and verified. Damage is returned as findings, not
-        raised. Without keys what can be compared without them is compared, and a note says so.
+        With ``read_data`` every byte is read and verified; given a subset, only that share of the
+        objects that hold the content of files. Damage is returned as findings, not raised. Without
+        keys what can be compared without them is compared, and a note says so.
 
         Raises:
             WrongPassword: If keys were given and none of them opens what has to be read.

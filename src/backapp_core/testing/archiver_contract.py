@@ -27,6 +27,7 @@ from backapp_core.model.entries import EntryKind, Node
 from backapp_core.model.jobs import BackupOptions
 from backapp_core.model.repositories import RemovalPlan
 from backapp_core.model.snapshots import Snapshot
+from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.archivers import ArchiverKind, Repository
 from backapp_core.ports.surroundings import CancelToken, Keys, Surroundings
 from backapp_core.ports.transports import Transport
@@ -342,6 +343,16 @@ class ArchiverContract(ArchiverFixtures):
             for damaged in (data[: len(data) // 2], b"", _flipped(data), data + b"\0", None):
                 with altered(bucket, name, damaged):
                     assert _is_noticed(kind, keys, MemoryTransport(bucket), surroundings), name
+
+    def test_parts_of_the_data_are_together_all_of_it(
+        self, repository: Repository, back_up: Callable[..., Snapshot], bucket: MemoryBucket
+    ) -> None:
+        back_up()
+        parts = [DataSubset(part=part, parts=3) for part in (1, 2, 3)]
+        assert all(repository.check(read_data=part).is_clean for part in parts)
+        name, data = max(bucket.objects.items(), key=lambda item: len(item[1]))
+        with altered(bucket, name, _flipped(data)):
+            assert not all(repository.check(read_data=part).is_clean for part in parts)
 
     def test_an_unchanged_second_backup_moves_little(
         self,

@@ -43,6 +43,7 @@ from backapp_core.model.repositories import (
     Severity,
 )
 from backapp_core.model.snapshots import Snapshot
+from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.archivers import ArchiverKind, BackupResult, Repository
 from backapp_core.ports.scanners import Scanner
 from backapp_core.ports.surroundings import Keys, Surroundings
@@ -154,9 +155,9 @@ class MemoryRepository(Repository):
             target.close()
 
     @override
-    def check(self, *, read_data: bool = False) -> CheckReport:
+    def check(self, *, read_data: bool | DataSubset = False) -> CheckReport:
         findings: list[Finding] = []
-        present = {info.name for info in self._transport.list()}
+        present = {info.name: info.size_bytes for info in self._transport.list()}
         users: dict[str, list[tuple[str, bytes]]] = {}
         for name in sorted(one for one in present if one.startswith("snapshots/")):
             snapshot_id = name.removeprefix("snapshots/")
@@ -168,9 +169,14 @@ class MemoryRepository(Repository):
             for node in record.nodes:
                 if node.sha256 not in {"", _NOTHING}:
                     users.setdefault(node.sha256, []).append((snapshot_id, node.path))
-        read_bytes = 0
-        for digest, places in sorted(users.items()):
-            read_bytes += self._check_content(digest, places, present, findings, read_data)
+        sizes = {bytes.fromhex(digest): present.get(f"data/{digest}", 0) for digest in users}
+        subset = DataSubset.of(read_data)
+        chosen = subset.choose(sizes, self._surroundings.random_bytes) if subset else ()
+        read_bytes = sum(
+            self._check_content(digest, places, findings)
+            for digest, places in sorted(users.items())
+            if bytes.fromhex(digest) in chosen or f"data/{digest}" not in present
+        )
         snapshots = sum(name.startswith("snapshots/") for name in present)
         return CheckReport(snapshots, len(present), read_bytes, tuple(findings))
 
@@ -280,20 +286,13 @@ class MemoryRepository(Repository):
     # --- the rest
 
     def _check_content(
-        self,
-        digest: str,
-        places: Sequence[tuple[str, bytes]],
-        present: set[str],
-        findings: list[Finding],
-        read_data: bool,  # noqa: FBT001  # private
+        self, digest: str, places: Sequence[tuple[str, bytes]], findings: list[Finding]
     ) -> int:
-        name = f"data/{digest}"
         try:
-            return len(self._content(digest)) if read_data or name not in present else 0
+            return len(self._content(digest))
         except DamagedRepository as error:
-            ids = tuple(sorted({snapshot_id for snapshot_id, _ in places}))
-            paths = tuple(sorted({path for _, path in places}))
-            findings.append(Finding(Severity.ERROR, name, error.message, ids, paths))
+            ids, paths = (tuple(sorted(set(each))) for each in zip(*places, strict=True))
+            findings.append(Finding(Severity.ERROR, f"data/{digest}", error.message, ids, paths))
             return 0
 
     def _parent(self, scanner: Scanner, options: BackupOptions) -> Snapshot | None:

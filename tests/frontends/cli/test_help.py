@@ -80,7 +80,6 @@ Not there yet:
 | `backup --skip-if-unchanged` | every backup makes a snapshot |
 | `restore --verify` | contents are verified while they are written |
 | `restore --delete` | nothing; entries that the snapshot lacks stay |
-| `check --read-data-subset` | `check --read-data` reads everything |
 | `unlock` | a lock lapses by itself; the message says when |
 | `copy`, `mount`, `migrate`, `rewrite`, `repair`, `key`, `cat`, `list` | nothing |
 """

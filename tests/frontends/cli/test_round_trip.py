@@ -370,6 +370,23 @@ def test_check_is_content_with_a_whole_repository(cli, kept) -> None:
     assert summary["bytes_read"] > 0
 
 
+def test_check_reads_the_share_of_the_data_that_it_is_told(cli, kept, repository: Path) -> None:
+    everything, *parts = (
+        cli("check", *share, "--json").of("summary")[0]["bytes_read"]
+        for share in (
+            ["--read-data"],
+            ["--read-data-subset", "1/2"],
+            ["--read-data-subset", "2/2"],
+            ["--read-data-subset", "1"],
+        )
+    )
+    [archive] = (repository / "archives").iterdir()
+    beside = everything - archive.stat().st_size
+    assert sorted(parts) == [beside, everything, everything]
+    refused = cli("check", "--read-data", "--read-data-subset", "1/2", code=2)
+    assert "exclude each other" in refused.err
+
+
 def test_check_names_a_damaged_object_once(cli, kept, repository: Path) -> None:
     [archive] = (repository / "archives").iterdir()
     archive.unlink()

@@ -7,6 +7,7 @@ import pytest
 
 from backapp_cli import values
 from backapp_core.model.retention import Within
+from backapp_core.model.subsets import DataSubset
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,24 @@ def test_sizes_are_powers_of_1024(text: str, number: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is no size"):
         values.size_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "subset"),
+    [
+        ("3/12", DataSubset(part=3, parts=12)),
+        ("2.5%", DataSubset(percent=2.5)),
+        ("10G", DataSubset(most_bytes=10 << 30)),
+    ],
+)
+def test_shares_of_the_data_are_said_as_in_restic(text: str, subset: DataSubset) -> None:
+    assert values.data_subset(text) == subset
+
+
+@pytest.mark.parametrize("text", ["", "a/b", "0/3", "4/3", "1/257", "0%", "101%", "-1%", "0", "x"])
+def test_what_is_no_share_of_the_data_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        values.data_subset(text)
 
 
 def test_paths_are_the_bytes_of_the_shell() -> None:

@@ -1,10 +1,12 @@
 """Looks whether everything that snapshots need is there, and on request reads every byte of it."""
 
+from hashlib import sha256
 from typing import final
 
 from backapp_core.plugin_api import (
     CheckReport,
     DamagedRepository,
+    DataSubset,
     Finding,
     Node,
     ObjectMissing,
@@ -24,9 +26,11 @@ from backapp_plugins.archivers.targz.restoring import SnapshotReader
 class Check:
     """One look through a repository."""
 
-    def __init__(self, place: Place, *, read_data: bool) -> None:
+    def __init__(self, place: Place, subset: DataSubset | None) -> None:
+        """Look at ``place``, and read the archives that are in ``subset``."""
         self._place = place
-        self._read_data = read_data
+        self._subset = subset
+        self._skipped: set[str] = set()
         self._findings: list[Finding] = []
         self._read_bytes = 0
         self._objects = 0
@@ -44,7 +48,8 @@ class Check:
             for stored in (record.manifest, *record.archives):
                 users.setdefault(stored.name, []).append(snapshot_id)
         sound = self._check_presence(records, users)
-        if self._read_data:
+        if self._subset is not None:
+            self._skip_the_rest(self._subset, sound)
             self._read_everything(records, users, sound)
             self._remember(users)
         self._note_leftovers(users)
@@ -99,6 +104,7 @@ class Check:
             for stored in (record.manifest, *record.archives):
                 if (
                     stored.name in sound
+                    and stored.name not in self._skipped
                     and stored.name not in done
                     and not self._is_whole(stored, users[stored.name])
                 ):
@@ -107,15 +113,27 @@ class Check:
             numbers = {
                 ref.number
                 for ref in record.archives
-                if ref.name not in done or ref.name not in sound
+                if ref.name not in self._skipped and (ref.name not in done or ref.name not in sound)
             }
             done.update(stored.name for stored in (record.manifest, *record.archives))
             self._read_content(snapshot_id, record, numbers)
 
+    def _skip_the_rest(self, subset: DataSubset, sound: set[str]) -> None:
+        ids = {
+            sha256(name.encode()).digest(): name
+            for name in sound
+            if name.startswith(layout.ARCHIVES)
+        }
+        chosen = subset.choose(
+            {one: self._there[name] for one, name in ids.items()},
+            self._place.surroundings.random_bytes,
+        )
+        self._skipped = {name for one, name in ids.items() if one not in chosen}
+
     def _remember(self, users: dict[str, list[str]]) -> None:
         named = {finding.object_name for finding in self._findings if finding.is_error}
         archives = {name for name in users if name.startswith(layout.ARCHIVES)}
-        self._place.damage.update(damaged=archives & named, whole=archives - named)
+        self._place.damage.update(damaged=archives & named, whole=archives - named - self._skipped)
         if archives & named:
             self._note("", "the next backup from this machine will be a full one")
 

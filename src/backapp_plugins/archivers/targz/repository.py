@@ -12,6 +12,7 @@ from backapp_core.plugin_api import (
     CleanUpOptions,
     CleanUpPlan,
     DamagedRepository,
+    DataSubset,
     EntryKind,
     Everything,
     InputError,
@@ -157,8 +158,10 @@ class TargzRepository(Repository):
             target.close()
 
     @override
-    def check(self, *, read_data: bool = False) -> CheckReport:
-        return Check(self._place, read_data=read_data).run()
+    def check(self, *, read_data: bool | DataSubset = False) -> CheckReport:
+        from backapp_plugins.archivers.targz.checking import Check
+
+        return Check(self._place, DataSubset.of(read_data)).run()
 
     @override
     def retag(self, snapshot: Snapshot, tags: Sequence[str]) -> Snapshot:
