@@ -88,7 +88,13 @@ from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.archivers import ArchiverKind, BackupResult, Repository
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.notifiers import Notifier, NotifierKind
-from backapp_core.ports.scanners import FoundDirectory, OpenedFile, Scanner, ScannerKind
+from backapp_core.ports.scanners import (
+    FoundDirectory,
+    OpenedFile,
+    Scanner,
+    ScannerKind,
+    WholeFile,
+)
 from backapp_core.ports.schedulers import Scheduler, SchedulerKind
 from backapp_core.ports.stores import Jobs, RunFilter, Runs, Store, StoreKind
 from backapp_core.ports.surroundings import NO_KEYS, CancelToken, Keys, Surroundings
@@ -205,6 +211,7 @@ __all__ = [
     "UnknownFormat",
     "Urgency",
     "Verb",
+    "WholeFile",
     "Within",
     "WrongPassword",
     "check_job_name",

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import frozen
 from typing_extensions import override
@@ -49,6 +49,19 @@ class OpenedFile(Closing):
         """Give the file back; closing twice is fine."""
 
 
+class WholeFile(NamedTuple):
+    """A small regular file, read in one go."""
+
+    entry: Entry
+    """The facts when it was opened."""
+    content: bytes
+    attributes: tuple[tuple[bytes, bytes], ...] | None
+    """Its extended attributes, as `FoundDirectory.attributes` has them; None if they could not be
+    read on the way."""
+    has_changed: bool
+    """Whether size, mtime or ctime differed from ``entry`` when it had been read."""
+
+
 class FoundDirectory(Closing):
     """One directory, whole: its own facts and all its entries that are not directories.
 
@@ -74,6 +87,28 @@ class FoundDirectory(Closing):
             EntryReplaced: If it is no regular file any more.
             EntryUnreadable: If it may not be read or the medium fails.
         """
+
+    def read_whole(self, entry: Entry, most_bytes: int) -> WholeFile | None:
+        """Open, read and close a regular file of `entries`; None if that takes more than one read.
+
+        The same as `open` and what follows it. Scanners override it because most files are small,
+        and for them the way to the content costs more than the content.
+
+        Args:
+            entry: What is read.
+            most_bytes: Larger files are left alone.
+
+        Raises:
+            EntryVanished: If it is gone.
+            EntryReplaced: If it is no regular file any more.
+            EntryUnreadable: If it may not be read or the medium fails.
+        """
+        with self.open(entry) as file:
+            size_bytes = file.entry.size_bytes
+            if file.is_stream or size_bytes > most_bytes:
+                return None
+            content = file.read_at(0, size_bytes)
+            return WholeFile(file.entry, content, None, file.has_changed())
 
     @abstractmethod
     def attributes(self, entry: Entry | None) -> tuple[tuple[bytes, bytes], ...]:

@@ -40,6 +40,10 @@ class ContentSaver:
         self._local = threading.local()
         self._zero_ids: dict[int, bytes] = {}
 
+    def save_whole(self, data: bytes) -> bytes:
+        """Return the id of the one chunk that all of a small file is."""
+        return self._saver.save(BlobKind.DATA, data)
+
     def save(self, file: OpenedFile) -> tuple[list[bytes], int]:
         """Return the ids of the chunks of a file, and how many bytes were read of it.
 

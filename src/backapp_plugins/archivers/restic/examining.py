@@ -17,12 +17,13 @@ from backapp_core.plugin_api import (
     SourceError,
     Surroundings,
     Verb,
+    WholeFile,
 )
 from backapp_plugins.archivers.restic.contents import ContentSaver
 from backapp_plugins.archivers.restic.go_modes import go_mode
 from backapp_plugins.archivers.restic.go_times import time_of
 from backapp_plugins.archivers.restic.index import Index
-from backapp_plugins.archivers.restic.layout import BlobKind
+from backapp_plugins.archivers.restic.layout import MIN_CHUNK_BYTES, BlobKind
 from backapp_plugins.archivers.restic.node_writer import NodeWriter
 from backapp_plugins.archivers.restic.old_trees import (
     attributes_of,
@@ -33,6 +34,7 @@ from backapp_plugins.archivers.restic.pending import PendingFolder, Tally
 from backapp_plugins.archivers.restic.trees import TreeNode
 
 ReadTree = Callable[[bytes], bytes]
+_CHANGED = "changed while it was read; what was read is kept"
 
 
 @final
@@ -144,6 +146,9 @@ class Examiner:
         if kind is EntryKind.FILE:
             if old is not None and self._is_unchanged(entry, old):
                 return self._unchanged(folder, entry, old, tally)
+            whole = folder.found.read_whole(entry, MIN_CHUNK_BYTES)
+            if whole is not None:
+                return self._keep_whole(folder, entry, whole, old, tally)
             with folder.found.open(entry) as file:
                 return self._read(folder, entry, file, old, tally)
         target = folder.found.link_target(entry) if kind is EntryKind.SYMLINK else b""
@@ -189,6 +194,22 @@ class Examiner:
             size_bytes=entry.size_bytes,
         )
 
+    def _keep_whole(
+        self,
+        folder: PendingFolder,
+        listed: Entry,
+        whole: WholeFile,
+        old: TreeNode | None,
+        tally: Tally,
+    ) -> bytes:
+        data, xattrs = whole.content, whole.attributes
+        content = [self._contents.save_whole(data)] if data else []
+        if xattrs is None:
+            xattrs = self.attributes(folder, listed, tally)
+        if whole.has_changed:
+            self.report(folder, listed, _CHANGED, tally)
+        return self._kept(folder, listed, whole.entry, old, content, xattrs, len(data), tally)
+
     def _read(
         self,
         folder: PendingFolder,
@@ -197,13 +218,27 @@ class Examiner:
         old: TreeNode | None,
         tally: Tally,
     ) -> bytes:
-        # What was opened is what counts: it may have changed since it was listed.
-        entry = file.entry
         content, size_bytes = self._contents.save(file)
         xattrs = self.attributes(folder, listed, tally)
-        if not file.is_stream and (size_bytes != entry.size_bytes or file.has_changed()):
-            text = "changed while it was read; what was read is kept"
-            self.report(folder, listed, text, tally)
+        if not file.is_stream and (size_bytes != file.entry.size_bytes or file.has_changed()):
+            self.report(folder, listed, _CHANGED, tally)
+        return self._kept(folder, listed, file.entry, old, content, xattrs, size_bytes, tally)
+
+    def _kept(  # noqa: PLR0917  # all that is known of one file, on the hot path
+        self,
+        folder: PendingFolder,
+        listed: Entry,
+        entry: Entry,
+        old: TreeNode | None,
+        content: list[bytes],
+        xattrs: tuple[tuple[bytes, bytes], ...],
+        size_bytes: int,
+        tally: Tally,
+    ) -> bytes:
+        """Count a file that was read and return its node.
+
+        What was opened is what counts: it may have changed since it was listed.
+        """
         if entry.ctime_ns != listed.ctime_ns or entry.inode != listed.inode:
             folder.is_settled = False
         user, group = self.owner(entry)
@@ -218,7 +253,8 @@ class Examiner:
             tally.files_unmodified += 1
         else:
             tally.files_changed += 1
-        self.name(join(folder.path, listed.name), action, size_bytes)
+        if self._reports_files:
+            self.name(join(folder.path, listed.name), action, size_bytes)
         return self.writer.file(
             entry,
             user=user,

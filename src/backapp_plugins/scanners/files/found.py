@@ -9,12 +9,18 @@ from typing import final
 
 from typing_extensions import override
 
-from backapp_core.plugin_api import Entry, EntryKind, FoundDirectory, OpenedFile
+from backapp_core.plugin_api import (
+    Entry,
+    EntryKind,
+    FoundDirectory,
+    OpenedFile,
+    WholeFile,
+)
 from backapp_plugins.scanners.files.content import OpenedContent
 from backapp_plugins.scanners.files.faults import replaced, source_error
 from backapp_plugins.scanners.files.folders import Folder, Folders
 from backapp_plugins.scanners.files.listing import entry_of
-from backapp_plugins.scanners.files.metadata import attributes_at
+from backapp_plugins.scanners.files.metadata import attributes_at, opened_attributes
 
 _NO_FILE = frozenset({errno.ENXIO, errno.ENODEV, errno.EISDIR})
 """What opening a socket, a device without a driver or a directory says."""
@@ -65,6 +71,27 @@ class FilesDirectory(FoundDirectory):
         return OpenedContent(descriptor, opened, path, actual_bytes=status.st_size)
 
     @override
+    def read_whole(self, entry: Entry, most_bytes: int) -> WholeFile | None:
+        if entry.size_bytes > most_bytes or not self._has_content:
+            return super().read_whole(entry, most_bytes)
+        path = self._path_of(entry)
+        if entry.kind is not EntryKind.FILE:
+            raise replaced(path)
+        above = self._use(path)
+        try:
+            descriptor = _open_to_read(entry, above)
+        except OSError as error:
+            raise (
+                replaced(path) if error.errno in _NO_FILE else source_error(error, path)
+            ) from error
+        finally:
+            self._folders.done(self._folder)
+        try:
+            return _read_opened(descriptor, entry.name, path, most_bytes)
+        finally:
+            os.close(descriptor)
+
+    @override
     def attributes(self, entry: Entry | None) -> tuple[tuple[bytes, bytes], ...]:
         path = self.path if entry is None else self._path_of(entry)
         above = self._use(path)
@@ -104,6 +131,39 @@ class FilesDirectory(FoundDirectory):
 
     def _path_of(self, entry: Entry) -> bytes:
         return self.path.removesuffix(b"/") + b"/" + entry.name
+
+
+def _read_opened(descriptor: int, name: bytes, path: bytes, most_bytes: int) -> WholeFile | None:
+    before = os.fstat(descriptor)
+    if not stat.S_ISREG(before.st_mode):
+        raise replaced(path)
+    size_bytes = before.st_size
+    if size_bytes > most_bytes:
+        return None
+    try:
+        content = os.read(descriptor, size_bytes) if size_bytes else b""
+        if len(content) < size_bytes:  # cut meanwhile, or answered in part
+            content = _read_on(descriptor, content, size_bytes)
+        after = os.fstat(descriptor)
+    except OSError as error:
+        raise source_error(error, path) from error
+    has_changed = (
+        len(content) != size_bytes
+        or after.st_size != size_bytes
+        or after.st_mtime_ns != before.st_mtime_ns
+        or after.st_ctime_ns != before.st_ctime_ns
+    )
+    return WholeFile(entry_of(name, before), content, opened_attributes(descriptor), has_changed)
+
+
+def _read_on(descriptor: int, content: bytes, size_bytes: int) -> bytes:
+    """Complete what the system answered in part; only the end of the file ends it."""
+    pieces = [content]
+    done = len(content)
+    while done < size_bytes and (more := os.read(descriptor, size_bytes - done)):
+        pieces.append(more)
+        done += len(more)
+    return b"".join(pieces)
 
 
 def _open_to_read(entry: Entry, above: int) -> int:

@@ -28,6 +28,16 @@ def attributes_at(folder: int, name: bytes | None) -> tuple[tuple[bytes, bytes],
         return _attributes_by_opening(folder, name)
 
 
+def opened_attributes(descriptor: int) -> tuple[tuple[bytes, bytes], ...] | None:
+    """Return the attributes of an open file, in byte order; None if they cannot be read."""
+    if not hasattr(os, "listxattr"):
+        return ()
+    try:
+        return _attributes(descriptor, follows=True)
+    except OSError:
+        return None
+
+
 def _attributes(place: bytes | int, *, follows: bool) -> tuple[tuple[bytes, bytes], ...]:
     try:
         keys = os.listxattr(place, follow_symlinks=follows)
