@@ -41,7 +41,9 @@ class _OpenPack:
         self.entries: list[PackEntry] = []
         self.size_bytes = 0
 
-    def add(self, kind: BlobKind, blob_id: bytes, sealed: bytes, uncompressed: int) -> None:
+    def add(
+        self, kind: BlobKind, blob_id: bytes, sealed: bytes | memoryview, uncompressed: int
+    ) -> None:
         at, length = self.size_bytes, len(sealed)
         self.buffer[at : at + length] = sealed
         self.entries.append(PackEntry(kind, blob_id, at, length, uncompressed))
@@ -103,7 +105,9 @@ class PackWriter:
                 # The run has its own error; these packs are stored again by the next one.
                 self._place.say(Level.WARNING, f"unfinished work is not kept: {failure.message}")
 
-    def add(self, kind: BlobKind, blob_id: bytes, sealed: bytes, uncompressed: int) -> None:
+    def add(
+        self, kind: BlobKind, blob_id: bytes, sealed: bytes | memoryview, uncompressed: int
+    ) -> None:
         """Take a blob.
 
         Raises:

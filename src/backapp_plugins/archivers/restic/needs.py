@@ -1,0 +1,213 @@
+"""What snapshots need: each distinct tree of theirs is read once, and what it names is ticked off.
+
+Memory goes into bytes per blob of the index, not into a Python object for each.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias, final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from backapp_core.plugin_api import DamagedRepository, ObjectMissing, TransferCut
+from backapp_plugins.archivers.restic.blobs import BlobBroken
+from backapp_plugins.archivers.restic.index import Index
+from backapp_plugins.archivers.restic.index_columns import Flags
+from backapp_plugins.archivers.restic.index_ids import Rows, to_ids
+from backapp_plugins.archivers.restic.layout import ID_BYTES, SNAPSHOTS, BlobKind, pack_name
+from backapp_plugins.archivers.restic.parallel import in_threads
+from backapp_plugins.archivers.restic.place import Place
+from backapp_plugins.archivers.restic.spans import Span, spans
+from backapp_plugins.archivers.restic.tree_links import Links, links_of
+from backapp_plugins.archivers.restic.trees import TreeBroken
+
+_Origins: TypeAlias = NDArray[np.int32]
+_NOTHING = Links(b"", b"")
+
+
+class Lost(NamedTuple):
+    """A blob that a snapshot needs and nobody has."""
+
+    kind: BlobKind
+    blob_id: bytes
+    snapshot_id: bytes
+    """One of those that need it."""
+    reason: str
+
+
+class _SnapshotRoot(msgspec.Struct):
+    tree: str
+
+
+def snapshot_roots(place: Place, snapshot_ids: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return the tree of each snapshot; one that was removed meanwhile is left out.
+
+    Raises:
+        DamagedRepository: If a snapshot cannot be read; the message names it.
+    """
+    roots = in_threads(place, lambda one: _root_of(place, one), snapshot_ids)
+    return {
+        snapshot_id: root
+        for snapshot_id, root in zip(snapshot_ids, roots, strict=True)
+        if root is not None
+    }
+
+
+def _root_of(place: Place, snapshot_id: bytes) -> bytes | None:
+    try:
+        document = place.read_document(SNAPSHOTS, snapshot_id)
+    except ObjectMissing:
+        return None
+    try:
+        root = bytes.fromhex(msgspec.json.decode(document, type=_SnapshotRoot).tree)
+        if len(root) == ID_BYTES:
+            return root
+    except ValueError as error:  # malformed JSON is one, too
+        reason = str(error)
+    else:
+        reason = "its tree is no id"
+    raise DamagedRepository(f"{SNAPSHOTS}{snapshot_id.hex()} is damaged: {reason}")
+
+
+def needed_rows(
+    place: Place, index: Index, roots: Mapping[bytes, bytes], is_safe: Flags
+) -> tuple[Flags, list[Lost]]:
+    """Return which blobs snapshots need, ticked at the first row of each, and which are lost.
+
+    Args:
+        place: The repository.
+        index: Where its blobs are.
+        roots: Snapshots with their trees.
+        is_safe: Of each row of the index, whether some copy of its blob stands in a whole pack.
+
+    Raises:
+        TransportError: If the destination fails.
+        RunCancelled: If the run is asked to stop.
+    """
+    walk = _Walk(place, index, is_safe)
+    walk.run(roots)
+    return walk.needed, walk.lost
+
+
+@final
+class _Walk:
+    """The way through the trees, one level of all snapshots after another."""
+
+    def __init__(self, place: Place, index: Index, is_safe: Flags) -> None:
+        self._place = place
+        self._index = index
+        self._table = index.table()
+        self._tree_start = self._table.columns.tree_start
+        self._is_safe = is_safe
+        self._snapshots: Sequence[bytes] = ()
+        self._origin = np.zeros(len(self._table) - self._tree_start, np.int32)
+        """Of each tree, the snapshot by which it was found."""
+        self.needed = np.zeros(len(self._table), np.bool_)
+        self._lost: dict[tuple[BlobKind, bytes], Lost] = {}
+
+    @property
+    def lost(self) -> list[Lost]:
+        """What could not be followed or is not there."""
+        return list(self._lost.values())
+
+    def run(self, roots: Mapping[bytes, bytes]) -> None:
+        """Tick off everything below ``roots``."""
+        self._snapshots = list(roots)
+        origins = np.arange(len(roots), dtype=np.int32)
+        level = self._tick(BlobKind.TREE, b"".join(roots.values()), origins)
+        while len(level):
+            found = [self._follow(*read) for read in self._read_all(level)]
+            level = np.concatenate(found)
+
+    def _read_all(self, rows: Rows) -> Iterator[tuple[Span, list[Links | str]]]:
+        parts = spans(self._table, rows)
+        return in_threads(self._place, lambda span: (span, self._read(span)), parts)
+
+    def _read(self, span: Span) -> list[Links | str]:
+        """Return what each tree of a span refers to, or why that is not known."""
+        columns, codec = self._table.columns, self._place.codec
+        name = pack_name(columns.pack_id[span.pack_number].tobytes())
+        try:
+            data = memoryview(
+                self._place.transport.read(name, offset=span.offset, length_bytes=span.length)
+            )
+        except (ObjectMissing, TransferCut):
+            data = memoryview(b"")  # each blob is looked for by itself then
+        found: list[Links | str] = []
+        for row in span.rows.tolist():
+            at, length = int(columns.offset[row]) - span.offset, int(columns.length[row])
+            blob_id = columns.blob_id[row].tobytes()
+            try:
+                sealed = data[at : at + length]
+                tree = codec.decode(sealed, int(columns.uncompressed[row]), blob_id)
+            except BlobBroken:
+                found.append(self._read_elsewhere(blob_id))
+            else:
+                found.append(_links_or_reason(tree))
+        return found
+
+    def _read_elsewhere(self, blob_id: bytes) -> Links | str:
+        try:
+            return _links_or_reason(self._place.read_blob(self._index, BlobKind.TREE, blob_id))
+        except DamagedRepository as error:
+            return error.message
+
+    def _follow(self, span: Span, found: Sequence[Links | str]) -> Rows:
+        """Tick off what trees refer to, and return the rows of trees not seen before."""
+        origins = self._origin[span.rows - self._tree_start]
+        all_links: list[Links] = []
+        for row, origin, links in zip(span.rows.tolist(), origins.tolist(), found, strict=True):
+            if isinstance(links, str):
+                blob_id = self._table.columns.blob_id[row].tobytes()
+                self._lose(BlobKind.TREE, blob_id, origin, links)
+                links = _NOTHING  # noqa: PLW2901  # it refers to nothing that is known
+            all_links.append(links)
+        self._tick(
+            BlobKind.DATA,
+            b"".join([links.contents for links in all_links]),
+            np.repeat(origins, [len(links.contents) // ID_BYTES for links in all_links]),
+        )
+        return self._tick(
+            BlobKind.TREE,
+            b"".join([links.subtrees for links in all_links]),
+            np.repeat(origins, [len(links.subtrees) // ID_BYTES for links in all_links]),
+        )
+
+    def _tick(self, kind: BlobKind, blob_ids: bytes, origins: _Origins) -> Rows:
+        """Tick off blobs, and return the rows of those that were not before."""
+        rows = self._table.rows_of(kind, blob_ids)
+        is_lost = rows < 0
+        is_lost[~is_lost] = ~self._is_safe[rows[~is_lost]]
+        if is_lost.any():
+            self._note_lost(kind, blob_ids, np.flatnonzero(is_lost), rows, origins)
+        is_fresh = ~is_lost
+        is_fresh[is_fresh] = ~self.needed[rows[is_fresh]]
+        fresh, first = np.unique(rows[is_fresh], return_index=True)
+        self.needed[fresh] = True
+        if kind is BlobKind.TREE:
+            self._origin[fresh - self._tree_start] = origins[is_fresh][first]
+        return fresh
+
+    def _note_lost(
+        self, kind: BlobKind, blob_ids: bytes, places: Rows, rows: Rows, origins: _Origins
+    ) -> None:
+        columns, column = self._table.columns, to_ids(blob_ids)
+        for place in places.tolist():
+            reason = "no index object names it"
+            if rows[place] >= 0:
+                number = int(columns.pack_number[rows[place]])
+                pack = pack_name(columns.pack_id[number].tobytes())
+                reason = f"{pack} is missing or has another size than the index says"
+            self._lose(kind, column[place].tobytes(), int(origins[place]), reason)
+
+    def _lose(self, kind: BlobKind, blob_id: bytes, origin: int, reason: str) -> None:
+        lost = Lost(kind, blob_id, self._snapshots[origin], reason)
+        self._lost.setdefault((kind, blob_id), lost)
+
+
+def _links_or_reason(tree: bytes) -> Links | str:
+    try:
+        return links_of(tree)
+    except TreeBroken as error:
+        return f"what it holds is no tree: {error}"

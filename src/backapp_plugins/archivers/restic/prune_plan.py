@@ -1,0 +1,153 @@
+"""What a prune does to which pack."""
+
+from collections.abc import Container, Sequence
+from datetime import datetime
+
+import numpy as np
+from attrs import define, evolve
+
+from backapp_plugins.archivers.restic.index_columns import Flags
+from backapp_plugins.archivers.restic.index_ids import Rows
+from backapp_plugins.archivers.restic.layout import pack_name
+from backapp_plugins.archivers.restic.pack_use import PackStock
+
+
+@define
+class Fates:
+    """One flag per pack that the index names, in several columns."""
+
+    repacked: Flags
+    """Its needed blobs are copied, so that it can go."""
+    deleted: Flags
+    """It goes now, or is gone already."""
+    marked: Flags
+    """Nothing needs it, and it stays for a later run."""
+    renewed: Flags
+    """It is one of the marked ones, and its time begins now."""
+    recovered: Flags
+    """It was marked, and is needed."""
+
+    @property
+    def changed(self) -> Flags:
+        """Of which packs the index has to say something else than it does."""
+        return self.deleted | self.renewed | self.recovered
+
+    def only(self, packs: Flags) -> "Fates":
+        """Return the fates of these packs; the others are left as they are."""
+        return Fates(
+            repacked=self.repacked & packs,
+            deleted=self.deleted & packs,
+            marked=self.marked & packs,
+            renewed=self.renewed & packs,
+            recovered=self.recovered & packs,
+        )
+
+
+@define
+class PrunePlan:
+    """What happens to all packs."""
+
+    stock: PackStock
+    made_at: datetime
+    """What packs are marked with."""
+    kept_rows: Flags
+    """Over the rows of the index: of each needed blob the copy that stays or is copied."""
+    unused_bytes: int
+    """Length of what nothing needs in packs that stay."""
+    fates: Fates
+    orphans_deleted: dict[bytes, int]
+    """Packs that no index object names, with their sizes."""
+    orphans_marked: dict[bytes, int]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.orphans_deleted or self.is_index_changed)
+
+    @property
+    def is_index_changed(self) -> bool:
+        """Whether index objects have to be written."""
+        return bool(self.orphans_marked or self.fates.changed.any())
+
+    @property
+    def copied_rows(self) -> Rows:
+        """The rows of blobs that are copied."""
+        is_repacked = self.fates.repacked[self.stock.table.columns.pack_number]
+        return np.flatnonzero(self.kept_rows & is_repacked)
+
+    @property
+    def copied_bytes(self) -> int:
+        """Their length."""
+        return int(self.stock.table.columns.length[self.copied_rows].sum(dtype=np.int64))
+
+    @property
+    def deleted_packs(self) -> dict[bytes, int]:
+        """Packs that the index names and that go, with their sizes."""
+        return self._packs(self.fates.deleted & self.stock.is_there)
+
+    @property
+    def marked_packs(self) -> dict[bytes, int]:
+        """Packs that stay for a later run, with their sizes."""
+        return {**self.orphans_marked, **self._packs(self.fates.marked)}
+
+    def within(self, deleted: Container[str], marked: Container[str]) -> "PrunePlan":
+        """Return what of the plan is in a former one, too.
+
+        What does not go is left as it is, so a part of a plan is as safe as the whole.
+
+        Args:
+            deleted: Names of objects that the former plan deletes.
+            marked: Names of those that it marks.
+        """
+        ids, fates = self.stock.table.columns.pack_id, self.fates
+        agreed = np.ones_like(fates.deleted)
+        for number in np.flatnonzero(fates.deleted & self.stock.is_there).tolist():
+            agreed[number] = pack_name(ids[number].tobytes()) in deleted
+        for number in np.flatnonzero(fates.marked).tolist():
+            name = pack_name(ids[number].tobytes())
+            agreed[number] = name in marked or name in deleted
+        return evolve(
+            self,
+            fates=fates.only(agreed),
+            orphans_deleted=_named(self.orphans_deleted, deleted),
+            orphans_marked=_named(self.orphans_marked, marked),
+        )
+
+    def parts(self) -> "Sequence[PrunePlan]":
+        """Return the plan in smaller ones that each leave the repository whole, in a good order.
+
+        What frees space without needing any comes first; only orphans, or only one pack, are no
+        more divisible, and the plan is returned as it is.
+        """
+        fates = self.fates
+        copied = np.flatnonzero(fates.repacked)
+        halves = [copied[: len(copied) // 2], copied[len(copied) // 2 :]]
+        parts = [
+            evolve(self, orphans_marked={}, fates=fates.only(np.zeros_like(fates.repacked))),
+            evolve(self, orphans_deleted={}, fates=fates.only(~fates.repacked)),
+            *(
+                evolve(
+                    self,
+                    orphans_deleted={},
+                    orphans_marked={},
+                    fates=fates.only(_flags(half, fates)),
+                )
+                for half in halves
+            ),
+        ]
+        parts = [part for part in parts if not part.is_empty]
+        return parts if len(parts) > 1 else [self]
+
+    def _packs(self, packs: Flags) -> dict[bytes, int]:
+        ids, sizes = self.stock.table.columns.pack_id[packs], self.stock.listed_bytes[packs]
+        return dict(zip(ids.tolist(), sizes.tolist(), strict=True))
+
+
+def _named(packs: dict[bytes, int], names: Container[str]) -> dict[bytes, int]:
+    return {pack_id: size for pack_id, size in packs.items() if pack_name(pack_id) in names}
+
+
+def _flags(numbers: Rows, fates: Fates) -> Flags:
+    flags = np.zeros_like(fates.repacked)
+    flags[numbers] = True
+    return flags

@@ -1,0 +1,92 @@
+"""What a tree refers to, read with as little work as possible: for counting what is needed."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+
+from backapp_plugins.archivers.restic.go_json import mended
+from backapp_plugins.archivers.restic.layout import ID_BYTES
+from backapp_plugins.archivers.restic.trees import WHOLE_TREE_BYTES, TreeBroken
+
+_AT_ONCE = 10_000
+_HexId: TypeAlias = Annotated[str, msgspec.Meta(min_length=2 * ID_BYTES, max_length=2 * ID_BYTES)]
+_T = TypeVar("_T")
+
+
+class Links(NamedTuple):
+    """Ids one after another, as often as the tree names them."""
+
+    subtrees: bytes
+    contents: bytes
+
+
+class _Node(msgspec.Struct, gc=False):
+    content: list[_HexId] | None = None
+    subtree: _HexId | None = None
+
+
+class _Tree(msgspec.Struct):
+    nodes: list[_Node] | None
+
+
+class _RawTree(msgspec.Struct):
+    nodes: list[msgspec.Raw] | None
+
+
+_node_decoder = msgspec.json.Decoder(_Node)
+_tree_decoder = msgspec.json.Decoder(_Tree)
+_raw_tree_decoder = msgspec.json.Decoder(_RawTree)
+
+
+def links_of(data: bytes) -> Links:
+    """Return what a tree refers to; all else in it is passed over.
+
+    Measured: 0.7 microseconds for a file, a sixth of what a whole node takes.
+
+    Raises:
+        TreeBroken: If it is no tree.
+    """
+    if len(data) <= WHOLE_TREE_BYTES:
+        return _links_of(_decode(_tree_decoder, data).nodes or ())
+    raws = _decode(_raw_tree_decoder, data).nodes or []
+    parts = [_links_of([_decode(_node_decoder, raw) for raw in some]) for some in _in_parts(raws)]
+    return Links(b"".join([part.subtrees for part in parts]), b"".join([p.contents for p in parts]))
+
+
+def _in_parts(raws: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:
+    for at in range(0, len(raws), _AT_ONCE):
+        yield raws[at : at + _AT_ONCE]
+
+
+def _links_of(nodes: Iterable[_Node]) -> Links:
+    subtrees: list[str] = []
+    contents: list[str] = []
+    for node in nodes:
+        if node.content:
+            contents += node.content
+        if node.subtree is not None:
+            subtrees.append(node.subtree)
+    return Links(_joined(subtrees), _joined(contents))
+
+
+def _joined(ids: Sequence[str]) -> bytes:
+    try:
+        joined = bytes.fromhex("".join(ids))
+    except ValueError as error:
+        raise TreeBroken("it names what is no id") from error
+    if len(joined) != ID_BYTES * len(ids):
+        raise TreeBroken("it names what is no id")  # spaces are passed over in hexadecimal digits
+    return joined
+
+
+def _decode(decoder: msgspec.json.Decoder[_T], data: bytes | msgspec.Raw) -> _T:
+    try:
+        return decoder.decode(data)
+    except RecursionError as error:
+        raise TreeBroken(f"it is nested too deeply: {error}") from error
+    except (msgspec.MsgspecError, UnicodeError):
+        try:
+            return decoder.decode(mended(bytes(data)))
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            raise TreeBroken(str(error)) from error
