@@ -96,7 +96,7 @@ def forget(surroundings: Surroundings, repository: Repository, plan: ForgetPlan)
     return plan.removal.remove
 
 
-def plan_prune(repository: Repository, options: CleanUpOptions) -> CleanUpPlan:
+def plan_prune(repository: Repository, options: CleanUpOptions = CleanUpOptions()) -> CleanUpPlan:
     """Find the objects that no snapshot needs.
 
     Raises:

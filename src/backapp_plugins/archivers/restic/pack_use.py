@@ -43,12 +43,14 @@ class PackStock:
     @property
     def is_there(self) -> Flags:
         """Of each pack, whether it is listed, with whatever size."""
-        return self.listed_bytes != _ABSENT
+        is_there: Flags = self.listed_bytes != _ABSENT
+        return is_there
 
     @property
     def is_whole(self) -> Flags:
         """Of each pack, whether it is listed with the size that its blobs add up to."""
-        return self.listed_bytes == self.packs.size_bytes
+        is_whole: Flags = self.listed_bytes == self.packs.size_bytes
+        return is_whole
 
     def found(self, number: int, size_bytes: int) -> None:
         """Take note of a pack that the listing did not have."""
