@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import final
 
@@ -40,9 +40,9 @@ class ContentSaver:
         self._local = threading.local()
         self._zero_ids: dict[int, bytes] = {}
 
-    def save_whole(self, data: bytes) -> bytes:
-        """Return the id of the one chunk that all of a small file is."""
-        return self._saver.save(BlobKind.DATA, data)
+    def save_whole(self, contents: Sequence[bytes]) -> list[bytes]:
+        """Return the ids of the chunks that many small files are, none of them empty."""
+        return self._saver.save_all(contents)
 
     def save(self, file: OpenedFile) -> tuple[list[bytes], int]:
         """Return the ids of the chunks of a file, and how many bytes were read of it.

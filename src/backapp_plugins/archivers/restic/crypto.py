@@ -6,7 +6,7 @@ format description, and D. J. Bernstein, "The Poly1305-AES message-authenticatio
 """
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import final
 
 from attrs import field, frozen, validators
@@ -97,6 +97,35 @@ class Sealer:
         self._ctr.reset_nonce(iv)
         self._ctr.update_into(body, buffer)
         return memoryview(buffer)[:size]
+
+    def seal_all(self, plains: Iterable[bytes]) -> list[bytes]:
+        """Return each of many small values sealed; less work for each than `seal` has."""
+        reset_nonce, update = self._ctr.reset_nonce, self._ctr.update
+        nonce, code, r = self._nonce.update, Poly1305.generate_tag, self._r
+        sealed: list[bytes] = []
+        for plain in plains:
+            iv = self._new_iv()
+            reset_nonce(iv)
+            body = update(plain)
+            sealed.append(b"".join((iv, body, code(r + nonce(iv), body))))
+        return sealed
+
+    def open_all(self, sealed: Iterable[bytes]) -> list[bytes]:
+        """Return what each of many small values was before it was sealed.
+
+        Raises:
+            SealBroken: If one is not what this key sealed.
+        """
+        reset_nonce, update = self._ctr.reset_nonce, self._ctr.update
+        nonce, code, r = self._nonce.update, Poly1305.generate_tag, self._r
+        plains: list[bytes] = []
+        for each in sealed:
+            iv, body = each[:_IV_BYTES], each[_IV_BYTES:-_MAC_BYTES]
+            if not hmac.compare_digest(code(r + nonce(iv), body), each[-_MAC_BYTES:]):
+                raise SealBroken("the authentication code does not fit")
+            reset_nonce(iv)
+            plains.append(update(body))
+        return plains
 
     def _code(self, iv: bytes, body: memoryview) -> bytes:
         return Poly1305.generate_tag(self._r + self._nonce.update(iv), body)

@@ -1,7 +1,7 @@
 """Looks at entries one by one: is it what it was, and if not, what is it now?"""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import final
 
 from backapp_core.plugin_api import (
@@ -34,6 +34,8 @@ from backapp_plugins.archivers.restic.pending import PendingFolder, Tally
 from backapp_plugins.archivers.restic.trees import TreeNode
 
 ReadTree = Callable[[bytes], bytes]
+_BATCH_BYTES = 2 << 20
+"""Contents of small files that are encoded together."""
 _CHANGED = "changed while it was read; what was read is kept"
 
 
@@ -85,17 +87,30 @@ class Examiner:
         old_nodes = self.old_nodes(folder)
         tally = Tally()
         nodes: list[tuple[bytes, bytes]] = []
+        small: list[tuple[Entry, WholeFile]] = []
+        small_bytes = 0
         check = self._surroundings.cancel.check
         for entry in entries:
             check()
+            if entry.ctime_ns >= self._racy_from_ns:
+                folder.is_settled = False
+            old = old_nodes.get(entry.name)
             try:
-                node = self._node(folder, entry, old_nodes.get(entry.name), tally)
+                if entry.kind is EntryKind.FILE and not self._is_unchanged(entry, old):
+                    whole = folder.found.read_whole(entry, MIN_CHUNK_BYTES)
+                    if whole is not None:
+                        small.append((entry, whole))
+                        small_bytes += len(whole.content)
+                        if small_bytes >= _BATCH_BYTES:
+                            nodes += self._keep_small(folder, small, old_nodes, tally)
+                            small, small_bytes = [], 0
+                        continue
+                node = self._node(folder, entry, old, tally)
             except SourceError as error:
                 self.report(folder, entry, error.message, tally)
                 continue
             nodes.append((entry.name, node))
-            if entry.ctime_ns >= self._racy_from_ns:
-                folder.is_settled = False
+        nodes += self._keep_small(folder, small, old_nodes, tally)
         folder.nodes += nodes  # one step, so parts of a directory may come from several threads
         return tally
 
@@ -146,9 +161,6 @@ class Examiner:
         if kind is EntryKind.FILE:
             if old is not None and self._is_unchanged(entry, old):
                 return self._unchanged(folder, entry, old, tally)
-            whole = folder.found.read_whole(entry, MIN_CHUNK_BYTES)
-            if whole is not None:
-                return self._keep_whole(folder, entry, whole, old, tally)
             with folder.found.open(entry) as file:
                 return self._read(folder, entry, file, old, tally)
         target = folder.found.link_target(entry) if kind is EntryKind.SYMLINK else b""
@@ -163,9 +175,10 @@ class Examiner:
         tally.others += 1
         return node
 
-    def _is_unchanged(self, entry: Entry, old: TreeNode) -> bool:
+    def _is_unchanged(self, entry: Entry, old: TreeNode | None) -> bool:
         return (
-            not self._rereads_all
+            old is not None
+            and not self._rereads_all
             and old.type == "file"
             and old.size == entry.size_bytes
             and old.inode == entry.inode
@@ -194,21 +207,27 @@ class Examiner:
             size_bytes=entry.size_bytes,
         )
 
-    def _keep_whole(
+    def _keep_small(
         self,
         folder: PendingFolder,
-        listed: Entry,
-        whole: WholeFile,
-        old: TreeNode | None,
+        small: Sequence[tuple[Entry, WholeFile]],
+        old_nodes: Mapping[bytes, TreeNode],
         tally: Tally,
-    ) -> bytes:
-        data, xattrs = whole.content, whole.attributes
-        content = [self._contents.save_whole(data)] if data else []
-        if xattrs is None:
-            xattrs = self.attributes(folder, listed, tally)
-        if whole.has_changed:
-            self.report(folder, listed, _CHANGED, tally)
-        return self._kept(folder, listed, whole.entry, old, content, xattrs, len(data), tally)
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Save the contents of small files together, then yield name and node of each."""
+        ids = iter(self._contents.save_whole([one.content for _, one in small if one.content]))
+        for listed, (entry, data, attributes, has_changed) in small:
+            content = [next(ids)] if data else []
+            xattrs = attributes
+            if xattrs is None:
+                xattrs = self.attributes(folder, listed, tally)
+            if has_changed:
+                self.report(folder, listed, _CHANGED, tally)
+            old = old_nodes.get(listed.name)
+            yield (
+                listed.name,
+                self._kept(folder, listed, entry, old, content, xattrs, len(data), tally),
+            )
 
     def _read(
         self,

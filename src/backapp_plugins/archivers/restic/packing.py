@@ -1,7 +1,7 @@
 """Puts sealed blobs into packs, which are built in memory and sent while others fill."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self, TypeAlias, final
 
@@ -113,14 +113,26 @@ class PackWriter:
         Raises:
             TransportError: If storing what came earlier failed.
         """
-        full = None
+        self.add_all(kind, ((blob_id, sealed, uncompressed),))
+
+    def add_all(
+        self, kind: BlobKind, blobs: Iterable[tuple[bytes, bytes | memoryview, int]]
+    ) -> None:
+        """Take blobs: id, sealed content, and length of the content of each.
+
+        Raises:
+            TransportError: If storing what came earlier failed.
+        """
+        full: list[_OpenPack] = []
         with self._lock:
             pack = self._open[kind]
-            pack.add(kind, blob_id, sealed, uncompressed)
-            if pack.is_full:
-                full, self._open[kind] = pack, _OpenPack(self._buffer())
-        if full is not None:
-            self._send(full)
+            for blob_id, sealed, uncompressed in blobs:
+                pack.add(kind, blob_id, sealed, uncompressed)
+                if pack.is_full:
+                    full.append(pack)
+                    pack = self._open[kind] = _OpenPack(self._buffer())
+        for each in full:
+            self._send(each)
 
     def finish(self) -> None:
         """Store what is left and list all of it; afterwards everything added can be found.

@@ -56,6 +56,41 @@ class BlobSaver:
         self.save_as(kind, blob_id, len(data), lambda: self._place.codec.encode(data, blob_id))
         return blob_id
 
+    def save_all(self, contents: Sequence[bytes]) -> list[bytes]:
+        """Return the ids of many small data blobs, and see to them as `save` does.
+
+        Raises:
+            TransportError: If storing what came earlier failed.
+            DamagedRepository: If a blob cannot be encoded without loss.
+        """
+        kind = BlobKind.DATA
+        ids = [sha256(content).digest() for content in contents]
+        stored = self._stored
+        has = self._index.has
+        fresh = {
+            blob_id: content
+            for blob_id, content in zip(ids, contents, strict=True)
+            if not has(kind, blob_id)
+        }
+        with self._lock:
+            waiting = self._waiting[kind]
+            for blob_id in [blob_id for blob_id in fresh if blob_id in waiting]:
+                del fresh[blob_id]
+            if stored != self._stored:  # something was on its way a moment ago and has arrived
+                for blob_id in [blob_id for blob_id in fresh if has(kind, blob_id)]:
+                    del fresh[blob_id]
+            waiting.update(fresh)
+        if fresh:
+            new_ids, new = list(fresh), list(fresh.values())
+            sealed = self._place.codec.encode_all(new, new_ids)
+            sizes = list(map(len, new))
+            with self._lock:
+                self.blobs[kind] += len(new)
+                self.new_bytes += sum(sizes)
+                self.packed_bytes += sum(map(len, sealed))
+            self._writer.add_all(kind, zip(new_ids, sealed, sizes, strict=True))
+        return ids
+
     def save_as(
         self, kind: BlobKind, blob_id: bytes, size_bytes: int, seal: Callable[[], bytes]
     ) -> None:
