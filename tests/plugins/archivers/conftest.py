@@ -1,12 +1,15 @@
-"""What tests of the tar.gz archiver share: a repository, a source, and ways to use both."""
+"""What tests of archivers share: a repository, a source, and ways to use both."""
 
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 
+import msgspec
 import pyrage
 import pytest
 from attrs import evolve
@@ -23,15 +26,32 @@ from backapp_core.ports.archivers import Repository
 from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
 from backapp_core.ports.targets import Everything, Selection
 from backapp_core.ports.transports import Transport
-from backapp_core.testing.fakes import MemoryBucket, MemoryTransport
+from backapp_core.testing.fakes import (
+    FrozenClock,
+    MemoryBucket,
+    MemoryTransport,
+    make_surroundings,
+)
 from backapp_core.testing.tree_facts import Facts
 from backapp_core.testing.trees import describe_tree
+from backapp_plugins.archivers.restic import key_files
+from backapp_plugins.archivers.restic.config import Config, encode_config
+from backapp_plugins.archivers.restic.crypto import MasterKey
+from backapp_plugins.archivers.restic.index_files import encode_index
+from backapp_plugins.archivers.restic.keys import OpenedKey
+from backapp_plugins.archivers.restic.layout import BlobKind, pack_name
+from backapp_plugins.archivers.restic.packs import PackEntry, encode_header, encode_trailer
+from backapp_plugins.archivers.restic.place import Place
+from backapp_plugins.archivers.restic.snapshots import Totals, encode_snapshot
+from backapp_plugins.archivers.restic.trees import TreeNode, encode_node, join_nodes
+from backapp_plugins.archivers.restic.unpacked import seal_description
 from backapp_plugins.archivers.targz import backapp_archivers
 from backapp_plugins.archivers.targz.settings import TargzSettings
 from backapp_plugins.scanners.files import open_files
 from backapp_plugins.scanners.files.settings import FilesSettings
 
 KIND = backapp_archivers()[0]
+EMPTY: Mapping[str, bytes] = MappingProxyType({})
 
 
 class AheadClock(Clock):
@@ -210,3 +230,117 @@ def workbench(tmp_path: Path) -> Callable[..., Workbench]:
 def bench(workbench: Callable[..., Workbench]) -> Workbench:
     """Return a `Workbench` of an open repository in memory."""
     return workbench()
+
+
+class ByHand:
+    """A repository of restic's format in memory that a test makes pack by pack."""
+
+    def __init__(self, folder: Path, *, version: int = 2, **description: msgspec.Raw) -> None:
+        self.recording = Recording()
+        self.clock = FrozenClock()
+        self.bucket = MemoryBucket(clock=self.clock)
+        self.surroundings = make_surroundings(folder, clock=self.clock, events=self.recording)
+        self.config = Config(version, "0" * 64, 0x3DA3358B4DC173, extra=description)
+        self.place = self.reach(MemoryTransport(self.bucket))
+
+    def reach(self, transport: Transport, **changes: object) -> Place:
+        """Return the repository by way of another transport, or in other surroundings."""
+        key = OpenedKey(b"k" * 32, MasterKey(b"e" * 32, b"k" * 16, b"r" * 16))
+        return Place(transport, self.config, key, evolve(self.surroundings, **changes))
+
+    def pack(
+        self,
+        *contents: bytes,
+        kind: BlobKind = BlobKind.DATA,
+        is_compressed: bool = True,
+        is_listed: bool = True,
+    ) -> bytes:
+        """Store a pack of these contents, by default with an index object, and return its id."""
+        entries: list[PackEntry] = []
+        body = b""
+        for content in contents:
+            blob_id, codec = sha256(content).digest(), self.place.codec
+            sealed = codec.encode(content, blob_id) if is_compressed else codec.sealer.seal(content)
+            length = len(content) if is_compressed else 0
+            entries.append(PackEntry(kind, blob_id, len(body), len(sealed), length))
+            body += sealed
+        header = self.place.codec.sealer.seal(encode_header(entries))
+        body += header + encode_trailer(header)
+        pack_id = sha256(body).digest()
+        self.place.store(pack_name(pack_id), [body], len(body))
+        if is_listed:
+            self.index((pack_id, entries))
+        return pack_id
+
+    def index(self, *packs: tuple[bytes, Sequence[PackEntry]], marked=()) -> bytes:
+        """Store an index object and return its id."""
+        return self.place.write_document("index/", encode_index(packs, marked))[0]
+
+    def tree(
+        self, files: Mapping[str, Sequence[bytes]], folders: Mapping[str, bytes] = EMPTY, **keys
+    ) -> bytes:
+        """Store a tree of files, given by their contents in parts, and return its id."""
+        nodes = {
+            **{
+                name: TreeNode(
+                    name=name,
+                    type="file",
+                    size=sum(map(len, parts)),
+                    content=[sha256(part).hexdigest() for part in parts],
+                )
+                for name, parts in files.items()
+            },
+            **{
+                name: TreeNode(name=name, type="dir", content=None, subtree=tree.hex())
+                for name, tree in folders.items()
+            },
+        }
+        tree = join_nodes(encode_node(nodes[name]) for name in sorted(nodes))
+        self.pack(tree, kind=BlobKind.TREE, **keys)
+        return sha256(tree).digest()
+
+    def snapshot(self, tree: bytes) -> str:
+        """Store a snapshot of a tree, a second after the one before, and return its id."""
+        self.clock.advance(1)
+        now = self.clock.now()
+        snapshot = Snapshot("", now, "host", "user", (b"/",))
+        document = encode_snapshot(snapshot, tree, Totals(now, now))
+        return self.place.write_document("snapshots/", document)[0].hex()
+
+    def names(self, prefix: str) -> set[str]:
+        """Return the names of all objects of a folder."""
+        return {name for name in self.bucket.objects if name.startswith(prefix)}
+
+    def write_out(self, folder: Path) -> None:
+        """Write it to a folder where restic opens it with the password ``geheim``."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(key_files, "_COST", 1024)  # as safe as the password of a test has to be
+            key = key_files.seal_master_key(
+                self.place.key.master,
+                b"geheim",
+                os.urandom,
+                created_at=self.clock.now(),
+                username="user",
+                hostname="host",
+            )
+        described = seal_description(self.place.codec, encode_config(self.config))
+        extra = {f"keys/{sha256(key).hexdigest()}": key, "config": described}
+        for name, data in {**self.bucket.objects, **extra}.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        for name in ("locks", "snapshots", "index", "data"):
+            (folder / name).mkdir(exist_ok=True)
+
+
+@pytest.fixture
+def by_hand(tmp_path: Path) -> ByHand:
+    """Return an empty repository of restic's format."""
+    return ByHand(tmp_path)
+
+
+@pytest.fixture
+def make_by_hand(tmp_path: Path) -> Callable[..., ByHand]:
+    """Return a function that makes a `ByHand`, in a folder of its own each time."""
+    count = iter(range(1000))
+    return lambda **choices: ByHand(tmp_path / f"by-hand-{next(count)}", **choices)

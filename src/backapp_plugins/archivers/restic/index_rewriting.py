@@ -48,6 +48,10 @@ class IndexRewriter:
             for number, file_id in enumerate(columns.file_id.tolist()):
                 self._is_joined[number] &= INDEX + file_id.hex() in joined
 
+    def join_nothing(self) -> None:
+        """From now on write no object anew in which nothing changes: there is little room."""
+        self._is_joined[:] = False
+
     def outdated(self, changed: Flags) -> list[bytes]:
         """Return the ids of objects that are written anew when these packs change.
 

@@ -38,6 +38,7 @@ class PruneExecution:
             parts = plan.parts()
             if len(parts) == 1:
                 raise
+            self._rewriter.join_nothing()
             for part in parts:
                 self.run(part)
 

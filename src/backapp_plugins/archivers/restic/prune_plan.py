@@ -114,29 +114,26 @@ class PrunePlan:
         )
 
     def parts(self) -> "Sequence[PrunePlan]":
-        """Return the plan in smaller ones that each leave the repository whole, in a good order.
+        """Return two smaller plans that come to the same in this order, or the plan if it has none.
 
-        What frees space without needing any comes first; only orphans, or only one pack, are no
-        more divisible, and the plan is returned as it is.
+        Each leaves the repository whole. What frees space without needing much comes first.
         """
         fates = self.fates
-        copied = np.flatnonzero(fates.repacked)
-        halves = [copied[: len(copied) // 2], copied[len(copied) // 2 :]]
-        parts = [
-            evolve(self, orphans_marked={}, fates=fates.only(np.zeros_like(fates.repacked))),
-            evolve(self, orphans_deleted={}, fates=fates.only(~fates.repacked)),
-            *(
-                evolve(
-                    self,
-                    orphans_deleted={},
-                    orphans_marked={},
-                    fates=fates.only(_flags(half, fates)),
-                )
-                for half in halves
-            ),
-        ]
-        parts = [part for part in parts if not part.is_empty]
-        return parts if len(parts) > 1 else [self]
+        if self.orphans_deleted and self.is_index_changed:
+            nothing = fates.only(np.zeros_like(fates.deleted))
+            orphans = evolve(self, orphans_marked={}, fates=nothing)
+            return [orphans, evolve(self, orphans_deleted={})]
+        copied, others = fates.only(fates.repacked), fates.only(~fates.repacked)
+        if copied.changed.any() and (others.changed.any() or self.orphans_marked):
+            first, second = others, copied
+        else:
+            numbers = np.flatnonzero(fates.changed)
+            if len(numbers) <= 1:
+                return [self]
+            half = np.zeros_like(fates.deleted)
+            half[numbers[: len(numbers) // 2]] = True
+            first, second = fates.only(half), fates.only(~half)
+        return [evolve(self, fates=first), evolve(self, orphans_marked={}, fates=second)]
 
     def _packs(self, packs: Flags) -> dict[bytes, int]:
         ids, sizes = self.stock.table.columns.pack_id[packs], self.stock.listed_bytes[packs]
@@ -145,9 +142,3 @@ class PrunePlan:
 
 def _named(packs: dict[bytes, int], names: Container[str]) -> dict[bytes, int]:
     return {pack_id: size for pack_id, size in packs.items() if pack_name(pack_id) in names}
-
-
-def _flags(numbers: Rows, fates: Fates) -> Flags:
-    flags = np.zeros_like(fates.repacked)
-    flags[numbers] = True
-    return flags
