@@ -17,6 +17,7 @@ uncompressed tar stream. ``seen`` is a fingerprint of all that a scan saw of the
 stays the same, the next backup copies the block without looking into it.
 """
 
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Annotated, Any
@@ -146,10 +147,14 @@ class Block:
     ``head`` is a `MoreLine` for all but the first block.
     """
 
-    __slots__ = ("head", "raw", "raw_head")
+    __slots__ = ("head", "path", "raw", "raw_head")
 
-    def __init__(self, head: DirLine | MoreLine, raw_head: bytes, raw: bytes) -> None:
+    def __init__(
+        self, head: DirLine | MoreLine, path: bytes, *, raw_head: bytes, raw: bytes
+    ) -> None:
         self.head = head
+        self.path = path
+        """What the head calls its directory, in bytes."""
         self.raw_head = raw_head
         self.raw = raw
 
@@ -255,28 +260,30 @@ class Reader:
         line = self._next
         directories = 0
         here: DirLine | None = None
+        path, key = b"", list[bytes]()
         while not line.startswith(b'{"end":'):
             head: DirLine | MoreLine
             if line.startswith(b'{"more":'):
                 head = self._further_head(line, here)
             else:
-                head = here = self._first_head(line, here)
+                head = here = self._first_head(line)
+                path = path_of(here.dir)
+                before, key = key, path_key(path)
+                if key <= before:
+                    raise self._damage(f"'{here.dir}' does not stand in its order")
                 directories += 1
             if head.bytes > _LONGEST_BLOCK_BYTES:
                 raise self._damage("a directory is longer than one can be")
             raw = self._stream.read(head.bytes)
             if len(raw) != head.bytes:
                 raise self._damage("it is cut")
-            yield Block(head, line, raw)
+            yield Block(head, path, raw_head=line, raw=raw)
             line = self._line()
         if self._parse(line, EndLine).dirs != directories or self._stream.read(1):
             raise self._damage("it does not end where it should")
 
-    def _first_head(self, line: bytes, last: DirLine | None) -> DirLine:
+    def _first_head(self, line: bytes) -> DirLine:
         head: DirLine = self._decode(line, _dir_decoder)
-        path = path_of(head.dir)
-        if last is not None and path_key(path) <= path_key(path_of(last.dir)):
-            raise self._damage(f"'{head.dir}' does not stand in its order")
         return head
 
     def _further_head(self, line: bytes, here: DirLine | None) -> MoreLine:
@@ -311,7 +318,7 @@ def path_of(text: str) -> bytes:
         DamagedRepository: If it is none.
     """
     path = bytes_of(text)
-    if not path.startswith(b"/") or (path != b"/" and not _is_safe_path(path)):
+    if not path.startswith(b"/") or (path != b"/" and _has_unsafe_part(path)):
         raise DamagedRepository(f"a manifest is damaged: '{to_line(text)}' is no absolute path")
     return path
 
@@ -328,6 +335,5 @@ def bytes_of(text: str) -> bytes:
         raise DamagedRepository(f"a manifest is damaged: {error}") from error
 
 
-def _is_safe_path(path: bytes) -> bool:
-    """Say whether an absolute path has only parts that name something below it."""
-    return not any(part in {b"", b".", b".."} or b"\0" in part for part in path[1:].split(b"/"))
+_has_unsafe_part = re.compile(rb"\0|/\.{0,2}(?:/|\Z)").search
+"""Finds a part of an absolute path that names nothing below it: an empty one, a dot, two dots."""

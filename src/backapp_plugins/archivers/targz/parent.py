@@ -57,13 +57,12 @@ class ParentWalk:
         while self._next is not None:
             head = self._next.head
             if isinstance(head, DirLine):
-                old = from_text(head.dir)
-                if old == path:
+                if self._next.path == path:
                     first = self._next
                     self._next = next(self._blocks, None)
                     return OldDirectory(head, first, self._rest())
                 key = key or path_key(path)
-                if path_key(old) > key:
+                if path_key(self._next.path) > key:
                     return None
             self._next = next(self._blocks, None)
         return None
