@@ -1,7 +1,7 @@
-"""The repository: one method per verb, each in a module of its own."""
+"""The repository: one method per verb, each in a module of its own that is loaded when needed."""
 
 from collections.abc import Iterator, Sequence
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from typing_extensions import override
 
@@ -33,14 +33,14 @@ from backapp_core.plugin_api import (
     UnknownFormat,
     to_text,
 )
-from backapp_plugins.archivers.targz import cleaning, layout, pin
-from backapp_plugins.archivers.targz.backup import BackupRun
-from backapp_plugins.archivers.targz.checking import Check
+from backapp_plugins.archivers.targz import layout, pin
 from backapp_plugins.archivers.targz.envelope import parse_recipient
 from backapp_plugins.archivers.targz.layout import Config
 from backapp_plugins.archivers.targz.place import Place
-from backapp_plugins.archivers.targz.restoring import SnapshotReader
 from backapp_plugins.archivers.targz.settings import TargzSettings
+
+if TYPE_CHECKING:
+    from backapp_plugins.archivers.targz.restoring import SnapshotReader
 
 
 def recognises(transport: Transport) -> bool:
@@ -126,6 +126,8 @@ class TargzRepository(Repository):
 
     @override
     def backup(self, scanner: Scanner, options: BackupOptions) -> BackupResult:
+        from backapp_plugins.archivers.targz.backup import BackupRun
+
         return BackupRun(self._place, scanner, options).run()
 
     @override
@@ -136,12 +138,12 @@ class TargzRepository(Repository):
 
     @override
     def nodes(self, snapshot: Snapshot, selection: Selection = Everything()) -> Iterator[Node]:
-        with SnapshotReader(self._place, self._place.record(snapshot.id)) as reader:
+        with self._reader(snapshot) as reader:
             yield from reader.nodes(selection)
 
     @override
     def read(self, snapshot: Snapshot, node: Node) -> Iterator[bytes]:
-        with SnapshotReader(self._place, self._place.record(snapshot.id)) as reader:
+        with self._reader(snapshot) as reader:
             line = reader.find(node.path)
             if line is None or line.type != EntryKind.FILE:
                 raise InputError(f"{to_text(node.path)} is no file of snapshot {snapshot.short_id}")
@@ -152,7 +154,7 @@ class TargzRepository(Repository):
         self, snapshot: Snapshot, target: Target, selection: Selection = Everything()
     ) -> None:
         try:
-            with SnapshotReader(self._place, self._place.record(snapshot.id)) as reader:
+            with self._reader(snapshot) as reader:
                 reader.restore(target, selection)
         finally:
             target.close()
@@ -165,18 +167,26 @@ class TargzRepository(Repository):
 
     @override
     def retag(self, snapshot: Snapshot, tags: Sequence[str]) -> Snapshot:
+        from backapp_plugins.archivers.targz import cleaning
+
         return cleaning.retag(self._place, snapshot, tags)
 
     @override
     def remove(self, plan: RemovalPlan) -> None:
+        from backapp_plugins.archivers.targz import cleaning
+
         cleaning.remove(self._place, plan)
 
     @override
     def plan_clean_up(self, options: CleanUpOptions = CleanUpOptions()) -> CleanUpPlan:
+        from backapp_plugins.archivers.targz import cleaning
+
         return cleaning.plan_clean_up(self._place, options)
 
     @override
     def clean_up(self, plan: CleanUpPlan) -> CleanUpPlan:
+        from backapp_plugins.archivers.targz import cleaning
+
         return cleaning.clean_up(self._place, plan)
 
     @override
@@ -193,3 +203,8 @@ class TargzRepository(Repository):
     @override
     def close(self) -> None:
         self._place.transport.close()
+
+    def _reader(self, snapshot: Snapshot) -> "SnapshotReader":
+        from backapp_plugins.archivers.targz.restoring import SnapshotReader
+
+        return SnapshotReader(self._place, self._place.record(snapshot.id))
