@@ -80,9 +80,15 @@ class Folders:
             lists = descriptor >= 0
             if not lists:
                 descriptor = os.open(name, self._look_only | link_flag, dir_fd=above)
-        finally:
+            folder = Folder(parent, path, descriptor=descriptor, is_listable=lists)
+        except BaseException:
             self.done(parent)
-        return self._keep(Folder(parent, path, descriptor=descriptor, is_listable=lists))
+            raise
+        with self._lock:
+            parent.uses -= 1
+            self._close_idle(parent)
+            self._remember(folder)
+        return folder
 
     def use(self, folder: Folder) -> int:
         """Return a descriptor of ``folder`` that stays open until `done` is called for it.
