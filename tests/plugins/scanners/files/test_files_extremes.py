@@ -61,14 +61,15 @@ def test_two_thousand_levels_need_neither_recursion_nor_descriptors(cleared):
     most = deepest = files = 0
     with at_most_descriptors(before + 90):
         for found in cleared.scanner().scan():
-            deepest = max(deepest, found.path.count(b"/level"))
-            files += len(found.entries)
-            if files % 100 == 0:
-                most = max(most, open_descriptors())
-            if found.entries and files % 50 == 0:
-                with found.open(found.entries[0]) as opened:
-                    assert opened.read_at(0, 1) == b""
-                assert found.attributes(found.entries[0]) == ()
+            with found:
+                deepest = max(deepest, found.path.count(b"/level"))
+                files += len(found.entries)
+                if files % 100 == 0:
+                    most = max(most, open_descriptors())
+                if found.entries and files % 50 == 0:
+                    with found.open(found.entries[0]) as opened:
+                        assert opened.read_at(0, 1) == b""
+                    assert found.attributes(found.entries[0]) == ()
     assert (deepest, files) == (2000, 2000)
     assert most - before < 80
     assert open_descriptors() == before
