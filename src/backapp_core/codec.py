@@ -43,7 +43,7 @@ def to_plain(value: Any) -> Any:
 
 def event_to_plain(event: Event) -> dict[str, Any]:
     """Return an event as plain data with its class in ``type``."""
-    plain = _converter().unstructure(event, Event)
+    plain = _event_converter().unstructure(event, Event)
     return dict(plain)
 
 
@@ -59,7 +59,7 @@ def event_from_plain(data: Any) -> Event:
     name = table.get("type")
     if not isinstance(name, str) or name not in _EVENT_NAMES:
         raise InvalidSettings("event", [("type", f"{name!r:.60} is no known event")])
-    return from_plain(table, Event, source="event")  # type: ignore[arg-type]  # a union is no class to mypy
+    return cast("Event", _read(_event_converter(), table, Event, source="event"))
 
 
 def from_plain(data: Any, kind: type[_T], *, source: str) -> _T:
@@ -73,8 +73,12 @@ def from_plain(data: Any, kind: type[_T], *, source: str) -> _T:
     Raises:
         InvalidSettings: If the data do not fit; all faults are listed with their paths.
     """
+    return cast("_T", _read(_converter(), data, kind, source=source))
+
+
+def _read(converter: Any, data: Any, kind: Any, *, source: str) -> Any:
     try:
-        return cast("_T", _converter().structure(data, kind))
+        return converter.structure(data, kind)
     except Exception as error:
         faults = _faults(error, "")
         if not faults:
@@ -84,9 +88,22 @@ def from_plain(data: Any, kind: type[_T], *, source: str) -> _T:
 
 @cache
 def _converter() -> Any:
+    return _new_converter()
+
+
+@cache
+def _event_converter() -> Any:
+    """Return one that knows the union of all events, which takes a while to set up."""
+    from cattrs.strategies import configure_tagged_union  # noqa: PLC0415  # loaded when needed
+
+    converter = _new_converter()
+    configure_tagged_union(Event, converter, tag_name="type")
+    return converter
+
+
+def _new_converter() -> Any:
     # cattrs takes 60 ms to import and many commands do without it.
     import cattrs  # noqa: PLC0415  # see above
-    from cattrs.strategies import configure_tagged_union  # noqa: PLC0415  # see above
 
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
     _be_strict_about_shapes(converter)
@@ -114,7 +131,6 @@ def _converter() -> Any:
     )
     converter.register_unstructure_hook_func(lambda kind: kind is object, lambda value: value)
     converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
-    configure_tagged_union(Event, converter, tag_name="type")
     return converter
 
 

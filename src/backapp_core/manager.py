@@ -6,7 +6,7 @@ The only module that talks to pluggy.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
@@ -117,7 +117,8 @@ class PluginManager:
         _check_known(off, {point.name for point in points})
         wanted = [point for point in points if point.name not in off]
         _check_apart(wanted)
-        found = [(point.name, _distribution_of(point), _import(point)) for point in wanted]
+        said = {dist: _described(dist) for dist in {point.dist for point in wanted}}
+        found = [(point.name, said[point.dist], _import(point)) for point in wanted]
         return cls([*found, *((name, "", plugin) for name, plugin in (extra or {}).items())])
 
     @property
@@ -232,13 +233,16 @@ def _import(point: EntryPoint) -> object:
         return point.load()
     except (Exception, SystemExit) as error:
         raise PluginMisbehaved(
-            f"plugin '{point.name}' ({_distribution_of(point) or point.value}) cannot be loaded: "
+            f"plugin '{point.name}' ({_described(point.dist) or point.value}) cannot be loaded: "
             f"{type(error).__name__}: {one_line(error)}; {_WAY_OUT}"
         ) from error
 
 
-def _distribution_of(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else ""
+def _described(dist: Distribution | None) -> str:
+    if dist is None:
+        return ""
+    said = dist.metadata  # parsed anew whenever it is asked for
+    return f"{said['Name']} {said['Version']}"
 
 
 def _by_scheme(role: Role[_Claiming]) -> Mapping[str, _Claiming]:
@@ -275,7 +279,7 @@ def _check_apart(points: Iterable[EntryPoint]) -> None:
     counts = Counter(point.name for point in points)
     for name in sorted(name for name, count in counts.items() if count > 1):
         packages = " and ".join(
-            _distribution_of(point) or point.value for point in points if point.name == name
+            _described(point.dist) or point.value for point in points if point.name == name
         )
         raise DuplicatePlugin(
             f"{packages} both announce a plugin called '{name}'; uninstall one of them"

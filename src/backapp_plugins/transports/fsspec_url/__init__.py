@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -15,11 +15,10 @@ from backapp_core.plugin_api import (
     TransportKind,
     hookimpl,
 )
-from backapp_plugins.transports.fsspec_url.any_disk import open_disk
-from backapp_plugins.transports.fsspec_url.sftp import SftpDisk
 from backapp_plugins.transports.fsspec_url.sftp_address import parse_sftp
-from backapp_plugins.transports.fsspec_url.sftp_sessions import SftpOptions
-from backapp_plugins.transports.fsspec_url.transport import DiskTransport
+
+if TYPE_CHECKING:
+    from backapp_plugins.transports.fsspec_url.transport import DiskTransport
 
 __all__ = ["KIND", "FsspecSettings", "backapp_transports", "open_url", "parse_address"]
 
@@ -65,12 +64,18 @@ def parse_address(address: str) -> FsspecSettings:
     return FsspecSettings(address)
 
 
-def open_url(settings: FsspecSettings, surroundings: Surroundings) -> DiskTransport:
+def open_url(settings: FsspecSettings, surroundings: Surroundings) -> "DiskTransport":
     """Open the transport; nothing is created.
 
     Raises:
         InvalidSettings: If there are options that an sftp server does not have.
     """
+    # Every command asks for the kind, few open one.
+    from backapp_plugins.transports.fsspec_url.any_disk import open_disk
+    from backapp_plugins.transports.fsspec_url.sftp import SftpDisk
+    from backapp_plugins.transports.fsspec_url.sftp_sessions import SftpOptions
+    from backapp_plugins.transports.fsspec_url.transport import DiskTransport
+
     scheme = _SCHEME.match(settings.url)
     if scheme is not None and scheme[0].lower() == _MEMORY:
         text = f"what is stored at {settings.url} is gone when this program ends"
