@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import final
+from typing import Any, final
 
 import zstandard
 
@@ -34,8 +34,9 @@ class BlobCodec:
         compressor = zstandard.ZstdCompressor(level=LEVEL)
         decompressor = zstandard.ZstdDecompressor()
         self._compress = compressor.compress
-        self._compress_all = compressor.multi_compress_to_buffer
-        self._decompress_all = decompressor.multi_decompress_to_buffer
+        # What these take is described too narrowly: they take any sequence of bytes.
+        self._compress_all: Any = compressor.multi_compress_to_buffer
+        self._decompress_all: Any = decompressor.multi_decompress_to_buffer
         self._decompress = decompressor.decompress
 
     def encode(self, data: bytes | memoryview, blob_id: bytes) -> bytes:

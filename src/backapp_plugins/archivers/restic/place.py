@@ -1,18 +1,20 @@
 """An opened repository without its verbs: transport, description, key, documents and blobs."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import final
 
 from backapp_core.plugin_api import (
+    AccessRefused,
     DamagedRepository,
     Level,
     LogLine,
     ObjectExists,
     ObjectInfo,
     ObjectMissing,
+    StorageFull,
     Surroundings,
     TransferCut,
     Transport,
@@ -90,6 +92,20 @@ class Place:
             version=self.config.version,
             is_exclusive=is_exclusive,
         )
+
+    @contextmanager
+    def hold_to_read(self) -> Generator[None]:
+        """Hold a lock while reading, where one can be written: what is read then stays.
+
+        Raises:
+            RepositoryLocked: If somebody removes or cleans up.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.hold(is_exclusive=False))
+            except (AccessRefused, StorageFull) as error:
+                self.say(Level.WARNING, f"going on without a lock: {error.message}")
+            yield
 
     # --- objects that hold a document
 

@@ -1,0 +1,22 @@
+"""The restic archiver keeps the contract of archivers."""
+
+import pytest
+
+from backapp_core.plugin_api import ArchiverKind, Keys
+from backapp_core.testing.archiver_contract import ArchiverContract
+from backapp_plugins.archivers.restic import backapp_archivers, key_files
+
+
+class TestRestic(ArchiverContract):
+    @pytest.fixture(autouse=True)
+    def cheap_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Derive keys in a millisecond instead of a third of a second."""
+        monkeypatch.setattr(key_files, "_COST", 16)
+
+    @pytest.fixture
+    def kind(self) -> ArchiverKind:
+        return backapp_archivers()[0]
+
+    @pytest.fixture
+    def keys(self) -> Keys:
+        return Keys(password=lambda: "secret")
