@@ -14,7 +14,7 @@ from backapp_plugins.archivers.restic.settings import ResticSettings
 
 
 def _recognises(transport: Transport) -> bool:
-    from backapp_plugins.archivers.restic.opening import recognises
+    from backapp_plugins.archivers.restic.presence import recognises
 
     return recognises(transport)
 
@@ -34,7 +34,7 @@ def _open(transport: Transport, keys: Keys, surroundings: Surroundings) -> Repos
 
 
 def _lacks(transport: Transport) -> str:
-    from backapp_plugins.archivers.restic.opening import lacks
+    from backapp_plugins.archivers.restic.presence import lacks
 
     return lacks(transport)
 

@@ -1,4 +1,4 @@
-"""Creates a repository, recognises one, and opens it with a password."""
+"""Creates a repository, and opens one with a password."""
 
 from backapp_core.plugin_api import (
     DamagedRepository,
@@ -22,9 +22,9 @@ from backapp_plugins.archivers.restic.layout import (
     INDEX,
     KEYS,
     SNAPSHOTS,
-    named_id,
 )
 from backapp_plugins.archivers.restic.place import Place
+from backapp_plugins.archivers.restic.presence import has_any, has_config
 from backapp_plugins.archivers.restic.repository import ResticRepository
 from backapp_plugins.archivers.restic.settings import ResticSettings
 from backapp_plugins.archivers.restic.unpacked import (
@@ -34,21 +34,6 @@ from backapp_plugins.archivers.restic.unpacked import (
 )
 
 _TRIES = 2
-
-
-def recognises(transport: Transport) -> bool:
-    """Say whether the description of a repository and a key that may open it stand there.
-
-    Others keep an object ``config``, too; only here does a key stand beside it.
-    """
-    return _exists(transport, CONFIG_NAME) and _has_any(transport, KEYS)
-
-
-def lacks(transport: Transport) -> str:
-    """Return what is missing of the ruins of a repository; nothing where none stood."""
-    if _has_any(transport, KEYS):
-        return "" if recognises(transport) else CONFIG_NAME
-    return KEYS if _has_any(transport, SNAPSHOTS) else ""
 
 
 def create(
@@ -66,11 +51,11 @@ def create(
     """
     password = _password(keys)
     address = transport.address
-    if _exists(transport, CONFIG_NAME) or any(
-        _has_any(transport, folder) for folder in (SNAPSHOTS, INDEX, DATA)
+    if has_config(transport) or any(
+        has_any(transport, folder) for folder in (SNAPSHOTS, INDEX, DATA)
     ):
         raise RepositoryExists(f"a repository, or a part of one, already stands at {address}")
-    if _has_any(transport, KEYS):
+    if has_any(transport, KEYS):
         try:
             key = open_key(transport, password, surroundings)
         except (WrongPassword, DamagedRepository, UnknownFormat) as error:
@@ -132,15 +117,3 @@ def _password(keys: Keys) -> str:
             "with --password-file"
         )
     return password
-
-
-def _exists(transport: Transport, name: str) -> bool:
-    try:
-        transport.stat(name)
-    except ObjectMissing:
-        return False
-    return True
-
-
-def _has_any(transport: Transport, folder: str) -> bool:
-    return any(named_id(info.name) is not None for info in transport.list(folder))
