@@ -4,6 +4,7 @@ from enum import IntEnum
 
 from backapp_core.errors import (
     BackappError,
+    CommandFailed,
     ConflictError,
     DeliveryError,
     InputError,
@@ -51,6 +52,7 @@ OF_ERROR: dict[type[BackappError], ExitCode] = {
     SourceError: ExitCode.FAILED,
     TargetError: ExitCode.FAILED,
     StoreError: ExitCode.FAILED,
+    CommandFailed: ExitCode.FAILED,
     DeliveryError: ExitCode.FAILED,
     RunCancelled: ExitCode.INTERRUPTED,
 }

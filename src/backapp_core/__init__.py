@@ -33,6 +33,7 @@ if typing.TYPE_CHECKING:
         AccessRefused,
         AmbiguousSnapshot,
         BackappError,
+        CommandFailed,
         ConflictError,
         DamagedRepository,
         DeliveryError,
@@ -144,6 +145,7 @@ __all__ = [
     "CheckReport",
     "CleanUpOptions",
     "CleanUpPlan",
+    "CommandFailed",
     "ConflictError",
     "Counts",
     "DamagedRepository",
@@ -266,11 +268,11 @@ _PLACES = {
         "Differences ForgetPlan Match PluginManager RestorePlan Retagged"
     ),
     "backapp_core.errors": (
-        "AccessRefused AmbiguousSnapshot BackappError ConflictError DamagedRepository "
-        "DeliveryError DuplicatePlugin EntryNotRestored EntryReplaced EntryUnreadable "
-        "EntryVanished IllegalTransition InputError InvalidAddress InvalidJob InvalidName "
-        "InvalidPattern InvalidSchedule InvalidSettings JobNotFound JobRunning MissingError "
-        "NameTaken ObjectExists ObjectMissing PartMissing PathNotFound PluginError "
+        "AccessRefused AmbiguousSnapshot BackappError CommandFailed ConflictError "
+        "DamagedRepository DeliveryError DuplicatePlugin EntryNotRestored EntryReplaced "
+        "EntryUnreadable EntryVanished IllegalTransition InputError InvalidAddress InvalidJob "
+        "InvalidName InvalidPattern InvalidSchedule InvalidSettings JobNotFound JobRunning "
+        "MissingError NameTaken ObjectExists ObjectMissing PartMissing PathNotFound PluginError "
         "PluginMisbehaved RepositoryError RepositoryExists RepositoryLocked RepositoryNotFound "
         "RunCancelled RunNotFound SnapshotNotFound SourceError SourceNotFound StorageFull "
         "StoreError StoreTooNew StoreUnavailable TargetError TransferCut TransportError "

@@ -17,12 +17,14 @@
         SourceError         EntryVanished, EntryUnreadable, EntryReplaced
         TargetError         EntryNotRestored
         StoreError          StoreUnavailable, StoreTooNew
+        CommandFailed
         DeliveryError
         RunCancelled
 
 Families end in ``Error``; leaves state the fact. A message is one sentence without a full stop that
 names the thing and, where there is one, the way out. Errors of the *source* concern one entry and
-become events; errors of the *destination* always end a run.
+become events; errors of the *destination* always end a run, and so does a command whose output is
+the source: a part of it is worth nothing.
 """
 
 from collections.abc import Sequence
@@ -240,6 +242,10 @@ class StoreUnavailable(StoreError):
 
 class StoreTooNew(StoreError):
     """The store was written by a newer BackApp."""
+
+
+class CommandFailed(BackappError):
+    """A command whose output was to be backed up did not run to a good end; nothing was saved."""
 
 
 class DeliveryError(BackappError):

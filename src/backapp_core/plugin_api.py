@@ -9,6 +9,7 @@ from backapp_core.codec import event_from_plain, event_to_plain, from_plain, to_
 from backapp_core.errors import (
     AccessRefused,
     BackappError,
+    CommandFailed,
     DamagedRepository,
     DeliveryError,
     EntryNotRestored,
@@ -124,6 +125,7 @@ __all__ = [
     "CleanUpPlan",
     "Clock",
     "Closing",
+    "CommandFailed",
     "Counts",
     "DamagedRepository",
     "DataSubset",

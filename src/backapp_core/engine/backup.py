@@ -64,9 +64,11 @@ def take(
         folder: The repository's own folder if it is on this machine; it is left out.
 
     Raises:
-        InputError: If there is no source, or a pattern is malformed.
+        InputError: If there is no source, a pattern is malformed, or the repository takes no
+            streams and that is what the scanner finds.
         InvalidJob: If a source lies in the repository.
         SourceNotFound: If none of the sources exists.
+        CommandFailed: If the source is a command and it fails.
         SnapshotNotFound: If the named parent does not exist.
         PluginError: If the scanner is not installed.
         RepositoryError: If the repository cannot be used.
@@ -76,6 +78,12 @@ def take(
     """
     request = evolve(request, roots=absolute_roots(request.roots))
     scanner = open_scanner(plugins, surroundings, request, folder=folder)
+    if scanner.has_streams and not repository.takes_streams:
+        raise InputError(
+            f"a repository of the kind {repository.info.archiver} holds files of a known length "
+            "only; write the output of the command to a file and back that up, or create a "
+            "repository of the kind restic"
+        )
     parent_id = choose(repository.snapshots(), request.parent).id if request.parent else None
     result = repository.backup(scanner, _options(request, parent_id))
     watch.saw(surroundings, repository, result.snapshot)
@@ -86,7 +94,7 @@ def estimate(plugins: PluginManager, surroundings: Surroundings, request: Backup
     """Walk the sources without reading a file, and return how much there is; reports nothing.
 
     Raises:
-        InputError: If there is no source or a pattern is malformed.
+        InputError: If there is no source, a pattern is malformed, or only reading tells how much.
         SourceNotFound: If none of the sources exists.
         PluginError: If the scanner is not installed.
         RunCancelled: If the run is asked to stop.
@@ -94,6 +102,8 @@ def estimate(plugins: PluginManager, surroundings: Surroundings, request: Backup
     request = evolve(request, roots=absolute_roots(request.roots))
     quiet = evolve(surroundings, events=void)
     scanner = open_scanner(plugins, quiet, request, folder=None)
+    if scanner.has_streams:
+        raise InputError("how much a command prints shows only when it is backed up")
     files = directories = others = total_bytes = 0
     for found in scanner.scan():
         with found:

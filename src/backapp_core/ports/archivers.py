@@ -51,6 +51,8 @@ class Repository(Closing):
     """
 
     info: RepositoryInfo
+    takes_streams: bool = False
+    """Whether `backup` takes what a scanner with streams finds; the engine hands it to no other."""
 
     @abstractmethod
     def backup(self, scanner: Scanner, options: BackupOptions) -> BackupResult:
@@ -63,6 +65,7 @@ class Repository(Closing):
 
         Raises:
             SourceNotFound: If none of the roots exists.
+            CommandFailed: If a stream does not come to a good end.
             RepositoryLocked: If somebody removes or cleans up meanwhile.
         """
 

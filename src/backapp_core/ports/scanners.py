@@ -37,6 +37,8 @@ class OpenedFile(Closing):
 
         Raises:
             EntryUnreadable: If the medium fails.
+            CommandFailed: Instead of returning the end of a stream that is not what it should be;
+                no snapshot may hold the part that came before.
         """
 
     @abstractmethod
@@ -145,6 +147,12 @@ class Scanner(ABC):
 
     Those that did not exist when the scanner was made are left out, unless all are missing: a
     snapshot that lacks one must not be taken for a newer state of it.
+    """
+    has_streams: bool = False
+    """Whether files of it may be streams, which not every repository takes.
+
+    Their content is made while it is read, so nobody knows before how much it is; their entries
+    have other times in every scan, for they are never unchanged.
     """
 
     @abstractmethod

@@ -83,6 +83,8 @@ class _Record:
 class MemoryRepository(Repository):
     """Whole trees, naively; see `Repository` for what it promises."""
 
+    takes_streams = True
+
     def __init__(
         self, transport: Transport, info: RepositoryInfo, surroundings: Surroundings
     ) -> None:
@@ -379,11 +381,7 @@ def _open(transport: Transport, keys: Keys, surroundings: Surroundings) -> Repos
 
 def _opened(transport: Transport, config: _Config, surroundings: Surroundings) -> Repository:
     info = RepositoryInfo(
-        id=config.id,
-        archiver="memory",
-        version=config.version,
-        created_at=config.created_at,
-        is_encrypted=False,
+        config.id, "memory", config.version, config.created_at, is_encrypted=False
     )
     return MemoryRepository(transport, info, surroundings)
 

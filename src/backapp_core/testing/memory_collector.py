@@ -1,7 +1,7 @@
 """Reads what a scanner finds into objects of the plain repository in `memory_archiver`."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from attrs import define, evolve, field, frozen
 
@@ -12,6 +12,8 @@ from backapp_core.model.snapshots import Counts
 from backapp_core.ports.scanners import FoundDirectory, OpenedFile, Scanner
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.ports.transports import Transport
+
+_PIECE_BYTES = 1 << 16
 
 
 @frozen
@@ -62,6 +64,7 @@ class Collector:
 
         Raises:
             SourceNotFound: If none of the roots exists.
+            CommandFailed: If a stream does not come to a good end.
             RunCancelled: If the run is cancelled.
             TransportError: If the destination fails.
         """
@@ -183,6 +186,8 @@ class Collector:
 
 def _read(opened: OpenedFile) -> tuple[bytes, tuple[Extent, ...] | None]:
     """Return the whole content, holes as zeros, and where the data lie."""
+    if opened.is_stream:
+        return b"".join(_pieces(opened)), None
     extents = opened.extents()
     size_bytes = opened.entry.size_bytes
     if extents is None:
@@ -192,6 +197,13 @@ def _read(opened: OpenedFile) -> tuple[bytes, tuple[Extent, ...] | None]:
         data = opened.read_at(offset, length_bytes)
         content[offset : offset + len(data)] = data
     return bytes(content), tuple(extents)
+
+
+def _pieces(stream: OpenedFile) -> Iterator[bytes]:
+    position = 0
+    while data := stream.read_at(position, _PIECE_BYTES):
+        yield data
+        position += len(data)
 
 
 def _facts(node: Node) -> tuple[object, ...]:

@@ -1,5 +1,6 @@
 """A scanner of a tree in memory: paths and contents are said, everything else is made up."""
 
+import itertools
 import stat
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from attrs import frozen
 from typing_extensions import override
 
-from backapp_core.errors import EntryUnreadable, EntryVanished, SourceNotFound
+from backapp_core.errors import CommandFailed, EntryUnreadable, EntryVanished, SourceNotFound
 from backapp_core.model.entries import Entry, Extent, path_key
 from backapp_core.ports.scanners import FoundDirectory, OpenedFile, Scanner, ScannerKind
 from backapp_core.ports.surroundings import Surroundings
 
+_TICKS = itertools.count(1)
 _MTIME_NS = 1_700_000_000_123_456_789
 _FILE, _FOLDER, _LINK = stat.S_IFREG | 0o640, stat.S_IFDIR | 0o750, stat.S_IFLNK | 0o777
 
@@ -33,7 +35,16 @@ class EmptyFolder:
     """A folder with nothing in it."""
 
 
-Content = bytes | Link | Unreadable | EmptyFolder
+@frozen
+class Stream:
+    """A file whose length shows at its end."""
+
+    content: bytes
+    failure: str = ""
+    """What goes wrong after all of the content was read, if anything."""
+
+
+Content = bytes | Link | Unreadable | EmptyFolder | Stream
 """What stands at a path; folders are made where paths need them."""
 
 
@@ -67,6 +78,7 @@ class MemoryScanner(Scanner):
         self._skipped = settings.skip_folders
         self._cancel = surroundings.cancel
         self.roots = tuple(sorted(settings.roots, key=path_key))
+        self.has_streams = any(isinstance(what, Stream) for what in tree.values())
 
     @property
     @override
@@ -109,10 +121,10 @@ class MemoryScanner(Scanner):
             yield _Found(path, folders[path])
 
 
-@frozen
 class _Opened(OpenedFile):
-    entry: Entry
-    content: bytes
+    def __init__(self, entry: Entry, content: bytes) -> None:
+        self.entry = entry
+        self._content = content
 
     @override
     def extents(self) -> Sequence[Extent] | None:
@@ -120,7 +132,7 @@ class _Opened(OpenedFile):
 
     @override
     def read_at(self, offset: int, length_bytes: int) -> bytes:
-        return self.content[offset : offset + length_bytes]
+        return self._content[offset : offset + length_bytes]
 
     @override
     def has_changed(self) -> bool:
@@ -129,6 +141,24 @@ class _Opened(OpenedFile):
     @override
     def close(self) -> None:
         """Nothing is held."""
+
+
+class _OpenedStream(_Opened):
+    is_stream = True
+
+    def __init__(self, entry: Entry, stream: Stream) -> None:
+        super().__init__(entry, stream.content)
+        self._failure = stream.failure
+        self._position = 0
+
+    @override
+    def read_at(self, offset: int, length_bytes: int) -> bytes:
+        assert offset == self._position, "a stream is read from the beginning, without gaps"
+        data = super().read_at(offset, length_bytes)
+        self._position += len(data)
+        if len(data) < length_bytes and self._failure:
+            raise CommandFailed(self._failure)
+        return data
 
 
 class _Found(FoundDirectory):
@@ -144,6 +174,8 @@ class _Found(FoundDirectory):
         match self.contents.get(entry.name):
             case bytes() as content:
                 return _Opened(entry, content)
+            case Stream() as stream:
+                return _OpenedStream(entry, stream)
             case Unreadable():
                 raise EntryUnreadable("may not be read")
             case _:
@@ -171,6 +203,8 @@ def _entry(path: bytes, name: bytes, what: Content | None) -> Entry:
     content = what if isinstance(what, bytes) else b""
     mode = _FOLDER if what is None else _LINK if isinstance(what, Link) else _FILE
     changed_ns = _MTIME_NS + (zlib.crc32(content) if content else 0)
+    if isinstance(what, Stream):
+        changed_ns += next(_TICKS)  # what is made anew in every scan is never what it was
     return Entry(
         name=name,
         mode=mode,

@@ -6,6 +6,7 @@ import pytest
 
 from backapp_core import BackupRequest, LogLine, Problem, assemble
 from backapp_core.errors import (
+    CommandFailed,
     InputError,
     InvalidJob,
     InvalidSettings,
@@ -15,7 +16,7 @@ from backapp_core.errors import (
 from backapp_core.hookspecs import hookimpl
 from backapp_core.ports.transports import TransportKind
 from backapp_core.testing.fakes import MemoryTransport
-from backapp_core.testing.memory_scanner import Unreadable
+from backapp_core.testing.memory_scanner import Stream, Unreadable
 
 
 def test_plain_list_of_paths_is_a_request(engine, repository, tree):
@@ -168,3 +169,26 @@ def test_repository_that_another_engine_opened_is_refused(engine, repository, tr
     with pytest.raises(InputError, match="not opened by this engine"):
         other.backup(repository, "/home")
     assert engine.snapshots(repository) == []
+
+
+def test_repository_that_takes_no_streams_is_not_handed_one(engine, repository, tree, monkeypatch):
+    monkeypatch.setattr(type(repository), "takes_streams", False)
+    tree[b"/dump"] = Stream(b"content")
+    with pytest.raises(InputError, match="of a known length only"):
+        engine.backup(repository, ["/dump"])
+    assert engine.snapshots(repository) == []
+
+
+def test_stream_is_backed_up_once_its_end_was_seen(engine, repository, tree):
+    tree[b"/dump"] = Stream(b"content")
+    assert engine.backup(repository, ["/dump"]).snapshot.counts.processed_bytes == 7
+    tree[b"/dump"] = Stream(b"content", failure="broke off")
+    with pytest.raises(CommandFailed, match="broke off"):
+        engine.backup(repository, ["/dump"])
+    assert len(engine.snapshots(repository)) == 1
+
+
+def test_stream_cannot_be_estimated(engine, tree):
+    tree[b"/dump"] = Stream(b"content")
+    with pytest.raises(InputError, match="shows only when it is backed up"):
+        engine.estimate(["/dump"])

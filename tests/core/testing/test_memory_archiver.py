@@ -4,9 +4,10 @@ import pytest
 
 from backapp_core.testing.archiver_contract import ArchiverContract
 from backapp_core.testing.memory_archiver import MEMORY_ARCHIVER
+from backapp_core.testing.stream_contract import StreamContract
 
 
-class TestMemoryArchiver(ArchiverContract):
+class TestMemoryArchiver(ArchiverContract, StreamContract):
     @pytest.fixture
     def kind(self):
         return MEMORY_ARCHIVER

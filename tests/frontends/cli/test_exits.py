@@ -30,6 +30,7 @@ def test_every_family_has_a_code_of_its_own() -> None:
         (errors.DamagedRepository("x"), 1),
         (errors.UnknownFormat("x"), 1),
         (errors.StorageFull("x"), 1),
+        (errors.CommandFailed("x"), 1),
         (errors.RunCancelled("x"), 130),
         (errors.BackappError("x"), 1),
     ],
