@@ -102,7 +102,10 @@ def test_a_description_that_makes_no_sense_is_damage(changes):
         read(**changes)
 
 
-@pytest.mark.parametrize("document", [b"", b"[]", b"{", b'{"version":2}', b"\xff", b"null"])
+@pytest.mark.parametrize(
+    "document",
+    [b"", b"[]", b"{", b'{"version":2}', b"\xff", b"null", b'{"version":2,"x":' + b"[" * 9999],
+)
 def test_what_is_no_description_is_damage(document):
     with pytest.raises(DamagedRepository):
         decode_config(document, address="here")

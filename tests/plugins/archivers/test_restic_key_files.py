@@ -101,6 +101,9 @@ def test_unknown_fields_are_passed_over():
         {"r": 0},
         {"p": 0},
         {"p": -1},
+        {"N": 1 << 200},
+        {"r": 1 << 63},
+        {"p": 10**400},
         {"salt": ""},
         {"salt": "A" * 80},
         {"salt": "!"},
@@ -119,11 +122,9 @@ def test_what_is_no_key_file_is_broken(changes):
     [
         {"N": 1 << 40},
         {"N": 1 << 62, "r": 1 << 62},
-        {"N": 1 << 200},
         {"N": 1 << 24, "r": 8},
         {"r": 1 << 40},
         {"p": 1 << 26},
-        {"p": 10**400},
         {"N": 1 << 20, "r": 8, "p": 8},
         {"N": 1 << 18, "r": 1},
         {"kdf": "argon2id"},
@@ -185,6 +186,16 @@ def test_the_master_key_of_another_program_opens():
 
 def test_keys_are_not_shown():
     assert "eee" not in repr(MasterKey(b"e" * 32, b"k" * 16, b"r" * 16))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 60_000, b'{"x":' * 10_000, json.dumps(FIELDS).encode().replace(b"16", b"16" * 30_000)],
+    ids=["deep array", "deep object", "long number"],
+)
+def test_json_made_to_do_harm_is_broken(content):
+    with pytest.raises(KeyBroken):
+        decode_key_file(content)
 
 
 @given(st.binary(max_size=80))

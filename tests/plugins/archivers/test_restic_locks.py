@@ -232,6 +232,7 @@ def test_what_is_named_otherwise_is_no_lock(transport, surroundings):
     [
         b"{}",
         b"[",
+        b'{"x":' + b"[" * 9999,
         b'{"time":"2026-01-01T00:00:00","exclusive":true,"hostname":"","username":"","pid":1}',
         b'{"time":"2026-01-01T00:00:00Z","exclusive":true,"hostname":"\xff","username":"","pid":1}',
         b'{"time":"never","exclusive":true,"hostname":"","username":"","pid":1}',

@@ -104,7 +104,7 @@ def decode_config(document: bytes, *, address: str) -> Config:
             chunker=_chunking(known.backapp_chunker, address),
             extra=extra,
         )
-    except ValueError as error:  # malformed JSON is one, too
+    except (ValueError, RecursionError) as error:  # malformed JSON is the first, too
         raise DamagedRepository(f"{CONFIG_NAME} at {address} is damaged: {error}") from error
 
 

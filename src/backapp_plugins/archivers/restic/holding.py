@@ -39,6 +39,7 @@ from backapp_plugins.archivers.restic.this_process import (
     host_name,
     started,
     system_ids,
+    user_and_group,
     user_name,
 )
 from backapp_plugins.archivers.restic.unpacked import seal_document
@@ -278,14 +279,15 @@ class Hold:
     def _write(self) -> None:
         clock = self._surroundings.clock
         now = clock.now(), clock.monotonic_seconds()
+        uid, gid = user_and_group()
         lock = Lock(
             time=now[0],
             exclusive=self._is_exclusive,
             hostname=self._hostname,
             username=user_name(),
             pid=os.getpid(),
-            uid=os.getuid(),
-            gid=os.getgid(),
+            uid=uid,
+            gid=gid,
             backapp=Holder(system_ids(), started(os.getpid())),
         )
         sealed = seal_document(self._codec, msgspec.json.encode(lock), version=self._version)

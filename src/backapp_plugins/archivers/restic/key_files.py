@@ -19,6 +19,7 @@ _MOST_WORK = 1 << 25
 """Of N * r * p: some ten seconds, 25 times what we ask for."""
 _KEY_BYTES = 64
 _OVERHEAD_BYTES = 1 << 20
+_Factor = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 
 
 class KeyBroken(ValueError):
@@ -46,11 +47,11 @@ class KeyFile(msgspec.Struct, frozen=True, kw_only=True):
     username: str = ""
     hostname: str = ""
     kdf: str
-    n: int = msgspec.field(name="N")
+    n: _Factor = msgspec.field(name="N")
     """Cost: how many blocks are kept in memory; a power of two."""
-    r: int
+    r: _Factor
     """Size of a block, in 128 bytes."""
-    p: int
+    p: _Factor
     """How many times all of it is done."""
     salt: bytes
     data: bytes
@@ -99,7 +100,7 @@ def decode_key_file(content: bytes) -> KeyFile:
     """
     try:
         key = msgspec.json.decode(content, type=KeyFile)
-    except ValueError as error:  # malformed JSON is one, too
+    except (ValueError, RecursionError) as error:  # malformed JSON is the first, too
         raise KeyBroken(str(error)) from error
     if key.kdf != "scrypt":
         raise KeyRefused(f"its key is derived by {key.kdf!a} and not by scrypt")
@@ -135,7 +136,7 @@ def open_master_key(key: KeyFile, password: bytes) -> MasterKey | None:
 
 
 def _check_cost(n: int, r: int, p: int) -> None:
-    if n <= 1 or n & (n - 1) or r < 1 or p < 1:
+    if n == 1 or n & (n - 1):
         raise KeyBroken(f"scrypt cannot have the parameters N={n}, r={r}, p={p}")
     if _memory_bytes(n, r, p) > _MOST_MEMORY_BYTES or n * r * p > _MOST_WORK:
         raise KeyRefused(

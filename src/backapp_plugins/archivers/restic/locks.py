@@ -28,7 +28,7 @@ from backapp_plugins.archivers.restic.this_process import (
     started,
     system_ids,
 )
-from backapp_plugins.archivers.restic.unpacked import DocumentBroken, open_document
+from backapp_plugins.archivers.restic.unpacked import open_document
 
 STALE_AFTER = timedelta(minutes=30)
 NOT_ASKED = " (backapp)"
@@ -165,7 +165,7 @@ def _read(transport: Transport, codec: BlobCodec, info: ObjectInfo) -> FoundLock
             if lock.time.tzinfo is not None:
                 return FoundLock(info.name, lock, info.modified_at)
             fault = "its time names no zone"
-        except (DocumentBroken, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # what is broken or malformed is the first
             fault = str(error)
     return FoundLock(info.name, None, info.modified_at, fault)
 
