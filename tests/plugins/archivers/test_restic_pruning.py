@@ -445,6 +445,31 @@ def test_a_disk_without_room_for_anything_is_left_as_it_is(by_hand):
     assert by_hand.bucket.objects == before
 
 
+def test_marks_survive_being_made_part_after_part(by_hand):
+    parts = random_parts(12, 1000)
+    gone = [by_hand.pack(*parts[at : at + 2]) for at in range(0, 10, 2)]
+    orphan = by_hand.pack(b"orphan", is_listed=False)
+    by_hand.pack(*parts[10:])
+    by_hand.snapshot(by_hand.tree({"file": [*parts[1:5:2], *parts[10:]]}))
+    options = CleanUpOptions(max_unused_bytes=0, keep_delete=DAY)
+    failures = iter([False, True] * 2 + [False] * 100)
+
+    def strike(operation, phase):
+        is_index = operation.verb == "put" and operation.name.startswith("index/")
+        if is_index and phase is Phase.BEFORE and next(failures):
+            raise StorageFull("no room left")
+
+    by = FaultyTransport(MemoryTransport(by_hand.bucket), strike)
+    done = prune(by_hand, options, by_hand.reach(by))
+    assert {name for name, _ in done.marked} == names_of([*gone, orphan])
+    columns = by_hand.place.load_index().table().columns
+    marked = columns.pack_id[columns.pack_is_marked].tolist()
+    assert set(marked) == {*gone, orphan}
+    assert prune(by_hand, options).objects == ()
+    by_hand.clock.advance(timedelta(days=2).total_seconds())
+    assert names_of(marked) <= set(dict(prune(by_hand, options).objects))
+
+
 @pytest.mark.parametrize("number", range(1, 9))
 def test_a_write_that_finds_no_room_leaves_nothing_behind(by_hand, number):
     parts = random_parts(8, 1000)

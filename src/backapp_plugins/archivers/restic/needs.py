@@ -10,14 +10,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from backapp_core.plugin_api import DamagedRepository, ObjectMissing, TransferCut
+from backapp_core.plugin_api import DamagedRepository, HasFolder, ObjectMissing, TransferCut
 from backapp_plugins.archivers.restic.blobs import BlobBroken
 from backapp_plugins.archivers.restic.index import Index
 from backapp_plugins.archivers.restic.index_columns import Flags
 from backapp_plugins.archivers.restic.index_ids import Rows, to_ids
 from backapp_plugins.archivers.restic.layout import ID_BYTES, SNAPSHOTS, BlobKind, pack_name
+from backapp_plugins.archivers.restic.pack_cache import PackCache
 from backapp_plugins.archivers.restic.parallel import in_threads
 from backapp_plugins.archivers.restic.place import Place
+from backapp_plugins.archivers.restic.reading import MOST_BLOB_BYTES, BlobReader, Content, Wanted
 from backapp_plugins.archivers.restic.spans import Span, spans
 from backapp_plugins.archivers.restic.tree_links import Links, links_of
 from backapp_plugins.archivers.restic.trees import TreeBroken
@@ -96,10 +98,15 @@ class _Walk:
 
     def __init__(self, place: Place, index: Index, is_safe: Flags) -> None:
         self._place = place
-        self._index = index
+        self._reader = BlobReader(place, index)
+        self._cache = None if isinstance(place.transport, HasFolder) else PackCache(place)
         self._table = index.table()
         self._tree_start = self._table.columns.tree_start
-        self._is_safe = is_safe
+        columns = self._table.columns
+        claimed_bytes = np.maximum(columns.length, columns.uncompressed)
+        self._is_too_large = claimed_bytes > MOST_BLOB_BYTES[BlobKind.TREE]
+        self._is_too_large[: self._tree_start] = False  # the content of files is not read here
+        self._is_safe = is_safe & ~self._is_too_large
         self._snapshots: Sequence[bytes] = ()
         self._origin = np.zeros(len(self._table) - self._tree_start, np.int32)
         """Of each tree, the snapshot by which it was found."""
@@ -119,39 +126,51 @@ class _Walk:
         while len(level):
             found = [self._follow(*read) for read in self._read_all(level)]
             level = np.concatenate(found)
+        self._reader.report()
 
     def _read_all(self, rows: Rows) -> Iterator[tuple[Span, list[Links | str]]]:
+        if self._cache is not None:
+            packs = np.unique(self._table.columns.pack_number[rows])
+            self._cache.fetch(self._table.columns.pack_id[packs].tolist())
         parts = spans(self._table, rows)
         return in_threads(self._place, lambda span: (span, self._read(span)), parts)
 
     def _read(self, span: Span) -> list[Links | str]:
         """Return what each tree of a span refers to, or why that is not known."""
         columns, codec = self._table.columns, self._place.codec
-        name = pack_name(columns.pack_id[span.pack_number].tobytes())
-        try:
-            data = memoryview(
-                self._place.transport.read(name, offset=span.offset, length_bytes=span.length)
-            )
-        except (ObjectMissing, TransferCut):
-            data = memoryview(b"")  # each blob is looked for by itself then
+        pack_id = columns.pack_id[span.pack_number].tobytes()
+        data, reason = self._sealed(pack_id, span)
         found: list[Links | str] = []
         for row in span.rows.tolist():
-            at, length = int(columns.offset[row]) - span.offset, int(columns.length[row])
-            blob_id = columns.blob_id[row].tobytes()
+            tree = Wanted(
+                columns.blob_id[row].tobytes(),
+                int(columns.offset[row]),
+                int(columns.length[row]),
+                int(columns.uncompressed[row]),
+            )
+            at = tree.offset - span.offset
+            content: Content
             try:
-                sealed = data[at : at + length]
-                tree = codec.decode(sealed, int(columns.uncompressed[row]), blob_id)
-            except BlobBroken:
-                found.append(self._read_elsewhere(blob_id))
-            else:
-                found.append(_links_or_reason(tree))
+                sealed = data[at : at + tree.length]
+                content = codec.decode(sealed, tree.uncompressed, tree.blob_id)
+            except BlobBroken as error:
+                broken = reason or str(error)
+                content = self._reader.read_again(BlobKind.TREE, pack_id, tree, broken)
+            found.append(_links_or_reason(content))
         return found
 
-    def _read_elsewhere(self, blob_id: bytes) -> Links | str:
+    def _sealed(self, pack_id: bytes, span: Span) -> tuple[memoryview, str]:
+        """Return a part of a pack, as much of it as there is, and what is wrong with it."""
         try:
-            return _links_or_reason(self._place.read_blob(self._index, BlobKind.TREE, blob_id))
-        except DamagedRepository as error:
-            return error.message
+            if self._cache is not None and self._cache.holds(pack_id):
+                sealed = self._cache.read(pack_id, span.offset, span.length)
+            else:
+                sealed = self._place.transport.read(
+                    pack_name(pack_id), offset=span.offset, length_bytes=span.length
+                )
+        except (ObjectMissing, TransferCut) as error:
+            return memoryview(b""), error.message  # each blob is looked for by itself then
+        return memoryview(sealed), ""
 
     def _follow(self, span: Span, found: Sequence[Links | str]) -> Rows:
         """Tick off what trees refer to, and return the rows of trees not seen before."""
@@ -192,21 +211,28 @@ class _Walk:
     def _note_lost(
         self, kind: BlobKind, blob_ids: bytes, places: Rows, rows: Rows, origins: _Origins
     ) -> None:
-        columns, column = self._table.columns, to_ids(blob_ids)
+        column = to_ids(blob_ids)
         for place in places.tolist():
-            reason = "no index object names it"
-            if rows[place] >= 0:
-                number = int(columns.pack_number[rows[place]])
-                pack = pack_name(columns.pack_id[number].tobytes())
-                reason = f"{pack} is missing or has another size than the index says"
+            reason = self._why_unsafe(int(rows[place]))
             self._lose(kind, column[place].tobytes(), int(origins[place]), reason)
+
+    def _why_unsafe(self, row: int) -> str:
+        if row < 0:
+            return "no index object names it"
+        if self._is_too_large[row]:
+            return "it claims to be too large"
+        columns = self._table.columns
+        pack = pack_name(columns.pack_id[int(columns.pack_number[row])].tobytes())
+        return f"{pack} is missing or has another size than the index says"
 
     def _lose(self, kind: BlobKind, blob_id: bytes, origin: int, reason: str) -> None:
         lost = Lost(kind, blob_id, self._snapshots[origin], reason)
         self._lost.setdefault((kind, blob_id), lost)
 
 
-def _links_or_reason(tree: bytes) -> Links | str:
+def _links_or_reason(tree: Content) -> Links | str:
+    if isinstance(tree, DamagedRepository):
+        return tree.message
     try:
         return links_of(tree)
     except TreeBroken as error:

@@ -52,7 +52,7 @@ class PruneExecution:
         outdated: Sequence[str] = ()
         if plan.is_index_changed:
             try:
-                outdated = self._rewriter.write(plan)
+                outdated = self._rewriter.write(plan.fates, orphans=plan.orphans_marked)
             except StorageFull:
                 self._take_back(copies)
                 raise

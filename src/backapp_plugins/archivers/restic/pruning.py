@@ -1,6 +1,6 @@
 """Finds and deletes what no snapshot needs, after copying what is needed beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import final
 
 import numpy as np
@@ -59,7 +59,7 @@ class Pruner:
         """
         refuse_if_append_only(self._place)
         plan, _ = self._plan(options)
-        return self._described(plan, options, IndexRewriter(self._place, plan.stock.packs))
+        return self._described(plan, options, self._rewriter(plan))
 
     def prune(self, plan: CleanUpPlan) -> CleanUpPlan:
         """Make the plan again under the lock, do what is in both, and return what was done.
@@ -75,7 +75,7 @@ class Pruner:
         with self._place.hold(is_exclusive=True) as hold:
             now, index = self._plan(plan.options)
             agreed = now.within(planned, dict(plan.marked))
-            rewriter = IndexRewriter(self._place, agreed.stock.packs, planned)
+            rewriter = self._rewriter(agreed, planned)
             done = self._described(agreed, plan.options, rewriter)
             if not agreed.is_empty:
                 self._survey = None
@@ -142,6 +142,10 @@ class Pruner:
         if lost:
             raise DamagedRepository(_sentence(lost))
         return needed
+
+    def _rewriter(self, plan: PrunePlan, joined: Container[str] | None = None) -> IndexRewriter:
+        packs = plan.stock.packs
+        return IndexRewriter(self._place, packs, marked_at=plan.made_at, joined=joined)
 
     def _described(
         self, plan: PrunePlan, options: CleanUpOptions, rewriter: IndexRewriter
