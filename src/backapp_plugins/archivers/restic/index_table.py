@@ -76,21 +76,22 @@ class Table:
         row = place + self._first_rows[kind]
         return not self._pack_is_marked[self._pack_number[row]]
 
-    def locations(self, kind: BlobKind, blob_id: bytes) -> list[tuple[bool, Location]]:
-        """Return all copies of a blob, each with whether its pack is marked for deletion."""
+    def locations(self, kind: BlobKind, blob_id: bytes) -> list[Location]:
+        """Return all copies of a blob, those in packs marked for deletion last."""
         first = self._first_rows[kind]
-        found: list[tuple[bool, Location]] = []
+        found: list[Location] = []
         for place in self._blobs[kind].copies(blob_id):
             row = place + first
-            number = self._pack_number[row]
-            location = Location(
-                self._packs.at(number),
-                self._offset[row],
-                self._length[row],
-                self._uncompressed[row],
+            pack_id = self._packs.at(self._pack_number[row])
+            found.append(
+                Location(pack_id, self._offset[row], self._length[row], self._uncompressed[row])
             )
-            found.append((bool(self._pack_is_marked[number]), location))
         return found
+
+    def is_marked(self, pack_id: bytes) -> bool:
+        """Whether the pack is here and marked for deletion."""
+        number = self._packs.find(pack_id)
+        return number >= 0 and bool(self._pack_is_marked[number])
 
     # --- many at once
 
