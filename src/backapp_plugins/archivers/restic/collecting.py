@@ -8,7 +8,6 @@ from typing import final
 from backapp_core.plugin_api import (
     DamagedRepository,
     Entry,
-    EntryKind,
     FoundDirectory,
     Progress,
     RunCancelled,
@@ -16,7 +15,7 @@ from backapp_core.plugin_api import (
     Surroundings,
     Verb,
 )
-from backapp_plugins.archivers.restic.examining import Examiner, join
+from backapp_plugins.archivers.restic.examining import FORMAT, REGULAR, Examiner, join
 from backapp_plugins.archivers.restic.folder_memory import (
     UNSETTLED,
     FolderMemory,
@@ -184,7 +183,7 @@ class Collector:
         self.tally.others += known.others
         self.tally.processed_bytes += known.file_bytes
         for entry in folder.found.entries if self._reports_files else ():
-            if entry.kind is EntryKind.FILE:
+            if entry.mode & FORMAT == REGULAR:
                 path = join(folder.path, entry.name)
                 self._examiner.name(path, "unmodified", entry.size_bytes)
 
@@ -283,7 +282,7 @@ class Collector:
 
     def _note(self, folder: PendingFolder, folders_hash: bytes, tree: bytes) -> None:
         entries = folder.found.entries
-        files = [one.size_bytes for one in entries if one.kind is EntryKind.FILE]
+        files = [one.size_bytes for one in entries if one.mode & FORMAT == REGULAR]
         remembered = Remembered(
             own=folder.own,
             entries=folder.entries_hash if folder.is_settled else UNSETTLED,

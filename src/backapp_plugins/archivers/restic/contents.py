@@ -12,7 +12,7 @@ from backapp_plugins.archivers.restic.cutter import ZeroRun
 from backapp_plugins.archivers.restic.layout import MIN_CHUNK_BYTES, BlobKind
 from backapp_plugins.archivers.restic.saving import BlobSaver
 
-_CHUNKS_AHEAD = 3
+_CHUNKS_AHEAD = 2
 """Per file that is being read; each holds 8 MiB at most."""
 
 

@@ -20,7 +20,7 @@ _MAC_BYTES = 16
 _ZERO_IV = bytes(_IV_BYTES)
 _IVS_AT_ONCE = 256
 _BLOCK_SLACK_BYTES = 15
-_KEPT_BYTES = 16 << 20
+_KEPT_BYTES = 4 << 20
 """A larger buffer is not kept for the next call."""
 
 
@@ -110,7 +110,7 @@ class Sealer:
             sealed.append(b"".join((iv, body, code(r + nonce(iv), body))))
         return sealed
 
-    def open_all(self, sealed: Iterable[bytes]) -> list[bytes]:
+    def open_all(self, sealed: Iterable[bytes | memoryview]) -> list[bytes]:
         """Return what each of many small values was before it was sealed.
 
         Raises:
@@ -120,7 +120,7 @@ class Sealer:
         nonce, code, r = self._nonce.update, Poly1305.generate_tag, self._r
         plains: list[bytes] = []
         for each in sealed:
-            iv, body = each[:_IV_BYTES], each[_IV_BYTES:-_MAC_BYTES]
+            iv, body = bytes(each[:_IV_BYTES]), each[_IV_BYTES:-_MAC_BYTES]
             if not hmac.compare_digest(code(r + nonce(iv), body), each[-_MAC_BYTES:]):
                 raise SealBroken("the authentication code does not fit")
             reset_nonce(iv)

@@ -1,5 +1,6 @@
 """Looks at entries one by one: is it what it was, and if not, what is it now?"""
 
+import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import final
@@ -33,6 +34,9 @@ from backapp_plugins.archivers.restic.old_trees import (
 from backapp_plugins.archivers.restic.pending import PendingFolder, Tally
 from backapp_plugins.archivers.restic.trees import TreeNode
 
+FORMAT = 0o170000
+"""Type bits of a mode; asking an entry for its kind takes four times as long."""
+REGULAR = stat.S_IFREG
 ReadTree = Callable[[bytes], bytes]
 _BATCH_BYTES = 2 << 20
 """Contents of small files that are encoded together."""
@@ -96,7 +100,7 @@ class Examiner:
                 folder.is_settled = False
             old = old_nodes.get(entry.name)
             try:
-                if entry.kind is EntryKind.FILE and not self._is_unchanged(entry, old):
+                if entry.mode & FORMAT == REGULAR and not self._is_unchanged(entry, old):
                     whole = folder.found.read_whole(entry, MIN_CHUNK_BYTES)
                     if whole is not None:
                         small.append((entry, whole))

@@ -83,7 +83,7 @@ class PackWriter:
         self._lock = threading.Lock()
         self._spare: list[bytearray] = []
         self._open = {kind: _OpenPack(self._buffer()) for kind in BlobKind}
-        self._slots = threading.BoundedSemaphore(uploads + 1)
+        self._slots = threading.BoundedSemaphore(uploads)
         self._pool = ThreadPoolExecutor(uploads, "upload")
         self._sent: list[Future[None]] = []
         self._unlisted: list[tuple[bytes, list[PackEntry]]] = []
