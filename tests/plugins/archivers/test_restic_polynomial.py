@@ -80,7 +80,17 @@ def test_random_polynomials_are_irreducible_and_differ():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0", "0x3da3358b4dc173", "3da3358b4dc173\n", "-1", "3da3 358b", "\u0661", "f" * 17, "1" * 9999],
+    [
+        "",
+        "0",
+        "0x3da3358b4dc173",
+        "3da3358b4dc173\n",
+        "-1",
+        "3da3 358b",
+        "\u0661",
+        "f" * 17,
+        "1" * 9999,
+    ],
 )
 def test_what_is_no_polynomial_is_refused(text):
     with pytest.raises(ValueError, match="polynomial"):
