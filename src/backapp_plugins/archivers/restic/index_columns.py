@@ -92,5 +92,4 @@ def new_column(name: str, count: int) -> NDArray[Any]:
     size_bytes = count * kind.itemsize
     if size_bytes < _MAPPED_FROM_BYTES:
         return np.empty(count, kind)
-    memory = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return np.frombuffer(memory, kind)
+    return np.frombuffer(mmap.mmap(-1, size_bytes), kind)
