@@ -30,6 +30,7 @@ def load_index(
     cache_folder: Path,
     on_damage: Callable[[bytes, Exception], None] | None = None,
     *,
+    trusts_cache: bool = True,
     on_cache_failure: Callable[[OSError], None] | None = None,
 ) -> Index:
     """Return the index that the listed files make up together.
@@ -39,6 +40,8 @@ def load_index(
         read: Returns the JSON in an index file; called from several threads at once.
         cache_folder: Where the index may be kept for the next time.
         on_damage: Told of each file that cannot be read, which is then left out; None raises.
+        trusts_cache: Whether what is kept may be used; a check reads everything again, and what
+            it has read is kept instead.
         on_cache_failure: Told if the index cannot be kept; that costs nothing but time.
 
     Raises:
@@ -47,7 +50,7 @@ def load_index(
     """
     sizes = dict(listed)
     cache = CacheFile(cache_folder)
-    kept = cache.read()
+    kept = cache.read() if trusts_cache else None
     if kept is not None and not kept.files <= sizes.keys():
         kept = None  # it holds what was pruned since
     missing = sizes.keys() - (kept.files if kept is not None else frozenset())
