@@ -3,12 +3,14 @@
 import time
 
 import click
+from attrs import evolve
 
 from backapp_cli import values
 from backapp_cli.exits import ExitCode
 from backapp_cli.filters import complete_snapshot
 from backapp_cli.grammar import Command
 from backapp_cli.options import global_options, repository_options
+from backapp_cli.piped import Piped, piped_options
 from backapp_cli.plain import Fields, count_fields
 from backapp_cli.session import Session
 from backapp_cli.show import count, duration, size
@@ -23,11 +25,13 @@ from backapp_core.model.snapshots import Counts, Snapshot
         backapp backup ~/Documents /etc -r /srv/backup
         backapp backup / -x --exclude '*.tmp' --exclude-caches -r /srv/backup
         backapp backup /srv/www --tag nightly --host web1 -r sftp://me@nas/srv/backup
+        backapp backup --stdin-filename mail.sql --stdin-from-command -- pg_dump mail
     """,
 )
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=values.path_bytes)
 @source_options
 @files_from_options
+@piped_options
 @click.option(
     "--tag",
     multiple=True,
@@ -69,6 +73,7 @@ def backup(
     files_from: tuple[bytes, ...],
     files_from_verbatim: tuple[bytes, ...],
     files_from_raw: tuple[bytes, ...],
+    piped: Piped | None,
     tag: tuple[str, ...],
     host: str,
     force: bool,
@@ -83,9 +88,13 @@ def backup(
     as such; LINK/, with a slash, is the folder that it points to. What cannot be read is reported,
     the rest is backed up, and the exit code is 3.
     """
-    request = BackupRequest(
-        roots=sources_from(paths, files_from, files_from_verbatim, files_from_raw),
-        scanner_settings=scanner_settings,
+    lists = (files_from, files_from_verbatim, files_from_raw)
+    if piped is None:
+        request = BackupRequest(sources_from(paths, *lists), scanner_settings=scanner_settings)
+    else:
+        request = piped.request(paths, chooses_files=bool(scanner_settings) or any(lists))
+    request = evolve(
+        request,
         tags=values.tags(tag),
         hostname=host,
         is_full=full,
@@ -95,7 +104,8 @@ def backup(
     )
     began = time.monotonic()
     engine = session.engine
-    session.estimate = lambda: engine.estimate(request).processed_bytes
+    if piped is None:
+        session.estimate = lambda: engine.estimate(request).processed_bytes
     with session.stoppable(), session.repository() as repository:
         if dry_run:
             return _show_estimate(session, engine.estimate(request))

@@ -103,7 +103,7 @@ def estimate(plugins: PluginManager, surroundings: Surroundings, request: Backup
     quiet = evolve(surroundings, events=void)
     scanner = open_scanner(plugins, quiet, request, folder=None)
     if scanner.has_streams:
-        raise InputError("how much a command prints shows only when it is backed up")
+        raise InputError("how much a command or a pipe delivers shows only when it is backed up")
     files = directories = others = total_bytes = 0
     for found in scanner.scan():
         with found:

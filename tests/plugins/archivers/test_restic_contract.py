@@ -4,10 +4,11 @@ import pytest
 
 from backapp_core.plugin_api import ArchiverKind, Keys
 from backapp_core.testing.archiver_contract import ArchiverContract
+from backapp_core.testing.stream_contract import StreamContract
 from backapp_plugins.archivers.restic import backapp_archivers, key_files
 
 
-class TestRestic(ArchiverContract):
+class TestRestic(ArchiverContract, StreamContract):
     @pytest.fixture(autouse=True)
     def cheap_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Derive keys in a millisecond instead of a third of a second."""

@@ -38,6 +38,8 @@ from backapp_plugins.archivers.restic.tree_reader import TreeReader
 class ResticRepository(Repository):
     """Deduplicated, compressed and encrypted snapshots in restic's format."""
 
+    takes_streams = True
+
     def __init__(self, place: Place) -> None:
         self._place = place
         self._pruner = Pruner(place)
