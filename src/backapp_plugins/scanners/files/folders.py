@@ -127,6 +127,11 @@ class Folders:
             for folder in list(self._open):
                 self._close_idle(folder)
 
+    def __del__(self) -> None:
+        # Whoever forgets to close what was handed over must not use descriptors up.
+        for folder in self._open:
+            os.close(folder.descriptor)
+
     def _open_to_list(self, name: bytes, above: int, link_flag: int) -> int:
         """Return a descriptor, -1 if the directory may not be listed."""
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC | link_flag

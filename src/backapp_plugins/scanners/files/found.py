@@ -22,6 +22,7 @@ from backapp_plugins.scanners.files.folders import Folder, Folders
 from backapp_plugins.scanners.files.listing import entry_of
 from backapp_plugins.scanners.files.metadata import attributes_at, opened_attributes
 
+_FORMAT = 0o170000
 _NO_FILE = frozenset({errno.ENXIO, errno.ENODEV, errno.EISDIR})
 """What opening a socket, a device without a driver or a directory says."""
 
@@ -74,20 +75,20 @@ class FilesDirectory(FoundDirectory):
     def read_whole(self, entry: Entry, most_bytes: int) -> WholeFile | None:
         if entry.size_bytes > most_bytes or not self._has_content:
             return super().read_whole(entry, most_bytes)
-        path = self._path_of(entry)
-        if entry.kind is not EntryKind.FILE:
-            raise replaced(path)
-        above = self._use(path)
+        if entry.mode & _FORMAT != stat.S_IFREG:
+            raise replaced(self._path_of(entry))
+        above = self._use_for(entry)
         try:
             descriptor = _open_to_read(entry, above)
         except OSError as error:
+            path = self._path_of(entry)
             raise (
                 replaced(path) if error.errno in _NO_FILE else source_error(error, path)
             ) from error
         finally:
             self._folders.done(self._folder)
         try:
-            return _read_opened(descriptor, entry.name, path, most_bytes)
+            return self._read_opened(descriptor, entry, most_bytes)
         finally:
             os.close(descriptor)
 
@@ -129,31 +130,39 @@ class FilesDirectory(FoundDirectory):
         except OSError as error:
             raise source_error(error, path) from error
 
+    def _use_for(self, entry: Entry) -> int:
+        if self._is_closed:
+            raise ValueError("this directory was closed")
+        try:
+            return self._folders.use(self._folder)
+        except OSError as error:
+            raise source_error(error, self._path_of(entry)) from error
+
+    def _read_opened(self, descriptor: int, entry: Entry, most_bytes: int) -> WholeFile | None:
+        before = os.fstat(descriptor)
+        if before.st_mode & _FORMAT != stat.S_IFREG:
+            raise replaced(self._path_of(entry))
+        size_bytes = before.st_size
+        if size_bytes > most_bytes:
+            return None
+        try:
+            content = os.read(descriptor, size_bytes) if size_bytes else b""
+            if len(content) < size_bytes:  # cut meanwhile, or answered in part
+                content = _read_on(descriptor, content, size_bytes)
+            after = os.fstat(descriptor)
+        except OSError as error:
+            raise source_error(error, self._path_of(entry)) from error
+        has_changed = (
+            after.st_ctime_ns != before.st_ctime_ns
+            or after.st_mtime_ns != before.st_mtime_ns
+            or after.st_size != size_bytes
+            or len(content) != size_bytes
+        )
+        opened = entry_of(entry.name, before)
+        return WholeFile(opened, content, opened_attributes(descriptor), has_changed)
+
     def _path_of(self, entry: Entry) -> bytes:
         return self.path.removesuffix(b"/") + b"/" + entry.name
-
-
-def _read_opened(descriptor: int, name: bytes, path: bytes, most_bytes: int) -> WholeFile | None:
-    before = os.fstat(descriptor)
-    if not stat.S_ISREG(before.st_mode):
-        raise replaced(path)
-    size_bytes = before.st_size
-    if size_bytes > most_bytes:
-        return None
-    try:
-        content = os.read(descriptor, size_bytes) if size_bytes else b""
-        if len(content) < size_bytes:  # cut meanwhile, or answered in part
-            content = _read_on(descriptor, content, size_bytes)
-        after = os.fstat(descriptor)
-    except OSError as error:
-        raise source_error(error, path) from error
-    has_changed = (
-        len(content) != size_bytes
-        or after.st_size != size_bytes
-        or after.st_mtime_ns != before.st_mtime_ns
-        or after.st_ctime_ns != before.st_ctime_ns
-    )
-    return WholeFile(entry_of(name, before), content, opened_attributes(descriptor), has_changed)
 
 
 def _read_on(descriptor: int, content: bytes, size_bytes: int) -> bytes:
