@@ -21,22 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from attrs import define, field
+from measuring import Timed, spread, timed
 
 MOST_MEGABYTES = 250
-
-
-@define
-class Timed:
-    """What one finished process took."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_megabytes: float
-    """Of this process alone, but never less than what the benchmark itself has in memory.
-
-    Linux starts a program's peak with that of the process which became the program, and that was a
-    copy of its parent; so nothing large may ever happen in this one.
-    """
 
 
 @define
@@ -50,39 +37,22 @@ class Row:
 
     def show(self) -> None:
         """Print minimum, median and maximum of both and of the ratio."""
-        for label, timed in (("ours", self.ours), ("theirs", self.theirs)):
-            if timed:
-                seconds = sorted(each.seconds for each in timed)
-                cpu = statistics.median(each.cpu_seconds for each in timed)
-                peak = max(each.peak_megabytes for each in timed)
+        for label, times in (("ours", self.ours), ("theirs", self.theirs)):
+            if times:
+                seconds = [each.seconds for each in times]
+                cpu = statistics.median(each.cpu_seconds for each in times)
+                peak = max(each.peak_megabytes for each in times)
                 print(
-                    f"  {self.name if label == 'ours' else '':<28} {label:<7}"
-                    f"{seconds[0]:8.2f} {statistics.median(seconds):8.2f} {seconds[-1]:8.2f} s"
+                    f"  {self.name if label == 'ours' else '':<28} {label:<7}{spread(seconds)} s"
                     f"{cpu:8.2f} s cpu {peak:6.0f} MB peak"
                     + (f", at most {MOST_MEGABYTES} MB" if label == "ours" else "")
                 )
         if self.theirs:
-            ratios = sorted(
-                a.seconds / b.seconds for a, b in zip(self.ours, self.theirs, strict=True)
-            )
-            middle = statistics.median(ratios)
-            print(
-                f"  {'':<28} ratio  {ratios[0]:8.2f} {middle:8.2f} {ratios[-1]:8.2f}   {self.limit}"
-            )
+            pairs = zip(self.ours, self.theirs, strict=True)
+            ratios = [a.seconds / b.seconds for a, b in pairs]
+            print(f"  {'':<28} ratio  {spread(ratios)}   {self.limit}")
         elif self.limit:
             print(f"  {'':<28} {self.limit}")
-
-
-def timed(command: list[str], **options: object) -> Timed:
-    """Run a command to its end and say what it took; a failure ends the benchmark."""
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, **options)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return Timed(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def in_turn(
@@ -189,9 +159,7 @@ def run(tree: Path, work: Path, fast: Path, runs: int) -> None:
     spare = [
         2.0 * b.seconds + 0.8 - a.seconds for a, b in zip(again.ours, again.theirs, strict=True)
     ]
-    print(
-        f"  {'':<28} spare  {min(spare):8.2f} {statistics.median(spare):8.2f} {max(spare):8.2f} s"
-    )
+    print(f"  {'':<28} spare  {spread(spare)} s")
     in_turn(Row("restore | tar -xzpf", "at most 1.3"), runs, bench.restore, bench.untar)
     in_turn(Row("--version", "at most 0.25 s"), runs + 2, bench.version, None)
 
