@@ -14,7 +14,6 @@ from backapp_core.plugin_api import (
     BackupOptions,
     BackupResult,
     InputError,
-    Level,
     RepositoryLocked,
     Scanner,
     Snapshot,
@@ -83,7 +82,7 @@ class BackupRun:
             relied_on = index.files
             parent = self._with_memory(record, index) if record is not None else None
             saver = stack.enter_context(BlobSaver(place, index))
-            collector, root = self._collect(saver, index, parent)
+            collector, root = self._collect(saver, index, parent, require_lock.check)
             saver.finish()
             place.surroundings.cancel.check()
             self._require_index(relied_on)
@@ -94,7 +93,11 @@ class BackupRun:
         return result
 
     def _collect(
-        self, saver: BlobSaver, index: Index, parent: Parent | None
+        self,
+        saver: BlobSaver,
+        index: Index,
+        parent: Parent | None,
+        check_lock: Callable[[], None],
     ) -> tuple[Collector, bytes]:
         place, options = self._place, self._options
         around = place.surroundings
@@ -120,6 +123,7 @@ class BackupRun:
                 examiner,
                 old_root=parent.record.tree if parent else None,
                 memory=parent.memory if parent else None,
+                check_lock=check_lock,
                 rereads_all=options.rereads_all,
                 reports_files=options.reports_files,
                 expected=_expected(parent),
@@ -156,10 +160,7 @@ class BackupRun:
         try:
             collector.notes.keep(self._memory_file, bytes.fromhex(snapshot.id), index.files)
         except OSError as error:
-            self._place.say(
-                Level.WARNING,
-                f"the next backup will be slower, for the cache cannot be written: {error}",
-            )
+            self._place.say_uncached(error)
 
     def _require_index(self, relied_on: frozenset[bytes]) -> None:
         """Refuse to publish what may need packs that somebody removed in spite of the lock.

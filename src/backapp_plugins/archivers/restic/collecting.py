@@ -1,7 +1,7 @@
 """Walks the scan and makes trees from the bottom up, while threads examine what is in them."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import final
 
@@ -50,6 +50,7 @@ class Collector:
         *,
         old_root: bytes | None,
         memory: FolderMemory | None,
+        check_lock: Callable[[], None],
         rereads_all: bool,
         reports_files: bool,
         expected: tuple[int, int] | None,
@@ -63,6 +64,7 @@ class Collector:
             examiner: Makes the nodes of what is no directory.
             old_root: Root tree of the snapshot that this backup is compared with.
             memory: What this machine remembers of that snapshot.
+            check_lock: Raises if the lock of this run is worth nothing any more; asked often.
             rereads_all: Whether nothing is believed to be unchanged.
             reports_files: Whether there is an event per file.
             expected: How many files and bytes there were last time.
@@ -73,6 +75,7 @@ class Collector:
         self._examiner = examiner
         self._old_root = old_root
         self._memory = memory
+        self._check_lock = check_lock
         self._rereads_all = rereads_all
         self._reports_files = reports_files
         self._expected = expected
@@ -94,6 +97,7 @@ class Collector:
             SourceNotFound: If none of the roots exists.
             TransportError: If the destination fails.
             DamagedRepository: If the scanner handed over nothing.
+            RepositoryLocked: If the lock was lost on the way.
             RunCancelled: If the run is asked to stop.
         """
         with ThreadPoolExecutor(self._surroundings.threads, "examine") as pool:
@@ -301,6 +305,7 @@ class Collector:
         if now - self._progress_at < _PROGRESS_SECONDS and not is_last:
             return
         self._progress_at = now
+        self._check_lock()
         with self._lock:
             tally = self.tally
             files, done_bytes, problems = tally.files, tally.processed_bytes, tally.problems

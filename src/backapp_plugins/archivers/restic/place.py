@@ -93,6 +93,13 @@ class Place:
             is_exclusive=is_exclusive,
         )
 
+    def say_uncached(self, error: OSError) -> None:
+        """Tell whoever listens that something cannot be kept for the next time."""
+        self.say(
+            Level.WARNING,
+            f"the next run will take longer, for the cache cannot be written: {error}",
+        )
+
     @contextmanager
     def hold_to_read(self) -> Generator[None]:
         """Hold a lock while reading, where one can be written: what is read then stays.

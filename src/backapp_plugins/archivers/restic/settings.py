@@ -1,5 +1,7 @@
 """What can be chosen when a restic repository is created."""
 
+from typing import Literal
+
 from attrs import field, frozen, validators
 
 
@@ -7,6 +9,8 @@ from attrs import field, frozen, validators
 class ResticSettings:
     """Choices that hold for a repository's whole life."""
 
-    chunker: str = field(default="fastcdc", validator=validators.in_(("fastcdc", "rabin")))
+    chunker: Literal["fastcdc", "rabin"] = field(
+        default="fastcdc", validator=validators.in_(("fastcdc", "rabin"))
+    )
     """How files are cut: ``fastcdc`` is fastest; ``rabin`` cuts where restic does, so that files
     which restic backs up there, too, are stored once (needs the extra ``rabin``)."""
