@@ -118,7 +118,7 @@ class ResticRepository(Repository):
 
     def _current_index(self) -> Index:
         """Return the index as the repository has it now; read again only if something changed."""
-        there = {index_id for index_id, _ in self._place.listed(INDEX)}
+        there = frozenset(index_id for index_id, _ in self._place.listed(INDEX))
         if self._index is None or self._index.files != there:
             self._index = self._place.load_index()
         return self._index
