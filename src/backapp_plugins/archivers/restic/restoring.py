@@ -6,7 +6,6 @@ write and finish what is large: the little that is done for a small file does no
 """
 
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import final
