@@ -71,6 +71,7 @@ from backapp_core.model.entries import (
 from backapp_core.model.jobs import BackupOptions, Job, check_job_name
 from backapp_core.model.names import from_text, to_line, to_text
 from backapp_core.model.notifications import Notification, Urgency
+from backapp_core.model.repairs import IndexRepair, PackRepair, SnapshotRepair
 from backapp_core.model.repositories import (
     CheckReport,
     CleanUpOptions,
@@ -86,7 +87,7 @@ from backapp_core.model.runs import Run, RunState
 from backapp_core.model.schedules import Schedule
 from backapp_core.model.snapshots import Counts, Snapshot
 from backapp_core.model.subsets import DataSubset
-from backapp_core.ports.archivers import ArchiverKind, BackupResult, Repository
+from backapp_core.ports.archivers import ArchiverKind, BackupResult, CanRepair, Repository
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.notifiers import Notifier, NotifierKind
 from backapp_core.ports.scanners import (
@@ -118,6 +119,7 @@ __all__ = [
     "BackappError",
     "BackupOptions",
     "BackupResult",
+    "CanRepair",
     "CanTidy",
     "CancelToken",
     "CheckReport",
@@ -145,6 +147,7 @@ __all__ = [
     "FoundDirectory",
     "HasFolder",
     "IllegalTransition",
+    "IndexRepair",
     "InputError",
     "InvalidAddress",
     "InvalidJob",
@@ -167,6 +170,7 @@ __all__ = [
     "ObjectInfo",
     "ObjectMissing",
     "OpenedFile",
+    "PackRepair",
     "PartMissing",
     "Problem",
     "Progress",
@@ -193,6 +197,7 @@ __all__ = [
     "Severity",
     "Snapshot",
     "SnapshotNotFound",
+    "SnapshotRepair",
     "SnapshotSaved",
     "SourceError",
     "SourceNotFound",

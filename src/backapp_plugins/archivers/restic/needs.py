@@ -3,26 +3,24 @@
 Memory goes into bytes per blob of the index, not into a Python object for each.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias, final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from backapp_core.plugin_api import DamagedRepository, HasFolder, ObjectMissing, TransferCut
-from backapp_plugins.archivers.restic.blobs import BlobBroken
+from backapp_core.plugin_api import DamagedRepository, ObjectMissing
 from backapp_plugins.archivers.restic.index import Index
 from backapp_plugins.archivers.restic.index_columns import Flags
 from backapp_plugins.archivers.restic.index_ids import Rows, to_ids
 from backapp_plugins.archivers.restic.layout import ID_BYTES, SNAPSHOTS, BlobKind, pack_name
-from backapp_plugins.archivers.restic.pack_cache import PackCache
+from backapp_plugins.archivers.restic.link_reader import LinkReader
 from backapp_plugins.archivers.restic.parallel import in_threads
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.reading import MOST_BLOB_BYTES, BlobReader, Content, Wanted
-from backapp_plugins.archivers.restic.spans import Span, spans
-from backapp_plugins.archivers.restic.tree_links import Links, links_of
-from backapp_plugins.archivers.restic.trees import TreeBroken
+from backapp_plugins.archivers.restic.reading import MOST_BLOB_BYTES
+from backapp_plugins.archivers.restic.spans import Span
+from backapp_plugins.archivers.restic.tree_links import Links
 
 _Origins: TypeAlias = NDArray[np.int32]
 _NOTHING = Links(b"", b"")
@@ -97,9 +95,7 @@ class _Walk:
     """The way through the trees, one level of all snapshots after another."""
 
     def __init__(self, place: Place, index: Index, is_safe: Flags) -> None:
-        self._place = place
-        self._reader = BlobReader(place, index)
-        self._cache = None if isinstance(place.transport, HasFolder) else PackCache(place)
+        self._reader = LinkReader(place, index)
         self._table = index.table()
         self._tree_start = self._table.columns.tree_start
         columns = self._table.columns
@@ -124,53 +120,9 @@ class _Walk:
         origins = np.arange(len(roots), dtype=np.int32)
         level = self._tick(BlobKind.TREE, b"".join(roots.values()), origins)
         while len(level):
-            found = [self._follow(*read) for read in self._read_all(level)]
+            found = [self._follow(*read) for read in self._reader.read(level)]
             level = np.concatenate(found)
         self._reader.report()
-
-    def _read_all(self, rows: Rows) -> Iterator[tuple[Span, list[Links | str]]]:
-        if self._cache is not None:
-            packs = np.unique(self._table.columns.pack_number[rows])
-            self._cache.fetch(self._table.columns.pack_id[packs].tolist())
-        parts = spans(self._table, rows)
-        return in_threads(self._place, lambda span: (span, self._read(span)), parts)
-
-    def _read(self, span: Span) -> list[Links | str]:
-        """Return what each tree of a span refers to, or why that is not known."""
-        columns, codec = self._table.columns, self._place.codec
-        pack_id = columns.pack_id[span.pack_number].tobytes()
-        data, reason = self._sealed(pack_id, span)
-        found: list[Links | str] = []
-        for row in span.rows.tolist():
-            tree = Wanted(
-                columns.blob_id[row].tobytes(),
-                int(columns.offset[row]),
-                int(columns.length[row]),
-                int(columns.uncompressed[row]),
-            )
-            at = tree.offset - span.offset
-            content: Content
-            try:
-                sealed = data[at : at + tree.length]
-                content = codec.decode(sealed, tree.uncompressed, tree.blob_id)
-            except BlobBroken as error:
-                broken = reason or str(error)
-                content = self._reader.read_again(BlobKind.TREE, pack_id, tree, broken)
-            found.append(_links_or_reason(content))
-        return found
-
-    def _sealed(self, pack_id: bytes, span: Span) -> tuple[memoryview, str]:
-        """Return a part of a pack, as much of it as there is, and what is wrong with it."""
-        try:
-            if self._cache is not None and self._cache.holds(pack_id):
-                sealed = self._cache.read(pack_id, span.offset, span.length)
-            else:
-                sealed = self._place.transport.read(
-                    pack_name(pack_id), offset=span.offset, length_bytes=span.length
-                )
-        except (ObjectMissing, TransferCut) as error:
-            return memoryview(b""), error.message  # each blob is looked for by itself then
-        return memoryview(sealed), ""
 
     def _follow(self, span: Span, found: Sequence[Links | str]) -> Rows:
         """Tick off what trees refer to, and return the rows of trees not seen before."""
@@ -230,10 +182,29 @@ class _Walk:
         self._lost.setdefault((kind, blob_id), lost)
 
 
-def _links_or_reason(tree: Content) -> Links | str:
-    if isinstance(tree, DamagedRepository):
-        return tree.message
-    try:
-        return links_of(tree)
-    except TreeBroken as error:
-        return f"what it holds is no tree: {error}"
+def top_trees(place: Place, index: Index, is_safe: Flags) -> list[bytes]:
+    """Return the ids of all trees that can be read and that no other tree refers to.
+
+    Args:
+        place: The repository.
+        index: Where its blobs are.
+        is_safe: Of each row of the index, whether some copy of its blob stands in a whole pack.
+
+    Raises:
+        TransportError: If the destination fails.
+        RunCancelled: If the run is asked to stop.
+    """
+    table = index.table()
+    is_top = is_safe & ~table.is_copy()
+    is_top[: table.columns.tree_start] = False
+    reader = LinkReader(place, index)
+    for span, found in reader.read(np.flatnonzero(is_top)):
+        for row, links in zip(span.rows.tolist(), found, strict=True):
+            if isinstance(links, str):
+                is_top[row] = False
+        subtrees = b"".join([links.subtrees for links in found if not isinstance(links, str)])
+        rows = table.rows_of(BlobKind.TREE, subtrees)
+        is_top[rows[rows >= 0]] = False
+    reader.report()
+    ids: list[bytes] = table.columns.blob_id[is_top].tolist()
+    return ids

@@ -6,9 +6,13 @@ from typing import TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
+from backapp_core.plugin_api import ObjectMissing
 from backapp_plugins.archivers.restic.index_columns import Flags
 from backapp_plugins.archivers.restic.index_packs import PackTable
 from backapp_plugins.archivers.restic.index_table import Table
+from backapp_plugins.archivers.restic.layout import DATA, pack_name
+from backapp_plugins.archivers.restic.parallel import in_threads
+from backapp_plugins.archivers.restic.place import Place
 
 Sizes: TypeAlias = NDArray[np.int64]
 _ABSENT = -1
@@ -52,9 +56,10 @@ class PackStock:
         is_whole: Flags = self.listed_bytes == self.packs.size_bytes
         return is_whole
 
-    def found(self, number: int, size_bytes: int) -> None:
-        """Take note of a pack that the listing did not have."""
-        self.listed_bytes[number] = size_bytes
+    def listed(self, packs: Flags) -> dict[bytes, int]:
+        """Return ids and listed sizes of some packs."""
+        ids, sizes = self.table.columns.pack_id[packs], self.listed_bytes[packs]
+        return dict(zip(ids.tolist(), sizes.tolist(), strict=True))
 
     def is_safe(self) -> Flags:
         """Return of each row whether some copy of its blob stands in a whole pack."""
@@ -80,6 +85,31 @@ class PackStock:
         has = np.zeros(len(self.packs), np.bool_)
         has[self.table.columns.pack_number[rows]] = True
         return has
+
+
+def take_stock(place: Place, table: Table) -> PackStock:
+    """Compare index and listing; a pack that the listing lacks is asked for by name.
+
+    Raises:
+        TransportError: If the destination fails.
+    """
+    listed = {
+        pack_id: info.size_bytes
+        for pack_id, info in place.listed(DATA)
+        if info.name == pack_name(pack_id)
+    }
+    stock = PackStock(table, listed)
+
+    def look_up(number: int) -> int:
+        try:
+            return place.transport.stat(pack_name(stock.packs.pack_id(number))).size_bytes
+        except ObjectMissing:
+            return _ABSENT
+
+    absent = np.flatnonzero(~stock.is_there)
+    sizes = in_threads(place, look_up, absent.tolist())
+    stock.listed_bytes[absent] = np.fromiter(sizes, np.int64, len(absent))
+    return stock
 
 
 def choose_copies(stock: PackStock, needed: Flags) -> Flags:

@@ -27,6 +27,12 @@ class Fates:
     recovered: Flags
     """It was marked, and is needed."""
 
+    @classmethod
+    def deleting(cls, packs: Flags) -> "Fates":
+        """Return the fates of which none is but that these packs go."""
+        none = np.zeros_like(packs)
+        return cls(repacked=none, deleted=packs, marked=none, renewed=none, recovered=none)
+
     @property
     def changed(self) -> Flags:
         """Of which packs the index has to say something else than it does."""
@@ -83,12 +89,12 @@ class PrunePlan:
     @property
     def deleted_packs(self) -> dict[bytes, int]:
         """Packs that the index names and that go, with their sizes."""
-        return self._packs(self.fates.deleted & self.stock.is_there)
+        return self.stock.listed(self.fates.deleted & self.stock.is_there)
 
     @property
     def marked_packs(self) -> dict[bytes, int]:
         """Packs that stay for a later run, with their sizes."""
-        return {**self.orphans_marked, **self._packs(self.fates.marked)}
+        return {**self.orphans_marked, **self.stock.listed(self.fates.marked)}
 
     def within(self, deleted: Container[str], marked: Container[str]) -> "PrunePlan":
         """Return what of the plan is in a former one, too.
@@ -134,10 +140,6 @@ class PrunePlan:
             half[numbers[: len(numbers) // 2]] = True
             first, second = fates.only(half), fates.only(~half)
         return [evolve(self, fates=first), evolve(self, orphans_marked={}, fates=second)]
-
-    def _packs(self, packs: Flags) -> dict[bytes, int]:
-        ids, sizes = self.stock.table.columns.pack_id[packs], self.stock.listed_bytes[packs]
-        return dict(zip(ids.tolist(), sizes.tolist(), strict=True))
 
 
 def _named(packs: dict[bytes, int], names: Container[str]) -> dict[bytes, int]:

@@ -3,7 +3,6 @@
 from collections.abc import Container, Sequence
 from typing import final
 
-import numpy as np
 from attrs import frozen
 
 from backapp_core.plugin_api import (
@@ -11,15 +10,13 @@ from backapp_core.plugin_api import (
     CleanUpOptions,
     CleanUpPlan,
     DamagedRepository,
-    ObjectMissing,
 )
 from backapp_plugins.archivers.restic.index import Index
 from backapp_plugins.archivers.restic.index_columns import Flags
 from backapp_plugins.archivers.restic.index_rewriting import IndexRewriter
-from backapp_plugins.archivers.restic.layout import DATA, INDEX, SNAPSHOTS, pack_name
+from backapp_plugins.archivers.restic.layout import INDEX, SNAPSHOTS, pack_name
 from backapp_plugins.archivers.restic.needs import Lost, needed_rows, snapshot_roots
-from backapp_plugins.archivers.restic.pack_use import PackStock
-from backapp_plugins.archivers.restic.parallel import in_threads
+from backapp_plugins.archivers.restic.pack_use import take_stock
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.prune_execution import PruneExecution
 from backapp_plugins.archivers.restic.prune_plan import PrunePlan
@@ -94,7 +91,7 @@ class Pruner:
         ):
             survey = None
         index = survey.index if survey else place.load_index()
-        stock = self._stock(index)
+        stock = take_stock(place, index.table())
         is_safe = stock.is_safe()
         if not (survey and survey.snapshot_ids == snapshot_ids and is_safe[survey.needed].all()):
             survey = _Survey(snapshot_ids, index, self._needed(index, snapshot_ids, is_safe))
@@ -107,28 +104,6 @@ class Pruner:
             version=place.config.version,
         )
         return plan, index
-
-    def _stock(self, index: Index) -> PackStock:
-        """Compare index and listing; a pack that the listing lacks is asked for by name."""
-        place = self._place
-        listed = {
-            pack_id: info.size_bytes
-            for pack_id, info in place.listed(DATA)
-            if info.name == pack_name(pack_id)
-        }
-        stock = PackStock(index.table(), listed)
-        absent = np.flatnonzero(~stock.is_there).tolist()
-        sizes = in_threads(place, lambda number: self._size_of(stock, number), absent)
-        for number, size_bytes in zip(absent, sizes, strict=True):
-            if size_bytes is not None:
-                stock.found(number, size_bytes)
-        return stock
-
-    def _size_of(self, stock: PackStock, number: int) -> int | None:
-        try:
-            return self._place.transport.stat(pack_name(stock.packs.pack_id(number))).size_bytes
-        except ObjectMissing:
-            return None
 
     def _needed(self, index: Index, snapshot_ids: frozenset[bytes], is_safe: Flags) -> Flags:
         try:

@@ -169,12 +169,20 @@ def retagged(record: SnapshotRecord, tags: Sequence[str]) -> bytes:
 
     What only others understand stays as it is. The id before the first such change is kept.
     """
-    fields: dict[str, bytes | msgspec.Raw] = {**_raw_decoder.decode(record.document)}
     original = record.snapshot.original_id or record.snapshot.id
-    fields["original"] = _encode(original)
-    fields["tags"] = _encode(sorted(set(map(valid_text, tags))))
-    if not tags:
-        del fields["tags"]
+    return rewritten(record, original=original, tags=sorted(set(map(valid_text, tags))) or None)
+
+
+def rewritten(record: SnapshotRecord, **changes: object) -> bytes:
+    """Return the document of the same snapshot with other fields; None takes one away.
+
+    What only others understand stays as it is.
+    """
+    fields: dict[str, bytes | msgspec.Raw] = {**_raw_decoder.decode(record.document)}
+    for key, value in changes.items():
+        fields[key] = _encode(value)
+        if value is None:
+            del fields[key]
     order = [key for key in _Document.__struct_fields__ if key in fields]
     order += [key for key in fields if key not in order]
     return b"{%b}" % b",".join(b"%b:%b" % (_encode(key), bytes(fields[key])) for key in order)

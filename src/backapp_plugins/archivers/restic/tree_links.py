@@ -7,7 +7,7 @@ import msgspec
 
 from backapp_plugins.archivers.restic.go_json import mended
 from backapp_plugins.archivers.restic.layout import ID_BYTES
-from backapp_plugins.archivers.restic.trees import WHOLE_TREE_BYTES, TreeBroken
+from backapp_plugins.archivers.restic.trees import WHOLE_TREE_BYTES, TreeBroken, raw_nodes
 
 _AT_ONCE = 10_000
 _HexId: TypeAlias = Annotated[str, msgspec.Meta(min_length=2 * ID_BYTES, max_length=2 * ID_BYTES)]
@@ -30,13 +30,8 @@ class _Tree(msgspec.Struct):
     nodes: list[_Node] | None
 
 
-class _RawTree(msgspec.Struct):
-    nodes: list[msgspec.Raw] | None
-
-
 _node_decoder = msgspec.json.Decoder(_Node)
 _tree_decoder = msgspec.json.Decoder(_Tree)
-_raw_tree_decoder = msgspec.json.Decoder(_RawTree)
 
 
 def links_of(data: bytes) -> Links:
@@ -49,7 +44,7 @@ def links_of(data: bytes) -> Links:
     """
     if len(data) <= WHOLE_TREE_BYTES:
         return _links_of(_decode(_tree_decoder, data).nodes or ())
-    raws = _decode(_raw_tree_decoder, data).nodes or []
+    raws = raw_nodes(data)
     parts = [_links_of([_decode(_node_decoder, raw) for raw in some]) for some in _in_parts(raws)]
     return Links(b"".join([part.subtrees for part in parts]), b"".join([p.contents for p in parts]))
 

@@ -4,7 +4,7 @@ r"""Trees: the nodes of one directory as JSON, in byte order of their names.
 written anew from `TreeNode`, which lacks what it does not know.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
@@ -151,8 +151,17 @@ def iter_tree(data: bytes) -> Iterator[TreeNode]:
     if len(data) <= WHOLE_TREE_BYTES:
         yield from decode_tree(data)
         return
-    for raw in _decode(_raw_tree_decoder, data).nodes or ():
+    for raw in raw_nodes(data):
         yield _decode(_node_decoder, raw)
+
+
+def raw_nodes(data: bytes) -> Sequence[msgspec.Raw]:
+    """Return the JSON of each node as it stands in a tree, in the order of the tree.
+
+    Raises:
+        TreeBroken: If it is no tree.
+    """
+    return _decode(_raw_tree_decoder, data).nodes or ()
 
 
 def is_safe_name(name: bytes) -> bool:
