@@ -33,10 +33,18 @@ def is_irreducible(polynomial: int) -> bool:
         return False
     power = x = 2
     for _ in range(degree // 2):
-        power = _remainder(_square(power), polynomial)
+        power = remainder(_square(power), polynomial)
         if _common_divisor(polynomial, power ^ x) != 1:
             return False
     return True
+
+
+def remainder(dividend: int, divisor: int) -> int:
+    """Return what a division leaves; of a lower degree than ``divisor``."""
+    length = divisor.bit_length()
+    while (excess := dividend.bit_length() - length) >= 0:
+        dividend ^= divisor << excess
+    return dividend
 
 
 def polynomial_to_text(polynomial: int) -> str:
@@ -65,14 +73,7 @@ def _square(polynomial: int) -> int:
     return int(f"{polynomial:b}", 4)
 
 
-def _remainder(dividend: int, divisor: int) -> int:
-    length = divisor.bit_length()
-    while (excess := dividend.bit_length() - length) >= 0:
-        dividend ^= divisor << excess
-    return dividend
-
-
 def _common_divisor(one: int, other: int) -> int:
     while other:
-        one, other = other, _remainder(one, other)
+        one, other = other, remainder(one, other)
     return one

@@ -6,6 +6,8 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 
+from backapp_plugins.archivers.restic.polynomial import remainder
+
 WINDOW_BYTES: Final = 64
 """A fingerprint is the remainder of so many bytes, taken as a polynomial."""
 CUT_MASK: Final = (1 << 20) - 1
@@ -29,20 +31,13 @@ class RabinTables:
     def __init__(self, polynomial: int) -> None:
         degree = polynomial.bit_length() - 1
         self.leaving: Words = np.array(
-            [_remainder(byte << BYTE_BITS * WINDOW_BYTES, polynomial) for byte in range(256)],
+            [remainder(byte << BYTE_BITS * WINDOW_BYTES, polynomial) for byte in range(256)],
             np.uint64,
         )
         """What takes a byte out of the fingerprint once it has left the window."""
         self.reducing: Words = np.array(
-            [_remainder(top << degree, polynomial) | top << degree for top in range(256)],
+            [remainder(top << degree, polynomial) | top << degree for top in range(256)],
             np.uint64,
         )
         """What brings a fingerprint that moved up by a byte below the degree again."""
         self.shift = np.uint64(degree - BYTE_BITS)
-
-
-def _remainder(value: int, polynomial: int) -> int:
-    length = polynomial.bit_length()
-    while (excess := value.bit_length() - length) >= 0:
-        value ^= polynomial << excess
-    return value

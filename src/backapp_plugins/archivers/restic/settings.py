@@ -13,4 +13,4 @@ class ResticSettings:
         default="fastcdc", validator=validators.in_(("fastcdc", "rabin"))
     )
     """How files are cut: ``fastcdc`` is fastest; ``rabin`` cuts where restic does, so that files
-    which restic backs up there, too, are stored once (needs the extra ``rabin``)."""
+    which restic backs up there, too, are stored once (faster with the extra ``rabin``)."""
