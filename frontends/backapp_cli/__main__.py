@@ -17,6 +17,9 @@ def main() -> int:
         return 0
     from backapp_cli.run import run
 
+    # A backup makes many small objects and hardly a cycle; looking for those so often holds up all
+    # threads, and took a twentieth of the processor's time.
+    gc.set_threshold(100_000, 50, 100)
     code = run(sys.argv[1:])
     # Python would look through everything for garbage once more before it ends: 20 ms for nothing.
     gc.freeze()
