@@ -1,7 +1,6 @@
 """Which share of the stored data a check reads."""
 
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 
 from attrs import frozen
 
@@ -9,6 +8,7 @@ from backapp_core.errors import InputError
 
 _MOST_PARTS = 256
 _WHOLE_PERCENT = 100
+_ID_BYTES = 32
 
 
 @frozen
@@ -51,13 +51,14 @@ class DataSubset:
         """Return the ids of the objects that are in it.
 
         Args:
-            sizes: Size in bytes of each object, by an id whose first byte is as good as random.
+            sizes: Size in bytes of each object, by ids whose bytes are as good as random, as those
+                of hashes are.
             random_bytes: Returns that many random bytes.
         """
         chosen = [one for one in sizes if one[0] % self.parts == self.part - 1]
         if self.percent < _WHOLE_PERCENT or self.most_bytes is not None:
-            salt = random_bytes(16)
-            chosen.sort(key=lambda one: sha256(salt + one).digest())
+            nearest = int.from_bytes(random_bytes(_ID_BYTES))
+            chosen.sort(key=lambda one: int.from_bytes(one[:_ID_BYTES]) ^ nearest)
             del chosen[max(1, int(len(chosen) * self.percent / _WHOLE_PERCENT)) :]
         if self.most_bytes is not None:
             left = self.most_bytes

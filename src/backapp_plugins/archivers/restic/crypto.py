@@ -121,7 +121,11 @@ class Sealer:
         plains: list[bytes] = []
         for each in sealed:
             iv, body = bytes(each[:_IV_BYTES]), each[_IV_BYTES:-_MAC_BYTES]
-            if not hmac.compare_digest(code(r + nonce(iv), body), each[-_MAC_BYTES:]):
+            if (
+                len(each) < SEAL_BYTES
+                or not hmac.compare_digest(code(r + nonce(iv), body), each[-_MAC_BYTES:])
+                or iv == _ZERO_IV
+            ):
                 raise SealBroken("the authentication code does not fit")
             reset_nonce(iv)
             plains.append(update(body))

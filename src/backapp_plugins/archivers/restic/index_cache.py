@@ -30,7 +30,7 @@ def load_index(
     cache_folder: Path,
     on_damage: Callable[[bytes, Exception], None] | None = None,
     *,
-    trusts_cache: bool = True,
+    uses_cache: bool = True,
     on_cache_failure: Callable[[OSError], None] | None = None,
 ) -> Index:
     """Return the index that the listed files make up together.
@@ -40,8 +40,8 @@ def load_index(
         read: Returns the JSON in an index file; called from several threads at once.
         cache_folder: Where the index may be kept for the next time.
         on_damage: Told of each file that cannot be read, which is then left out; None raises.
-        trusts_cache: Whether what is kept may be used; a check reads everything again, and what
-            it has read is kept instead.
+        uses_cache: Whether the cache is read and written; a check wants to know what stands in the
+            repository itself.
         on_cache_failure: Told if the index cannot be kept; that costs nothing but time.
 
     Raises:
@@ -50,7 +50,7 @@ def load_index(
     """
     sizes = dict(listed)
     cache = CacheFile(cache_folder)
-    kept = cache.read() if trusts_cache else None
+    kept = cache.read() if uses_cache else None
     if kept is not None and not kept.files <= sizes.keys():
         kept = None  # it holds what was pruned since
     missing = sizes.keys() - (kept.files if kept is not None else frozenset())
@@ -60,7 +60,7 @@ def load_index(
         return Index([kept] if kept is not None else ())
     fresh = Table(merge(parts, uses_up=True))
     index = Index([kept, fresh] if kept is not None else [fresh])
-    if kept is not None and not _is_worth_keeping(kept, fresh):
+    if not uses_cache or (kept is not None and not _is_worth_keeping(kept, fresh)):
         return index
     return Index([_keep(index.table(), cache, on_cache_failure)])
 

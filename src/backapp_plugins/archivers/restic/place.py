@@ -170,14 +170,14 @@ class Place:
         self,
         on_damage: Callable[[bytes, Exception], None] | None = None,
         *,
-        trusts_cache: bool = True,
+        uses_cache: bool = True,
     ) -> Index:
         """Return which blob is where, as the repository says now.
 
         Args:
             on_damage: Told of each index object that cannot be read, which is then left out; None
                 raises.
-            trusts_cache: Whether what this machine keeps of it may be used.
+            uses_cache: Whether what this machine keeps of it is believed, and kept up to date.
 
         Raises:
             DamagedRepository: If an index object cannot be read.
@@ -190,7 +190,7 @@ class Place:
                     lambda index_id: self.read_document(INDEX, index_id),
                     self.cache_folder,
                     on_damage,
-                    trusts_cache=trusts_cache,
+                    uses_cache=uses_cache,
                 )
             except IndexVanished:
                 continue  # somebody pruned between the listing and the reading
