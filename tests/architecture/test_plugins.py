@@ -136,7 +136,8 @@ def inherits_kit(path: Path, role: str) -> bool:
         alias.asname or alias.name
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
-        and node.module == f"backapp_core.testing.{role}_contract"
+        and (node.module or "").startswith("backapp_core.testing.")
+        and (node.module or "").endswith(f"{role}_contract")
         for alias in node.names
     }
     return any(

@@ -20,9 +20,21 @@ from backapp_core.ports.scanners import OpenedFile
 from backapp_core.ports.surroundings import NO_KEYS, CancelToken, Surroundings
 from backapp_core.testing.fakes import MemoryBucket, MemoryTransport
 from backapp_core.testing.memory_archiver import MEMORY_ARCHIVER
+from backapp_core.testing.stream_scanner_contract import StreamScannerContract
 from backapp_plugins.scanners.command import CommandSettings, open_command, sources
 
 PYTHON = os.fsencode(sys.executable)
+
+
+class TestCommand(StreamScannerContract):
+    @pytest.fixture
+    def open_scanner(self, tmp_path: Path):
+        def open_scanner(path, content, is_failing, surroundings):
+            (tmp_path / "content").write_bytes(content)
+            command = os.fsencode(f"cat '{tmp_path}/content'; exit {is_failing:d}")
+            return open_command(CommandSettings((path,), (b"sh", b"-c", command)), surroundings)
+
+        return open_scanner
 
 
 @pytest.fixture
@@ -60,16 +72,6 @@ def read(stream: OpenedFile, step: int = 1 << 16) -> bytes:
 
 def script(text: str) -> tuple[bytes, ...]:
     return PYTHON, b"-c", text.encode()
-
-
-@pytest.mark.parametrize("step", [1, 7, 4096, 1 << 20, 8 << 20])
-def test_output_comes_whole_whatever_is_asked_for_at_a_time(open_stream, step):
-    size = 100 if step < 4096 else 3_000_000
-    stream = open_stream(*script(f"print('x' * {size}, end='')"))
-    assert stream.is_stream
-    assert read(stream, step) == b"x" * size
-    assert stream.extents() is None
-    assert not stream.has_changed()
 
 
 def test_no_read_is_short_before_the_end(open_stream):

@@ -1,8 +1,6 @@
 """A scan that finds one file: made up, but for the content that a command or a pipe delivers."""
 
-import grp
 import os
-import pwd
 import stat
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -58,16 +56,20 @@ class CommandScanner(Scanner):
 
     @override
     def user_name(self, uid: int) -> str:
+        import pwd
+
         try:
             return pwd.getpwuid(uid).pw_name
-        except (KeyError, OverflowError):
+        except KeyError:
             return ""
 
     @override
     def group_name(self, gid: int) -> str:
+        import grp
+
         try:
             return grp.getgrgid(gid).gr_name
-        except (KeyError, OverflowError):
+        except KeyError:
             return ""
 
     @property
