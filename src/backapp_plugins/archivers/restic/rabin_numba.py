@@ -32,28 +32,17 @@ _BLOCK = types.Array(types.uint8, 1, "C", readonly=True)
 def compiled_finder(tables: RabinTables, block: bytes) -> FindCut:
     """Return what finds the cuts of ``block``; it looks no further than it has to."""
     data = np.frombuffer(block, np.uint8)
-    return partial(_find, data, tables.leaving, tables.reducing, tables.shift)
+    return partial(_find, data, tables.moves, tables.shift)
 
 
-@njit(
-    types.int64(
-        _BLOCK, types.uint64[::1], types.uint64[::1], types.uint64, types.int64, types.int64
-    ),
-    nogil=True,
-)
-def _find(  # noqa: PLR0917  # compiled code takes arrays, no objects
-    block: NDArray[np.uint8],
-    leaving: Words,
-    reducing: Words,
-    shift: np.uint64,
-    low: int,
-    high: int,
-) -> int:
+@njit(types.int64(_BLOCK, types.uint64[:, ::1], types.uint64, types.int64, types.int64), nogil=True)
+def _find(block: NDArray[np.uint8], moves: Words, shift: np.uint64, low: int, high: int) -> int:
     """Return the first place from ``low`` to ``high`` where a chunk may end, 0 if there is none.
 
     The last round begins as much earlier as it takes to end at ``high``; what it finds before
     ``low`` does not count.
     """
+    leaving, reducing = moves[0], moves[1]
     fingerprints = np.empty(_LANES, np.uint64)
     first = low - 1
     while first < high:

@@ -33,6 +33,7 @@ def portable_finder(tables: RabinTables, block: bytes) -> FindCut:
 
 def _cuts(tables: RabinTables, data: NDArray[np.uint8]) -> NDArray[np.bool]:
     """Return whether a chunk may end after each whole window; what follows the last is padding."""
+    leaving, reducing = tables.moves
     lanes = -(-len(data) // _STEPS)
     padded = np.zeros(lanes * _STEPS + WINDOW_BYTES, np.uint8)
     padded[: len(data)] = data
@@ -46,10 +47,10 @@ def _cuts(tables: RabinTables, data: NDArray[np.uint8]) -> NDArray[np.bool]:
         np.right_shift(known, tables.shift, out=scratch)
         np.left_shift(known, BYTE_BITS, out=known)
         np.bitwise_or(known, entering, out=known)
-        np.take(tables.reducing, scratch.view(np.int64), out=looked_up, mode="clip")
+        np.take(reducing, scratch.view(np.int64), out=looked_up, mode="clip")
         np.bitwise_xor(known, looked_up, out=known)
         if step >= WINDOW_BYTES:
-            np.take(tables.leaving, rows[step - WINDOW_BYTES], out=looked_up, mode="clip")
+            np.take(leaving, rows[step - WINDOW_BYTES], out=looked_up, mode="clip")
             np.bitwise_xor(known, looked_up, out=known)
         np.bitwise_and(known, CUT_MASK, out=scratch)
         np.equal(scratch, 0, out=is_cut[step])

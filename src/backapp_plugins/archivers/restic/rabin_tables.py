@@ -26,18 +26,14 @@ class RabinTables:
     ``fingerprint << 8 | entering ^ reducing[fingerprint >> shift] ^ leaving[byte 64 before]``
     """
 
-    __slots__ = ("leaving", "reducing", "shift")
+    __slots__ = ("moves", "shift")
 
     def __init__(self, polynomial: int) -> None:
         degree = polynomial.bit_length() - 1
-        self.leaving: Words = np.array(
-            [remainder(byte << BYTE_BITS * WINDOW_BYTES, polynomial) for byte in range(256)],
-            np.uint64,
-        )
-        """What takes a byte out of the fingerprint once it has left the window."""
-        self.reducing: Words = np.array(
-            [remainder(top << degree, polynomial) | top << degree for top in range(256)],
-            np.uint64,
-        )
-        """What brings a fingerprint that moved up by a byte below the degree again."""
+        window_bits = BYTE_BITS * WINDOW_BYTES
+        leaving = [remainder(byte << window_bits, polynomial) for byte in range(256)]
+        reducing = [remainder(top << degree, polynomial) | top << degree for top in range(256)]
+        self.moves: Words = np.array([leaving, reducing], np.uint64)
+        """Two rows: what takes a byte out of the fingerprint once it has left the window, and what
+        brings a fingerprint that moved up by a byte below the degree again."""
         self.shift = np.uint64(degree - BYTE_BITS)
