@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from backapp_cli.assemble import Secret
@@ -14,7 +15,7 @@ def keys(
     secret: Secret,
     identity_files: tuple[str, ...],
     *,
-    before_prompt: Callable[[], None],
+    asking: Callable[[], AbstractContextManager[None]],
     is_new: bool = False,
     may_ask: bool = True,
 ) -> Keys:
@@ -23,7 +24,7 @@ def keys(
     Args:
         secret: Where the password is kept; if nowhere, it is asked for on the terminal.
         identity_files: Paths of age identity files.
-        before_prompt: Called before the terminal is used (a progress bar steps aside).
+        asking: Entered while the terminal is used (a progress bar steps aside).
         is_new: Whether a password is being chosen, which is then asked for twice.
         may_ask: Whether the terminal may be used at all.
 
@@ -40,10 +41,10 @@ def keys(
         if not may_ask or not sys.stdin.isatty():
             raise WrongPassword(
                 "a password is needed and there is no terminal to ask on; "
-                "give --password-file, --password-command or --identity-file"
+                "give --password-file, --password-command or $BACKAPP_PASSWORD"
             )
-        before_prompt()
-        return _ask(is_new)
+        with asking():
+            return _ask(is_new)
 
     def password() -> str:
         if not known:
@@ -67,7 +68,7 @@ def _ask(is_new: bool) -> str:
     import getpass
 
     try:
-        password = getpass.getpass("enter password: ")
+        password = getpass.getpass("choose a password: " if is_new else "enter password: ")
         if password and is_new and getpass.getpass("enter it again: ") != password:
             raise InputError("the two passwords differ; nothing was changed")
     except EOFError:

@@ -91,7 +91,7 @@ class Session:
                 self.choices, Secret(file=known.password_file, command=known.password_command)
             ),
             assemble.identity_files(self.choices, known.identity_files),
-            before_prompt=self._step_aside,
+            asking=self._asking,
             is_new=is_new,
             may_ask=may_ask,
         )
@@ -124,8 +124,11 @@ class Session:
             self._shown.pause()
         self._closing.close()
 
-    def _step_aside(self) -> None:
+    @contextmanager
+    def _asking(self) -> Generator[None]:
         self.shown.pause()
+        with self.stopping.interrupting():
+            yield
 
     def _announce(self, text: str) -> None:
         self.shown.announce(text)

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from backapp_cli.streams import leave_lost_terminal
 from backapp_core.ports.surroundings import CancelToken
 
+_Handler = Callable[[int, FrameType | None], Any] | int | None
 _ENDING = tuple(
     # Windows has no hang-up.
     getattr(signal, name)
@@ -28,6 +30,7 @@ class Stopping:
     def __init__(self) -> None:
         self.received = 0
         """Number of the last signal, 0 if there was none."""
+        self._before: dict[int, _Handler] = {}
 
     @property
     def exit_code(self) -> int:
@@ -64,15 +67,31 @@ class Stopping:
             how = "press Ctrl-C again" if number == signal.SIGINT else "signal again"
             note(f"stopping cleanly; {how} to stop at once")
 
-        before = {
+        before: dict[int, _Handler] = {
             n: signal.signal(n, stop)
             for n in (signal.SIGINT, *_ENDING)
             if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN
         }
+        self._before = before
         try:
             yield
         finally:
+            self._before = {}
             for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def interrupting(self) -> Generator[None]:
+        """Within this, a signal unwinds the program at once although `cancelling` is in force.
+
+        For questions to a person: whoever is asked may answer with Ctrl-C, and the terminal shows
+        again what is typed.
+        """
+        during = {number: signal.signal(number, one) for number, one in self._before.items()}
+        try:
+            yield
+        finally:
+            for number, handler in during.items():
                 signal.signal(number, handler)
 
 

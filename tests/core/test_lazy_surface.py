@@ -45,7 +45,8 @@ def test_listing_snapshots_needs_no_other_verb(tmp_path):
         f"folder = {str(tmp_path)!r}\n"
         "settings = backapp_core.Settings(state_folder=folder, cache_folder=folder)\n"
         "engine = backapp_core.assemble(settings)\n"
-        f"with engine.create_repository({str(tmp_path / 'repo')!r}) as repository:\n"
+        "keys = backapp_core.Keys(password=lambda: 'secret')\n"
+        f"with engine.create_repository({str(tmp_path / 'repo')!r}, keys=keys) as repository:\n"
         "    assert engine.snapshots(repository) == []"
     )
     assert "backapp_core.engine.browse" in loaded

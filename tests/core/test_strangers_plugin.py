@@ -71,9 +71,10 @@ def test_backup_into_a_strangers_transport_comes_back(installed, tmp_path):
         here = Path({str(tmp_path)!r})
         settings = backapp_core.Settings(cache_folder=str(here / "c"), state_folder=str(here / "s"))
         engine = backapp_core.assemble(settings)
-        with engine.create_repository(f"shelf:{{here}}/backup.db") as repository:
+        keys = backapp_core.Keys(password=lambda: "secret")
+        with engine.create_repository(f"shelf:{{here}}/backup.db", keys=keys) as repository:
             engine.backup(repository, [here / "src"])
-        with engine.open_repository(f"shelf:{{here}}/backup.db") as repository:
+        with engine.open_repository(f"shelf:{{here}}/backup.db", keys=keys) as repository:
             snapshot = engine.find_snapshot(repository, "latest")
             request = backapp_core.RestoreRequest(here / "back")
             outcome = engine.restore(engine.plan_restore(repository, snapshot, request))

@@ -153,10 +153,13 @@ def remove(session: Session, name: str) -> None:
 def run(session: Session, name: str) -> int:
     """Run a job now: back up, then apply its policy.
 
+    A password that the job does not know where to find is taken from where other commands find it.
     The exit code is that of a backup: 3 if some entries could not be read, 1 if it failed.
     """
+    engine = session.engine
+    known = session.settings.repository_at(engine.jobs.get(name).repository)
     with session.stoppable():
-        ended = session.engine.run_job(name)
+        ended = engine.run_job(name, keys=session.keys(known))
     show_end(session, ended)
     if ended.state is RunState.COMPLETED:
         if ended.has_warnings and ended.counts:

@@ -15,10 +15,12 @@ from backapp_cli.session import Session
 from backapp_cli.show import count, size
 from backapp_core.errors import InputError
 from backapp_core.model.names import to_line, to_text
-from backapp_core.model.repositories import Finding, Severity
+from backapp_core.model.repositories import DEFAULT_ARCHIVER, Finding, Severity
 from backapp_core.model.snapshots import SnapshotFilter
 from backapp_core.model.subsets import DataSubset
 
+_SEALED_TO_RECIPIENTS = "targz"
+"""The format that knows age recipients."""
 _MOST_PATHS_SHOWN = 10
 
 
@@ -26,17 +28,18 @@ _MOST_PATHS_SHOWN = 10
     cls=Command,
     examples="""
         backapp init -r /srv/backup
-        backapp init -r sftp://me@nas/srv/backup --recipient age1qyqszqgpqyqszqgp...
-        backapp init -r /srv/backup --archiver targz -o KEY=VALUE
+        backapp init -r sftp://me@nas/srv/backup --password-file ~/.backup-password
+        backapp init -r /srv/backup -o chunker=rabin
+        backapp init -r /srv/backup --archiver targz
+        backapp init -r /srv/backup --recipient age1qyqszqgpqyqszqgp...
     """,
 )
 @click.option(
     "--archiver",
-    default="targz",
-    show_default=True,
     metavar="NAME",
     shell_complete=complete_archiver,
-    help="Format to write.",
+    help=f"Format to write.  [default: {DEFAULT_ARCHIVER}; {_SEALED_TO_RECIPIENTS} if there is a "
+    "recipient]",
 )
 @click.option(
     "-o",
@@ -68,7 +71,7 @@ _MOST_PATHS_SHOWN = 10
 def init(
     session: Session,
     *,
-    archiver: str,
+    archiver: str | None,
     options: tuple[str, ...],
     recipients: tuple[str, ...],
     recipients_files: tuple[str, ...],
@@ -76,16 +79,17 @@ def init(
     """Create a repository.
 
     Nothing may stand at the address yet. What is written there can be read without this program,
-    too: targz, the default, is ordinary .tar.gz archives, inside age envelopes if recipients are
-    given.
+    too: the default, restic, is the deduplicated and encrypted format of that program and needs a
+    password; targz is ordinary .tar.gz archives, inside age envelopes if recipients are given.
     """
     from backapp_cli.archiver_options import plain_options
 
     engine = session.engine
+    listed = [*recipients, *(one for name in recipients_files for one in _recipients_in(name))]
+    archiver = archiver or (_SEALED_TO_RECIPIENTS if listed else DEFAULT_ARCHIVER)
     plain = plain_options(
         values.key_values(options), engine.plugins.archivers.get(archiver).settings
     )
-    listed = [*recipients, *(one for name in recipients_files for one in _recipients_in(name))]
     if listed:
         plain["recipients"] = listed
     known = session.settings.repository_at(session.address)

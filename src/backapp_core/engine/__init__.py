@@ -18,6 +18,7 @@ from backapp_core.model.entries import Node
 from backapp_core.model.jobs import Job
 from backapp_core.model.names import AnyPath, path_bytes
 from backapp_core.model.repositories import (
+    DEFAULT_ARCHIVER,
     CheckReport,
     CleanUpOptions,
     CleanUpPlan,
@@ -123,7 +124,7 @@ class Engine:
         self,
         address: AnyPath,
         *,
-        archiver: str = "targz",
+        archiver: str = DEFAULT_ARCHIVER,
         options: Mapping[str, object] | None = None,
         keys: Keys = NO_KEYS,
     ) -> Repository:
@@ -341,12 +342,18 @@ class Engine:
 
     # --- jobs
 
-    def run_job(self, name: str, *, due_at: datetime | None = None) -> Run:
-        """Run a job now, recorded in the store, and return how it ended."""
+    def run_job(self, name: str, *, due_at: datetime | None = None, keys: Keys = NO_KEYS) -> Run:
+        """Run a job now, recorded, and return how it ended; ``keys`` count where it names none."""
         from backapp_core.engine import run
 
         return run.run_job(
-            self.plugins, self.surroundings, self.settings, self.store, name, due_at=due_at
+            self.plugins,
+            self.surroundings,
+            self.settings,
+            self.store,
+            name,
+            due_at=due_at,
+            keys=keys,
         )
 
     def check_job(self, job: Job) -> None:

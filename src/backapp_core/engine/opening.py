@@ -86,7 +86,6 @@ def create_repository(
     transport = open_transport(plugins, address, surroundings)
     try:
         _check_free(plugins, transport)
-        transport.prepare()
         repository = kind.create(transport, settings, keys, surroundings)
         watch.know(surroundings, transport.address, repository)
         return Opened(repository, transport)

@@ -19,7 +19,7 @@ from backapp_core.model.runs import Run, RunState
 from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
 from backapp_core.ports.archivers import Repository
 from backapp_core.ports.stores import Store
-from backapp_core.ports.surroundings import Surroundings
+from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
 from backapp_core.settings import Settings
 
 _DATABASE = "backapp.sqlite"
@@ -56,6 +56,7 @@ def run_job(
     name: str,
     *,
     due_at: datetime | None,
+    keys: Keys = NO_KEYS,
 ) -> Run:
     """Run a job and return how it ended; a failure of the backup is a failed run and not raised.
 
@@ -73,6 +74,7 @@ def run_job(
         store: Has the job, gets the run.
         name: The job.
         due_at: The scheduled moment that the run answers to, None if somebody asked for it.
+        keys: What opens the repository, as far as the job does not say where its own are kept.
 
     Raises:
         JobNotFound: If there is none of this name.
@@ -89,7 +91,7 @@ def run_job(
             surroundings.events(RunMoved(one))
             # Now and not at the end: what killed that process may kill this one as well.
             tell(surroundings, notifiers, job, one)
-        ended = _run(plugins, surroundings, store, job, due_at)
+        ended = _run(plugins, surroundings, store, job, due_at=due_at, keys=keys)
     tell(surroundings, notifiers, job, ended)
     return ended
 
@@ -99,7 +101,9 @@ def _run(
     surroundings: Surroundings,
     store: Store,
     job: Job,
+    *,
     due_at: datetime | None,
+    keys: Keys,
 ) -> Run:
     """Record a run and drive it to its end."""
     clock = surroundings.clock
@@ -119,7 +123,7 @@ def _run(
         running = requested.start(at=clock.now())
         store.runs.move(running, from_state=RunState.REQUESTED)
         last = running
-        ended = _drive(plugins, listened, job, running)
+        ended = _drive(plugins, listened, job, running, keys)
     except BaseException:  # an interrupt, or the interpreter's end: it must not seem to go on
         store.runs.move(last.cancel(at=clock.now()), from_state=last.state)
         raise
@@ -182,12 +186,14 @@ def next_due(plugins: PluginManager, surroundings: Surroundings, job: Job) -> da
     return scheduler.next_after(surroundings.clock.now())
 
 
-def _drive(plugins: PluginManager, surroundings: Surroundings, job: Job, running: Run) -> Run:
+def _drive(
+    plugins: PluginManager, surroundings: Surroundings, job: Job, running: Run, keys: Keys
+) -> Run:
     """Tell that it began, do the work, and return the run in its final state."""
     clock = surroundings.clock
     try:
         surroundings.events(RunMoved(running))
-        snapshot, counts = _work(plugins, surroundings, job)
+        snapshot, counts = _work(plugins, surroundings, job, keys)
     except RunCancelled:
         return running.cancel(at=clock.now())
     except BackappError as error:
@@ -197,13 +203,10 @@ def _drive(plugins: PluginManager, surroundings: Surroundings, job: Job, running
     return running.complete(at=clock.now(), snapshot_id=snapshot.id, counts=counts)
 
 
-def _work(plugins: PluginManager, surroundings: Surroundings, job: Job) -> tuple[Snapshot, Counts]:
-    keys = keys_from(
-        password_file=job.password_file,
-        password_command=job.password_command,
-        identity_files=job.identity_files,
-    )
-    opened = opening.open_repository(plugins, surroundings, job.repository, keys)
+def _work(
+    plugins: PluginManager, surroundings: Surroundings, job: Job, keys: Keys
+) -> tuple[Snapshot, Counts]:
+    opened = opening.open_repository(plugins, surroundings, job.repository, _own_keys(job, keys))
     with opened.repository as repository:
         vanished = watch.compare(surroundings, repository, repository.snapshots())
         result = backup.take(
@@ -249,6 +252,18 @@ def _retain(
         text = f"snapshots removed by retention: {len(removed)}; bytes freed: {freed.freed_bytes:,}"
         surroundings.events(LogLine(Level.INFO, text))
     return True
+
+
+def _own_keys(job: Job, otherwise: Keys) -> Keys:
+    own = keys_from(
+        password_file=job.password_file,
+        password_command=job.password_command,
+        identity_files=job.identity_files,
+    )
+    return Keys(
+        password=own.password or otherwise.password,
+        identity_files=own.identity_files or otherwise.identity_files,
+    )
 
 
 def _request(job: Job) -> BackupRequest:

@@ -7,6 +7,9 @@ from attrs import field, frozen, validators
 
 from backapp_core.model.retention import Within
 
+DEFAULT_ARCHIVER = "restic"
+"""Kind of a new repository for which nobody chose one."""
+
 
 @frozen
 class RepositoryInfo:

@@ -242,6 +242,8 @@ class ArchiverKind:
     create: Callable[[Transport, Any, Keys, Surroundings], Repository]
     """Creates a repository at a transport where none stands and returns it open.
 
+    The transport is prepared as soon as the settings and keys turn out to be fit, and not before.
+
     Raises:
         RepositoryExists: If one stands there, also if another process created it this moment.
     """

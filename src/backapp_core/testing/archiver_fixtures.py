@@ -92,7 +92,6 @@ class ArchiverFixtures:
         surroundings: Surroundings,
     ) -> Iterator[Repository]:
         """Return a new repository."""
-        transport.prepare()
         with kind.create(transport, settings, keys, surroundings) as repository:
             yield repository
 

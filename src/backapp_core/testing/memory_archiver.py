@@ -352,6 +352,7 @@ def _create(
     )
     body = json.dumps(to_plain(config)).encode()
     digest = hashlib.sha256(body).hexdigest().encode()
+    transport.prepare()
     try:
         transport.put("config", [digest, b"\n", body])
     except ObjectExists:

@@ -46,7 +46,7 @@ def real(tmp_path):
     settings = Settings(state_folder=str(tmp_path / "state"), cache_folder=str(tmp_path / "cache"))
     with assemble(settings) as engine:
         address = str(tmp_path / "repository")
-        engine.create_repository(address).close()
+        engine.create_repository(address, archiver="targz").close()
         for name in ("nightly", "weekly"):
             roots = (bytes(tmp_path / "home"),)
             engine.jobs.add(Job(name=name, repository=address, roots=roots))

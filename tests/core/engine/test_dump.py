@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from backapp_core import EntryKind, Node, Settings, assemble
+from backapp_core import EntryKind, Keys, Node, Settings, assemble
 from backapp_core.engine.dump import _first_name, _header
 from backapp_core.errors import DamagedRepository, InputError, PathNotFound
 from backapp_core.testing.memory_scanner import Link
@@ -95,7 +95,9 @@ def linked(tmp_path):
     settings = Settings(state_folder=str(tmp_path / "s"), cache_folder=str(tmp_path / "c"))
     with (
         assemble(settings) as engine,
-        engine.create_repository(tmp_path / "repository") as repository,
+        engine.create_repository(
+            tmp_path / "repository", keys=Keys(password=lambda: "secret")
+        ) as repository,
     ):
         snapshot = engine.backup(repository, [home]).snapshot
 

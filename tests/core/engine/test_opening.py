@@ -15,8 +15,10 @@ from backapp_core.errors import (
     TransportUnavailable,
     UnknownFormat,
     UnknownPlugin,
+    WrongPassword,
 )
 from backapp_core.hookspecs import hookimpl
+from backapp_core.ports.surroundings import Keys
 from backapp_core.ports.transports import TransportKind
 from backapp_core.testing.fakes import MemoryTransport
 
@@ -34,6 +36,19 @@ def test_created_repository_is_recognised_by_itself(engine):
 def test_nothing_there_says_how_to_begin(engine):
     with pytest.raises(RepositoryNotFound, match="create one with: backapp init -r"):
         engine.open_repository(PLACE)
+
+
+def test_repository_is_restics_where_nobody_chose_and_needs_a_password(engine):
+    folder = engine.surroundings.state_folder.parent / "repository"
+    keys = Keys(password=lambda: "secret")
+    with assemble(surroundings=engine.surroundings) as real:
+        with pytest.raises(WrongPassword, match=r"--password-file, in Python with keys=keys_from"):
+            real.create_repository(folder)
+        assert not folder.exists()
+        with real.create_repository(folder, keys=keys) as repository:
+            assert (repository.info.archiver, repository.info.is_encrypted) == ("restic", True)
+        with pytest.raises(WrongPassword, match="--password-file"):
+            real.open_repository(folder)
 
 
 def test_second_repository_at_one_place_is_refused(engine, fakes):
@@ -79,7 +94,7 @@ def test_newer_format_is_refused(engine, fakes):
 def test_ruins_of_a_repository_are_no_place_for_a_new_one(engine):
     with assemble(surroundings=engine.surroundings) as real:
         place = engine.surroundings.state_folder.parent / "repository"
-        with real.create_repository(place) as repository:
+        with real.create_repository(place, archiver="targz") as repository:
             real.backup(repository, [__file__])
         (place / "backapp.json").unlink()
         with pytest.raises(
@@ -87,7 +102,7 @@ def test_ruins_of_a_repository_are_no_place_for_a_new_one(engine):
         ):
             real.open_repository(place)
         with pytest.raises(InvalidAddress, match="holds other files"):
-            real.create_repository(place)
+            real.create_repository(place, archiver="targz")
 
 
 @frozen

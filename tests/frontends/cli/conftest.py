@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from backapp_cli.run import run
+from backapp_plugins.archivers.restic import key_files
 
 
 @dataclass
@@ -47,6 +48,13 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / "home" / name.lower()))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("BACKAPP_PASSWORD", "secret")
+
+
+@pytest.fixture(autouse=True)
+def cheap_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What derives keys is as safe as the password of a test has to be, and takes no time."""
+    monkeypatch.setattr(key_files, "_COST", 16)
 
 
 @pytest.fixture
@@ -98,10 +106,16 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def repository(cli: Callable[..., Result], tmp_path: Path, monkeypatch) -> Path:
+def archiver() -> str:
+    """The format of `repository`; empty for what is made where nobody asked for a format."""
+    return ""
+
+
+@pytest.fixture
+def repository(cli: Callable[..., Result], archiver: str, tmp_path: Path, monkeypatch) -> Path:
     """An empty repository, which is the one that commands use."""
     place = tmp_path / "repository"
-    cli("init", "-r", place)
+    cli("init", "-r", place, *(["--archiver", archiver] if archiver else []))
     monkeypatch.setenv("BACKAPP_REPOSITORY", str(place))
     return place
 

@@ -41,6 +41,7 @@ def test_what_limits_nothing_is_refused(text):
         parsed("--max-unused", text)
 
 
+@pytest.mark.parametrize("archiver", ["targz"])
 def test_a_format_that_cannot_mark_says_so_and_deletes_nothing(cli, kept, repository):
     cli("forget", kept)
     before = sorted(repository.rglob("*"))

@@ -171,6 +171,8 @@ def test_a_name_from_the_settings_file_is_resolved(
     cli, repository, source, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.delenv("BACKAPP_REPOSITORY")
+    monkeypatch.delenv("BACKAPP_PASSWORD")
+    (tmp_path / "secret").write_text("secret\n")
     folder = tmp_path / "home" / "config" / "backapp"
     folder.mkdir(parents=True)
     (folder / "backapp.toml").write_text(

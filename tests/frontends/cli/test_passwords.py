@@ -4,6 +4,8 @@ import os
 import pty
 import subprocess
 import sys
+import termios
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from backapp_core.errors import BackappError, InputError, WrongPassword
 
 
 def _password(where: Secret) -> str:
-    found = keys(where, (), before_prompt=lambda: None)
+    found = keys(where, (), asking=nullcontext)
     assert found.password is not None
     return found.password()
 
@@ -90,23 +92,16 @@ def test_a_secret_is_in_no_representation() -> None:
 )
 def test_a_person_is_asked_on_the_terminal_only(typed, *, is_new: bool, said: str) -> None:
     program = (
+        "from contextlib import nullcontext\n"
         "from backapp_cli.passwords import keys\n"
         "from backapp_cli.assemble import Secret\n"
         "from backapp_core.errors import BackappError\n"
-        f"found = keys(Secret(), (), before_prompt=lambda: None, is_new={is_new})\n"
+        f"found = keys(Secret(), (), asking=nullcontext, is_new={is_new})\n"
         "try: print('got', repr(found.password()))\n"
         "except BackappError as error: print('refused:', error)\n"
     )
     leader, follower = pty.openpty()
-    child = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdin=follower,
-        stdout=subprocess.PIPE,
-        stderr=follower,
-        start_new_session=True,
-        # Opening a terminal makes it the one that controls the new session.
-        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # noqa: PLW1509  # no thread runs here
-    )
+    child = _on_terminal(["-c", program], follower)
     os.close(follower)
     shown = b""
     for number, line in enumerate(typed):
@@ -117,6 +112,44 @@ def test_a_person_is_asked_on_the_terminal_only(typed, *, is_new: bool, said: st
     assert out.decode().strip() == said
     assert b"sesame" not in shown
     os.close(leader)
+
+
+@pytest.mark.parametrize("command", ["backup", "restore", "init"])
+def test_the_question_for_a_password_may_be_answered_with_ctrl_c(
+    kept, source, tmp_path: Path, monkeypatch, command: str
+) -> None:
+    monkeypatch.delenv("BACKAPP_PASSWORD")
+    arguments = {
+        "backup": [source],
+        "restore": ["latest", "-t", tmp_path / "back"],
+        "init": ["-r", tmp_path / "new"],
+    }
+    leader, follower = pty.openpty()
+    words = [command, *map(str, arguments[command])]
+    child = _on_terminal(["-m", "backapp_cli", *words], follower)
+    shown = b""
+    while b"password: " not in shown:
+        shown += os.read(leader, 1000)
+    os.write(leader, b"\x03")
+    child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert termios.tcgetattr(follower)[3] & termios.ECHO
+    assert not (tmp_path / "new").exists()
+    os.close(leader)
+    os.close(follower)
+
+
+def _on_terminal(arguments: list[str], follower: int) -> subprocess.Popen[bytes]:
+    """Start Python as the leader of a session that the terminal controls."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=follower,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        start_new_session=True,
+        # Opening a terminal makes it the one that controls the new session.
+        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # noqa: PLW1509  # no thread runs here
+    )
 
 
 @pytest.fixture
@@ -153,6 +186,46 @@ def test_a_sealed_repository_stays_shut_without_it(cli, sealed, tmp_path: Path) 
     assert not list((tmp_path / "back").rglob("todo"))
 
 
+@pytest.mark.parametrize(
+    ("options", "archiver"),
+    [
+        ((), "restic"),
+        (("-o", "chunker=rabin"), "restic"),
+        (("--recipients-file", "RECIPIENTS"), "targz"),
+        (("--archiver", "targz"), "targz"),
+    ],
+)
+def test_a_repository_is_restics_unless_there_are_recipients(
+    cli, tmp_path: Path, options: tuple[str, ...], archiver: str
+) -> None:
+    import pyrage
+
+    recipients = tmp_path / "recipients"
+    recipients.write_text(str(pyrage.x25519.Identity.generate().to_public()))
+    named = (recipients if one == "RECIPIENTS" else one for one in options)
+    [made] = cli("init", "-r", tmp_path / "place", "--json", *named).of("initialized")
+    assert made["archiver"] == archiver
+
+
+def test_without_a_password_nothing_is_created(process, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("BACKAPP_PASSWORD")
+    result = process("init", "-r", tmp_path / "place", code=12)
+    assert "give --password-file, --password-command or $BACKAPP_PASSWORD" in result.err
+    assert not (tmp_path / "place").exists()
+
+
+def test_a_job_without_a_password_of_its_own_takes_what_other_commands_take(
+    cli, kept, source, tmp_path: Path, monkeypatch
+) -> None:
+    cli("job", "add", "docs", source)
+    assert "completed" in cli("job", "run", "docs").out
+    monkeypatch.setenv("BACKAPP_PASSWORD", "wrong")
+    assert "no key" in cli("job", "run", "docs", code=1).err
+    (tmp_path / "password").write_text("secret\n")
+    cli("job", "edit", "docs", "--password-file", tmp_path / "password")
+    assert "completed" in cli("job", "run", "docs").out
+
+
 def test_errors_of_keys_are_ours() -> None:
     with pytest.raises(BackappError, match="/nothing"):
-        keys(Secret(), ("/nothing",), before_prompt=lambda: None)
+        keys(Secret(), ("/nothing",), asking=nullcontext)

@@ -55,7 +55,7 @@ def test_command_that_fails_leaves_no_snapshot_and_its_complaints_pass_through(p
 
 
 def test_repository_that_takes_no_streams_is_left_as_it_was(cli, tmp_path, fingerprint):
-    cli("init", "-r", tmp_path / "tar")
+    cli("init", "-r", tmp_path / "tar", "--archiver", "targz")
     before = fingerprint(tmp_path / "tar")
     result = cli("backup", "-r", tmp_path / "tar", "--stdin-from-command", "--", "true", code=2)
     assert "a repository of the kind targz holds files of a known length only" in result.err

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from backapp_core.plugin_api import (
     ArchiverKind,
     Keys,
+    PartMissing,
     Repository,
     Surroundings,
     Transport,
@@ -22,15 +23,25 @@ def _recognises(transport: Transport) -> bool:
 def _create(
     transport: Transport, settings: ResticSettings, keys: Keys, surroundings: Surroundings
 ) -> Repository:
-    from backapp_plugins.archivers.restic.opening import create
-
+    try:
+        from backapp_plugins.archivers.restic.opening import create
+    except ModuleNotFoundError as error:
+        raise _lacking(error) from error
     return create(transport, settings, keys, surroundings)
 
 
 def _open(transport: Transport, keys: Keys, surroundings: Surroundings) -> Repository:
-    from backapp_plugins.archivers.restic.opening import open_repository
-
+    try:
+        from backapp_plugins.archivers.restic.opening import open_repository
+    except ModuleNotFoundError as error:
+        raise _lacking(error) from error
     return open_repository(transport, keys, surroundings)
+
+
+def _lacking(error: ModuleNotFoundError) -> PartMissing:
+    return PartMissing(
+        f"a restic repository needs {error.name}; install it with: pip install 'backapp[restic]'"
+    )
 
 
 def _lacks(transport: Transport) -> str:

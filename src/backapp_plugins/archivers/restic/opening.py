@@ -50,6 +50,7 @@ def create(
         WrongPassword: If there is no password.
     """
     password = _password(keys)
+    transport.prepare()
     address = transport.address
     if has_config(transport) or any(
         has_any(transport, folder) for folder in (SNAPSHOTS, INDEX, DATA)
@@ -113,7 +114,7 @@ def _password(keys: Keys) -> str:
     password = keys.password() if keys.password is not None else ""
     if not password:
         raise WrongPassword(
-            "a restic repository is always encrypted and needs a password; give one, for example "
-            "with --password-file"
+            "a restic repository is encrypted, and no password was handed in; give one with "
+            "--password-file, in Python with keys=keys_from(password_file=...)"
         )
     return password

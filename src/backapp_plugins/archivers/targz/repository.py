@@ -74,6 +74,7 @@ def create(
         recipients=settings.recipients,
     )
     data = layout.new_config(config)
+    transport.prepare()
     try:
         transport.put(layout.CONFIG_NAME, [data], size_bytes=len(data))
     except ObjectExists as error:

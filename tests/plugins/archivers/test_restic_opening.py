@@ -1,0 +1,63 @@
+"""A restic repository is created and opened with a password, or it is said what is missing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backapp_core.plugin_api import Keys, RepositoryExists, WrongPassword
+from backapp_core.testing.fakes import MemoryBucket, MemoryTransport, make_surroundings
+from backapp_plugins.archivers.restic import backapp_archivers, key_files
+from backapp_plugins.archivers.restic.settings import ResticSettings
+
+KIND = backapp_archivers()[0]
+
+
+@pytest.fixture(autouse=True)
+def cheap_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_files, "_COST", 16)
+
+
+@pytest.mark.parametrize("keys", [Keys(), Keys(password=lambda: "")])
+def test_missing_password_is_said_before_anything_is_written(keys: Keys, tmp_path: Path) -> None:
+    bucket = MemoryBucket()
+    surroundings = make_surroundings(tmp_path)
+    with pytest.raises(WrongPassword, match=r"--password-file, in Python with keys=keys_from"):
+        KIND.create(MemoryTransport(bucket), ResticSettings(), keys, surroundings)
+    assert not bucket.objects
+
+
+def test_creation_that_was_interrupted_is_carried_on_with_its_password(tmp_path: Path) -> None:
+    bucket = MemoryBucket()
+    surroundings = make_surroundings(tmp_path)
+    keys = Keys(password=lambda: "secret")
+    with KIND.create(MemoryTransport(bucket), ResticSettings(), keys, surroundings) as made:
+        first = made.info.id
+    bucket.discard("config")
+    other = Keys(password=lambda: "other")
+    with pytest.raises(RepositoryExists, match="a key stands in keys"):
+        KIND.create(MemoryTransport(bucket), ResticSettings(), other, surroundings)
+    with KIND.create(MemoryTransport(bucket), ResticSettings(), keys, surroundings) as again:
+        assert again.info.id != first
+    assert len(bucket.objects) == 2
+
+
+@pytest.mark.parametrize("library", ["cryptography", "numpy", "zstandard"])
+def test_library_that_is_not_installed_is_named_with_its_extra(
+    tmp_path: Path, library: str
+) -> None:
+    program = (
+        "import sys\n"
+        f"sys.modules[{library!r}] = None\n"
+        "import backapp_core\n"
+        "settings = backapp_core.Settings(state_folder='state', cache_folder='cache')\n"
+        "try: backapp_core.assemble(settings).create_repository('place')\n"
+        "except backapp_core.PartMissing as error: print(error.message)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert library in done.stdout
+    assert "pip install 'backapp[restic]'" in done.stdout
+    assert not (tmp_path / "place").exists()
