@@ -14,7 +14,6 @@ from backapp_core.model.names import to_text
 
 SET_ID = 0o6000
 _MODE_BITS = 0o7777
-_AS_IT_IS = -1
 _ID_LIMIT = 0xFFFFFFFF
 _PRIVILEGED = (b"security.", b"trusted.")
 _ACCESS_ACL = b"system.posix_acl_access"
@@ -100,6 +99,10 @@ def give(
     is_withheld = False
     mode = wanted.mode & _MODE_BITS
     is_owner = found.st_uid == wanted.uid and found.st_gid == wanted.gid
+    has_mode_already = has_mode and found.st_mode & _MODE_BITS == mode
+    if is_owner and has_mode_already and not (wanted.xattrs or mode & SET_ID):
+        _give_times(where, wanted.mtime_ns, faults)  # all that most files in a new folder lack
+        return Given(faults[0]) if faults else ALL_GIVEN
     has_moved = False
     if rights.owners and not is_owner:
         is_owner = has_moved = _give_owner(where, wanted, faults)
@@ -109,20 +112,22 @@ def give(
         if mode & SET_ID and not (rights.special and is_owner):
             mode &= ~SET_ID
             is_withheld = True
-        if not (has_moved or wanted.xattrs) and found.st_mode & _MODE_BITS == mode:
-            mode = _AS_IT_IS
-    _give_mode_and_times(where, mode if has_mode else _AS_IT_IS, wanted.mtime_ns, faults)
+        if has_moved or wanted.xattrs or found.st_mode & _MODE_BITS != mode:
+            _give_mode(where, mode, faults)
+    _give_times(where, wanted.mtime_ns, faults)
     if faults or is_withheld:
         return Given("; ".join(faults), is_withheld)
     return ALL_GIVEN
 
 
-def _give_mode_and_times(where: int | str, mode: int, mtime_ns: int, faults: list[str]) -> None:
+def _give_mode(where: int | str, mode: int, faults: list[str]) -> None:
     try:
-        if mode != _AS_IT_IS:
-            os.chmod(where, mode)  # noqa: PTH101  # descriptor
+        os.chmod(where, mode)  # noqa: PTH101  # descriptor
     except OSError as error:
         faults.append(_fault("permissions", error))
+
+
+def _give_times(where: int | str, mtime_ns: int, faults: list[str]) -> None:
     try:
         os.utime(where, ns=(mtime_ns, mtime_ns))
     except (OSError, OverflowError) as error:

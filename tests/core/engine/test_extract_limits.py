@@ -395,8 +395,6 @@ def test_modes_do_not_depend_on_the_umask(tmp_path, umask):
         target = open_target(root)
         target.directory(make_node(b"/d", D, mode=0o777))
         file = target.file(make_node(b"/d/f", mode=0o666))
-        (part,) = (root / "d").iterdir()
-        assert part.stat().st_mode & 0o177 == 0
         assert (root / "d").stat().st_mode & 0o077 == 0
         assert file is not None
         file.finish()
@@ -408,6 +406,25 @@ def test_modes_do_not_depend_on_the_umask(tmp_path, umask):
     assert root.stat().st_mode & 0o077 == 0
     modes = [(root / name).stat().st_mode & 0o777 for name in ("d", "d/f", "d/p")]
     assert modes == [0o777, 0o666, 0o666]
+
+
+def test_unfinished_file_is_out_of_reach_of_others(tmp_path):
+    """By itself where its folder was there before, by its folder where that is new."""
+    root = tmp_path / "out"
+    (root / "old").mkdir(parents=True, mode=0o777)
+    target = open_target(root)
+    for folder in (b"/old", b"/new"):
+        target.directory(make_node(folder, D, mode=0o777))
+        file = target.file(make_node(folder + b"/f", mode=0o4777))
+        (part,) = (root / os.fsdecode(folder[1:])).iterdir()
+        reach = part.stat().st_mode & part.parent.stat().st_mode
+        assert reach & 0o077 == part.stat().st_mode & 0o7000 == 0
+        assert file is not None
+        file.finish()
+    finish(target)
+    modes = [(root / name).stat().st_mode & 0o7777 for name in ("old", "new", "old/f", "new/f")]
+    set_id = 0o4000 if os.geteuid() == 0 else 0
+    assert modes == [0o777, 0o777, 0o777 | set_id, 0o777 | set_id]
 
 
 # --- killed -------------------------------------------------------------------------------------
