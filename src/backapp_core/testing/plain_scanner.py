@@ -92,8 +92,11 @@ class _PlainDirectory(FoundDirectory):
     @override
     def attributes(self, entry: Entry | None) -> tuple[tuple[bytes, bytes], ...]:
         path = self.path if entry is None else _join(self.path, entry.name)
-        names = sorted(os.fsencode(name) for name in os.listxattr(path, follow_symlinks=False))
-        return tuple((name, os.getxattr(path, name, follow_symlinks=False)) for name in names)
+        try:
+            names = sorted(os.fsencode(name) for name in os.listxattr(path, follow_symlinks=False))
+            return tuple((name, os.getxattr(path, name, follow_symlinks=False)) for name in names)
+        except FileNotFoundError as error:
+            raise EntryVanished("vanished before it was read") from error
 
     @override
     def link_target(self, entry: Entry) -> bytes:

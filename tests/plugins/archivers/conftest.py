@@ -1,7 +1,10 @@
 """What tests of archivers share: a repository, a source, and ways to use both."""
 
+import json
 import os
 import random
+import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -22,7 +25,7 @@ from backapp_core.model.jobs import BackupOptions
 from backapp_core.model.repositories import RemovalPlan
 from backapp_core.model.restores import RestoreOutcome
 from backapp_core.model.snapshots import Snapshot
-from backapp_core.ports.archivers import Repository
+from backapp_core.ports.archivers import ArchiverKind, Repository
 from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
 from backapp_core.ports.targets import Everything, Selection
 from backapp_core.ports.transports import Transport
@@ -34,6 +37,7 @@ from backapp_core.testing.fakes import (
 )
 from backapp_core.testing.tree_facts import Facts
 from backapp_core.testing.trees import describe_tree
+from backapp_plugins.archivers.restic import backapp_archivers as restic_archivers
 from backapp_plugins.archivers.restic import key_files
 from backapp_plugins.archivers.restic.config import Config, encode_config
 from backapp_plugins.archivers.restic.crypto import MasterKey
@@ -81,7 +85,8 @@ class Workbench:
         folder: Path,
         *,
         clock: Clock | None = None,
-        settings: TargzSettings | None = None,
+        kind: ArchiverKind = KIND,
+        settings: object = None,
         keys: Keys = NO_KEYS,
         transport: Transport | None = None,
         source: Path | None = None,
@@ -96,23 +101,27 @@ class Workbench:
             clock=clock or AheadClock(),
             events=self.recording,
         )
+        self.kind = kind
         self.keys = keys
         self.bucket = MemoryBucket()
         self.transport = transport or MemoryTransport(self.bucket)
         self.transport.prepare()
-        if KIND.recognises(self.transport):
+        if kind.recognises(self.transport):
             self.repository = self.open()
         else:
-            self.repository = KIND.create(
-                self.transport, settings or TargzSettings(), keys, self.surroundings
-            )
+            self.repository = self.create(self.transport, settings)
         self._restores = 0
+
+    def create(self, transport: Transport, settings: object = None) -> Repository:
+        """Create a repository of this kind, with this bench's keys."""
+        chosen = settings or self.kind.settings()
+        return self.kind.create(transport, chosen, self.keys, self.surroundings)
 
     def open(
         self, transport: Transport | None = None, *, keys: Keys | None = None, **changes: object
     ) -> Repository:
         """Open the repository, perhaps by way of another transport or in other surroundings."""
-        return KIND.open(
+        return self.kind.open(
             transport or self.transport,
             self.keys if keys is None else keys,
             evolve(self.surroundings, **changes),
@@ -230,6 +239,102 @@ def workbench(tmp_path: Path) -> Callable[..., Workbench]:
 def bench(workbench: Callable[..., Workbench]) -> Workbench:
     """Return a `Workbench` of an open repository in memory."""
     return workbench()
+
+
+PASSWORD = "secret"
+
+
+class Restic:
+    """The real restic at work on a repository in a folder."""
+
+    def __init__(self, repository: Path, folder: Path) -> None:
+        self.repository = repository
+        (folder / "cache").mkdir(parents=True, exist_ok=True)
+        self.environment = {
+            **os.environ,
+            "RESTIC_REPOSITORY": str(repository),
+            "RESTIC_PASSWORD": PASSWORD,
+            "RESTIC_CACHE_DIR": str(folder / "cache"),
+        }
+
+    def start(self, *command: str | Path, **options: object) -> subprocess.Popen[bytes]:
+        """Return a running restic; ``TZ`` is this process's."""
+        environment = {**self.environment, "TZ": os.environ.get("TZ", "")}
+        return subprocess.Popen(
+            ("restic", *command),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **options,
+        )
+
+    def run(self, *command: str | Path, **options: object) -> str:
+        """Return what it says when it succeeds."""
+        status, said, complaint = self.try_to(*command, **options)
+        assert status == 0, complaint
+        return said
+
+    def try_to(self, *command: str | Path, **options: object) -> tuple[int, str, str]:
+        """Return exit status, output and complaints."""
+        with self.start(*command, **options) as process:
+            try:
+                said, complaint = process.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return process.returncode, said.decode(errors="replace"), complaint.decode(errors="replace")
+
+    def back_up(self, *command: str | Path, **options: object) -> Mapping[str, object]:
+        """Back up and return the summary."""
+        lines = self.run("backup", "--json", *command, **options).splitlines()
+        summary = json.loads(lines[-1])
+        assert summary["message_type"] == "summary"
+        return summary
+
+    def snapshots(self) -> Sequence[Mapping[str, object]]:
+        """Return all snapshots, oldest first."""
+        return sorted(json.loads(self.run("snapshots", "--json")), key=lambda one: one["time"])
+
+
+@pytest.fixture
+def restic_at(quick_folder: Path) -> Callable[[Path], Restic]:
+    """Return a function that puts the real restic to work on the repository in a folder."""
+    if shutil.which("restic") is None:
+        pytest.skip("restic is not installed")
+    return lambda repository: Restic(repository, quick_folder / "restic")
+
+
+@pytest.fixture
+def restic_workbench(
+    quick_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Workbench]:
+    """Return a function that makes a `Workbench` of the restic archiver, each in its folder."""
+    monkeypatch.setattr(key_files, "_COST", 16)  # as safe as the password of a test has to be
+    chosen = {"kind": restic_archivers()[0], "keys": Keys(password=lambda: PASSWORD)}
+    count = iter(range(1000))
+
+    def make(folder: Path = quick_folder, **choices: object) -> Workbench:
+        return Workbench(folder / f"bench-{next(count)}", **{**chosen, **choices})
+
+    return make
+
+
+@pytest.fixture
+def restic_bench(restic_workbench: Callable[..., Workbench]) -> Workbench:
+    """Return a `Workbench` of an open restic repository in memory."""
+    return restic_workbench()
+
+
+@pytest.fixture(params=["targz", "restic"])
+def any_workbench(request: pytest.FixtureRequest) -> Callable[..., Workbench]:
+    """Return a function that makes a `Workbench`: of one archiver, then of the other."""
+    return request.getfixturevalue("workbench" if request.param == "targz" else "restic_workbench")
+
+
+@pytest.fixture
+def any_bench(any_workbench: Callable[..., Workbench]) -> Workbench:
+    """Return a `Workbench` of an open repository in memory: of one archiver, then of the other."""
+    return any_workbench()
 
 
 class ByHand:

@@ -181,3 +181,11 @@ def test_everything_about_a_file_comes_back(found, user, group, content, attribu
     assert (back.inode, back.device, back.links) == (found.inode, found.device, found.links)
     if names_are_kept:
         assert back.xattrs == tuple(sorted(dict(attributes).items()))
+
+
+def test_a_file_that_is_not_all_of_what_it_was_says_so():
+    node = NodeWriter().file(entry(), **OWNER, content=[ID], size_bytes=7, fault='it "changed"')
+    assert read(node).error == 'it "changed"'
+    assert node.endswith(b'"],"error":"it \\"changed\\""}')
+    whole = NodeWriter().file(entry(), **OWNER, content=[ID], size_bytes=7)
+    assert read(whole).error == ""

@@ -151,6 +151,7 @@ class Collector:
         tally = self.tally
         tally.directories += 1
         folder.own = hash_of_folder(found.entry)
+        folder.is_own_settled = not self._examiner.is_racy(found.entry)
         folder.entries_hash = hash_of_entries(found)
         known = self._memory.find(found.path) if self._memory is not None else None
         if known is not None:
@@ -160,7 +161,7 @@ class Collector:
             folder.old_tree = self._old_tree(folder)
         is_own = known is not None and known.own == folder.own and not known.has_attributes
         if not is_own:
-            folder.attributes = self._examiner.attributes(folder, None, tally)
+            folder.attributes = self._examiner.attributes(folder, None, tally) or ()
         folder.is_same = (
             known is not None
             and self._memory is not None
@@ -260,7 +261,8 @@ class Collector:
                     self.tally.folders_new += 1
                 elif folder.old_tree != tree:
                     self.tally.folders_changed += 1
-        self._note(folder, folders_hash, tree)
+        is_settled = all(one.is_own_settled for one in children)
+        self._note(folder, folders_hash if is_settled else UNSETTLED, tree)
         return tree
 
     def _entry_nodes(self, folder: PendingFolder) -> list[tuple[bytes, bytes]]:
@@ -288,7 +290,7 @@ class Collector:
         entries = folder.found.entries
         files = [one.size_bytes for one in entries if one.mode & FORMAT == REGULAR]
         remembered = Remembered(
-            own=folder.own,
+            own=folder.own if folder.is_own_settled else UNSETTLED,
             entries=folder.entries_hash if folder.is_settled else UNSETTLED,
             folders=folders_hash,
             tree=tree,

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import final
+from typing import NamedTuple, final
 
 from backapp_core.plugin_api import CancelToken, OpenedFile
 from backapp_plugins.archivers.restic.chunker import Chunk, Chunker, open_chunker
@@ -14,6 +14,16 @@ from backapp_plugins.archivers.restic.saving import BlobSaver
 
 _CHUNKS_AHEAD = 2
 """Per file that is being read; each holds 8 MiB at most."""
+
+
+class Content(NamedTuple):
+    """What was saved of one file."""
+
+    ids: list[bytes]
+    """Its chunks in order."""
+    size_bytes: int
+    read_bytes: int
+    """Less than its size if it has holes."""
 
 
 @final
@@ -44,8 +54,8 @@ class ContentSaver:
         """Return the ids of the chunks that many small files are, none of them empty."""
         return self._saver.save_all(contents)
 
-    def save(self, file: OpenedFile) -> tuple[list[bytes], int]:
-        """Return the ids of the chunks of a file, and how many bytes were read of it.
+    def save(self, file: OpenedFile) -> Content:
+        """Return the ids of the chunks of a file, and how much there was of it.
 
         Raises:
             SourceError: If it cannot be read.
@@ -56,7 +66,8 @@ class ContentSaver:
         size_bytes = file.entry.size_bytes
         if size_bytes <= MIN_CHUNK_BYTES:
             data = file.read_at(0, size_bytes)
-            return ([self._saver.save(BlobKind.DATA, data)] if data else []), len(data)
+            ids = [self._saver.save(BlobKind.DATA, data)] if data else []
+            return Content(ids, len(data), len(data))
         return self._save_chunks(self._chunker.chunks(file.read_at, size_bytes, file.extents()))
 
     @property
@@ -68,9 +79,9 @@ class ContentSaver:
             self._local.chunker = chunker
             return chunker
 
-    def _save_chunks(self, chunks: Iterator[Chunk]) -> tuple[list[bytes], int]:
+    def _save_chunks(self, chunks: Iterator[Chunk]) -> Content:
         ids: list[bytes] = []
-        size_bytes = 0
+        size_bytes = read_bytes = 0
         ahead: deque[Future[bytes]] = deque()
         try:
             for chunk in chunks:
@@ -83,6 +94,7 @@ class ContentSaver:
                     continue
                 ahead.append(self._pool.submit(self._saver.save, BlobKind.DATA, chunk))
                 size_bytes += len(chunk)
+                read_bytes += len(chunk)
                 if len(ahead) > _CHUNKS_AHEAD:
                     ids.append(ahead.popleft().result())
             ids.extend(future.result() for future in ahead)
@@ -90,7 +102,7 @@ class ContentSaver:
             for future in ahead:
                 future.cancel()
             raise
-        return ids, size_bytes
+        return Content(ids, size_bytes, read_bytes)
 
     def _zeros(self, length: int) -> bytes:
         blob_id = self._zero_ids.get(length)

@@ -41,6 +41,7 @@ ReadTree = Callable[[bytes], bytes]
 _BATCH_BYTES = 2 << 20
 """Contents of small files that are encoded together."""
 _CHANGED = "changed while it was read; what was read is kept"
+_NO_ATTRIBUTES = "extended attributes could not be read"
 
 
 @final
@@ -93,10 +94,10 @@ class Examiner:
         nodes: list[tuple[bytes, bytes]] = []
         small: list[tuple[Entry, WholeFile]] = []
         small_bytes = 0
-        check = self._surroundings.cancel.check
+        check, racy_from_ns = self._surroundings.cancel.check, self._racy_from_ns
         for entry in entries:
             check()
-            if entry.ctime_ns >= self._racy_from_ns:
+            if entry.ctime_ns >= racy_from_ns:
                 folder.is_settled = False
             old = old_nodes.get(entry.name)
             try:
@@ -117,6 +118,10 @@ class Examiner:
         nodes += self._keep_small(folder, small, old_nodes, tally)
         folder.nodes += nodes  # one step, so parts of a directory may come from several threads
         return tally
+
+    def is_racy(self, entry: Entry) -> bool:
+        """Say whether an entry may change once more without its times telling."""
+        return entry.ctime_ns >= self._racy_from_ns
 
     def old_nodes(self, folder: PendingFolder) -> dict[bytes, TreeNode]:
         """Return what the old snapshot has in ``folder``; nothing, said so, if it is damaged."""
@@ -142,9 +147,13 @@ class Examiner:
 
     def report(self, folder: PendingFolder, entry: Entry | None, reason: str, tally: Tally) -> None:
         """Tell of an entry (None: the directory itself) that could not be read as it should."""
-        folder.is_settled = False
+        if entry is None:
+            folder.is_own_settled = False
+            path = folder.path
+        else:
+            folder.is_settled = False
+            path = join(folder.path, entry.name)
         tally.problems += 1
-        path = folder.path if entry is None else join(folder.path, entry.name)
         with self._events:
             self._surroundings.events(Problem(Verb.BACKUP, path, reason))
 
@@ -174,24 +183,28 @@ class Examiner:
             user=user,
             group=group,
             target=target,
-            xattrs=self.attributes(folder, entry, tally),
+            xattrs=self.attributes(folder, entry, tally) or (),
         )
         tally.others += 1
         return node
 
     def _is_unchanged(self, entry: Entry, old: TreeNode | None) -> bool:
-        return (
-            old is not None
-            and not self._rereads_all
-            and old.type == "file"
-            and old.size == entry.size_bytes
-            and old.inode == entry.inode
-            and entry.ctime_ns < self._unchanged_before_ns
-            and time_of(old.ctime) == entry.ctime_ns
-            and time_of(old.mtime) == entry.mtime_ns
-            and bool(old.content or not old.size)
-            and all(self._index.has(BlobKind.DATA, blob_id) for blob_id in old.content_ids())
-        )
+        try:
+            return (
+                old is not None
+                and not self._rereads_all
+                and old.type == "file"
+                and old.size == entry.size_bytes
+                and old.inode == entry.inode
+                and entry.ctime_ns < self._unchanged_before_ns
+                and time_of(old.ctime) == entry.ctime_ns
+                and time_of(old.mtime) == entry.mtime_ns
+                and not old.error
+                and bool(old.content or not old.size)
+                and all(self._index.has(BlobKind.DATA, blob_id) for blob_id in old.content_ids())
+            )
+        except ValueError:  # what somebody else wrote is malformed, so nothing follows from it
+            return False
 
     def _unchanged(self, folder: PendingFolder, entry: Entry, old: TreeNode, tally: Tally) -> bytes:
         user, group = self.owner(entry)
@@ -207,8 +220,9 @@ class Examiner:
             user=user,
             group=group,
             content=old.content_ids(),
-            xattrs=xattrs,
+            xattrs=xattrs or (),
             size_bytes=entry.size_bytes,
+            fault=_NO_ATTRIBUTES if xattrs is None else "",
         )
 
     def _keep_small(
@@ -225,12 +239,12 @@ class Examiner:
             xattrs = attributes
             if xattrs is None:
                 xattrs = self.attributes(folder, listed, tally)
-            if has_changed:
-                self.report(folder, listed, _CHANGED, tally)
+            fault = _CHANGED if has_changed else ""
+            tally.read_bytes += len(data)
             old = old_nodes.get(listed.name)
             yield (
                 listed.name,
-                self._kept(folder, listed, entry, old, content, xattrs, len(data), tally),
+                self._kept(folder, listed, entry, old, content, xattrs, len(data), tally, fault),
             )
 
     def _read(
@@ -241,11 +255,16 @@ class Examiner:
         old: TreeNode | None,
         tally: Tally,
     ) -> bytes:
-        content, size_bytes = self._contents.save(file)
+        content, size_bytes, read_bytes = self._contents.save(file)
         xattrs = self.attributes(folder, listed, tally)
-        if not file.is_stream and (size_bytes != file.entry.size_bytes or file.has_changed()):
-            self.report(folder, listed, _CHANGED, tally)
-        return self._kept(folder, listed, file.entry, old, content, xattrs, size_bytes, tally)
+        has_changed = not file.is_stream and (
+            size_bytes != file.entry.size_bytes or file.has_changed()
+        )
+        fault = _CHANGED if has_changed else ""
+        tally.read_bytes += read_bytes
+        return self._kept(
+            folder, listed, file.entry, old, content, xattrs, size_bytes, tally, fault
+        )
 
     def _kept(  # noqa: PLR0917  # all that is known of one file, on the hot path
         self,
@@ -254,18 +273,23 @@ class Examiner:
         entry: Entry,
         old: TreeNode | None,
         content: list[bytes],
-        xattrs: tuple[tuple[bytes, bytes], ...],
+        xattrs: tuple[tuple[bytes, bytes], ...] | None,
         size_bytes: int,
         tally: Tally,
+        fault: str,
     ) -> bytes:
         """Count a file that was read and return its node.
 
-        What was opened is what counts: it may have changed since it was listed.
+        What was opened is what counts: it may have changed since it was listed. Nobody takes a node
+        with a fault for the node of an unchanged file.
         """
+        if fault:
+            self.report(folder, listed, fault, tally)
+        if xattrs is None:
+            fault = fault or _NO_ATTRIBUTES
         if entry.ctime_ns != listed.ctime_ns or entry.inode != listed.inode:
             folder.is_settled = False
         user, group = self.owner(entry)
-        tally.read_bytes += size_bytes
         tally.processed_bytes += size_bytes
         action = "changed"
         if old is None:
@@ -283,19 +307,23 @@ class Examiner:
             user=user,
             group=group,
             content=content,
-            xattrs=xattrs,
+            xattrs=xattrs or (),
             size_bytes=size_bytes,
+            fault=fault,
         )
 
     def attributes(
         self, folder: PendingFolder, entry: Entry | None, tally: Tally
-    ) -> tuple[tuple[bytes, bytes], ...]:
-        """Return the extended attributes of an entry (None: the directory itself)."""
+    ) -> tuple[tuple[bytes, bytes], ...] | None:
+        """Return the extended attributes of an entry (None: the directory itself).
+
+        None if they could not be read, which was reported then.
+        """
         try:
             return folder.found.attributes(entry)
         except SourceError as error:
             self.report(folder, entry, error.message, tally)
-            return ()
+            return None
 
     def _say_damaged(self, error: Exception) -> None:
         text = f"a part of the last snapshot cannot be read, so files are read again: {error}"

@@ -37,10 +37,10 @@ class Remembered(NamedTuple):
     """One directory."""
 
     own: bytes
-    """Hash of the facts of the directory itself."""
+    """Hash of the facts of the directory itself; zeros if its attributes may yet change without
+    showing it, or could not be read. So are the following."""
     entries: bytes
-    """Hash of the facts of everything in it that is no directory; zeros if they may still change
-    without showing it."""
+    """Hash of the facts of everything in it that is no directory."""
     folders: bytes
     """Hash of its subdirectories: names, facts, trees."""
     tree: bytes

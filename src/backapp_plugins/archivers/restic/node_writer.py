@@ -42,6 +42,7 @@ class NodeWriter:
         content: Sequence[bytes],
         size_bytes: int,
         xattrs: Attributes = (),
+        fault: str = "",
     ) -> bytes:
         """Return the node of a regular file.
 
@@ -52,11 +53,13 @@ class NodeWriter:
             content: Ids of its blobs in order.
             size_bytes: Length of all blobs together, which may not be what the scan found.
             xattrs: Its extended attributes.
+            fault: Why this is not all of what it was; empty if it is.
         """
         ids = ",".join([f'"{blob_id.hex()}"' for blob_id in content])
+        error = f',"error":"{string_text(fault)}"' if fault else ""
         return (
             f"{self._head(entry, 'file', user, group)}{_field('size', size_bytes)}"
-            f'{_field("links", entry.links)}{_attributes(xattrs)},"content":[{ids}]}}'
+            f'{_field("links", entry.links)}{_attributes(xattrs)},"content":[{ids}]{error}}}'
         ).encode()
 
     def directory(

@@ -21,6 +21,7 @@ class PendingFolder:
         "children",
         "entries_hash",
         "found",
+        "is_own_settled",
         "is_same",
         "is_settled",
         "known",
@@ -45,8 +46,10 @@ class PendingFolder:
         self.attributes: tuple[tuple[bytes, bytes], ...] = ()
         self.is_same = False
         """Whether all that is in it and no directory is what it was."""
+        self.is_own_settled = True
+        """Whether equal facts of the directory next time will mean equal attributes."""
         self.is_settled = True
-        """Whether equal facts next time will mean equal contents."""
+        """Whether equal facts of what is in it will mean equal contents."""
         self.nodes: list[tuple[bytes, bytes]] = []
         """Name and JSON of each entry that is no directory."""
         self.children: list[Child] = []
@@ -76,12 +79,13 @@ class PendingFolder:
 class Child:
     """A directory with a tree, for the one above it."""
 
-    __slots__ = ("attributes", "entry", "name", "own", "tree")
+    __slots__ = ("attributes", "entry", "is_own_settled", "name", "own", "tree")
 
     def __init__(self, folder: PendingFolder, tree: bytes) -> None:
         self.entry: Entry = folder.found.entry
         self.name = folder.found.path.rpartition(b"/")[2]
         self.own = folder.own
+        self.is_own_settled = folder.is_own_settled
         self.tree = tree
         self.attributes = folder.attributes
 
