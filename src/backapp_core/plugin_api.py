@@ -59,6 +59,7 @@ from backapp_core.events import (
     Verb,
 )
 from backapp_core.hookspecs import hookimpl
+from backapp_core.model.copies import SnapshotCopy
 from backapp_core.model.entries import (
     Entry,
     EntryKind,
@@ -77,6 +78,7 @@ from backapp_core.model.repositories import (
     CleanUpOptions,
     CleanUpPlan,
     Finding,
+    KeyInfo,
     RemovalPlan,
     RepositoryInfo,
     RepositoryStats,
@@ -87,9 +89,10 @@ from backapp_core.model.runs import Run, RunState
 from backapp_core.model.schedules import Schedule
 from backapp_core.model.snapshots import Counts, Snapshot
 from backapp_core.model.subsets import DataSubset
-from backapp_core.ports.archivers import ArchiverKind, BackupResult, CanRepair, Repository
+from backapp_core.ports.archivers import ArchiverKind, BackupResult, Repository
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.notifiers import Notifier, NotifierKind
+from backapp_core.ports.powers import CanCopy, CanRepair, CanShowObjects, CanUnlock, HasKeys
 from backapp_core.ports.scanners import (
     FoundDirectory,
     OpenedFile,
@@ -119,8 +122,11 @@ __all__ = [
     "BackappError",
     "BackupOptions",
     "BackupResult",
+    "CanCopy",
     "CanRepair",
+    "CanShowObjects",
     "CanTidy",
+    "CanUnlock",
     "CancelToken",
     "CheckReport",
     "CleanUpOptions",
@@ -146,6 +152,7 @@ __all__ = [
     "Finding",
     "FoundDirectory",
     "HasFolder",
+    "HasKeys",
     "IllegalTransition",
     "IndexRepair",
     "InputError",
@@ -158,6 +165,7 @@ __all__ = [
     "Job",
     "JobNotFound",
     "Jobs",
+    "KeyInfo",
     "Keys",
     "Level",
     "LogLine",
@@ -196,6 +204,7 @@ __all__ = [
     "Selection",
     "Severity",
     "Snapshot",
+    "SnapshotCopy",
     "SnapshotNotFound",
     "SnapshotRepair",
     "SnapshotSaved",

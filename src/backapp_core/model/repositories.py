@@ -26,6 +26,19 @@ class RepositoryInfo:
     is_encrypted: bool
 
 
+@frozen
+class KeyInfo:
+    """What can be known of a key of a repository without the password that opens it."""
+
+    id: str
+    """64 hex digits; any unambiguous beginning names it."""
+    created_at: datetime
+    username: str
+    hostname: str
+    is_current: bool
+    """Whether the repository was opened with it."""
+
+
 class Severity(StrEnum):
     """How bad a finding of a check is."""
 

@@ -2,14 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from attrs import frozen
 from typing_extensions import override
 
 from backapp_core.model.entries import Node
 from backapp_core.model.jobs import BackupOptions
-from backapp_core.model.repairs import IndexRepair, PackRepair, SnapshotRepair
 from backapp_core.model.repositories import (
     CheckReport,
     CleanUpOptions,
@@ -174,54 +173,6 @@ class Repository(Closing):
     @abstractmethod
     def close(self) -> None:
         """Let go of it, and of its transport; closing twice is fine."""
-
-
-@runtime_checkable
-class CanRepair(Protocol):
-    """A repository that knows more ways to become whole again than another backup.
-
-    Repairs add and delete nothing that somebody may still want: what is damaged stays where it is
-    until a clean-up, snapshots stay unless they are asked to go. Killed at any point, a repair
-    leaves a repository that is no worse, and repeating it completes it. With ``is_dry`` the answer
-    is the same and nothing is changed.
-
-    Methods raise `RepositoryLocked` if another process uses the repository, and `AccessRefused` if
-    nothing may be deleted there.
-    """
-
-    def repair_index(self, *, reads_all_packs: bool = False, is_dry: bool = False) -> IndexRepair:
-        """Make what says where content is agree with what is there.
-
-        With ``reads_all_packs`` none of what it says is believed.
-        """
-        ...
-
-    def repair_packs(self, names: Sequence[str], *, is_dry: bool = False) -> Sequence[PackRepair]:
-        """Copy what can be read of damaged objects to new ones, and use the old ones no more.
-
-        Raises:
-            InputError: If a name, or the beginning of one, names no object of content.
-        """
-        ...
-
-    def repair_snapshots(
-        self, snapshots: Sequence[Snapshot], *, forgets: bool = False, is_dry: bool = False
-    ) -> Sequence[SnapshotRepair]:
-        """Make new snapshots out of those of which parts are lost, without these parts.
-
-        With ``forgets`` the former ones are removed.
-
-        Raises:
-            DamagedRepository: If the index has to be repaired before.
-        """
-        ...
-
-    def recover(self) -> Snapshot | None:
-        """Make a snapshot of all directories that are stored and that no snapshot leads to.
-
-        Return None if there are none.
-        """
-        ...
 
 
 def _lacks_nothing(transport: Transport) -> str:

@@ -49,7 +49,7 @@ class _Repair:
         self._place = place
         self._damaged: list[str] = []
         index = place.load_index(
-            lambda one, _: self._damaged.append(INDEX + one.hex()), trusts_cache=False
+            lambda one, _: self._damaged.append(INDEX + one.hex()), uses_cache=False
         )
         stock = take_stock(place, index.table())
         is_marked = stock.table.columns.pack_is_marked

@@ -85,16 +85,17 @@ def needed_rows(
         TransportError: If the destination fails.
         RunCancelled: If the run is asked to stop.
     """
-    walk = _Walk(place, index, is_safe)
+    walk = NeedsWalk(place, index, is_safe)
     walk.run(roots)
     return walk.needed, walk.lost
 
 
 @final
-class _Walk:
+class NeedsWalk:
     """The way through the trees, one level of all snapshots after another."""
 
     def __init__(self, place: Place, index: Index, is_safe: Flags) -> None:
+        """Begin with nothing ticked off; the arguments are those of `needed_rows`."""
         self._reader = LinkReader(place, index)
         self._table = index.table()
         self._tree_start = self._table.columns.tree_start
@@ -106,7 +107,8 @@ class _Walk:
         self._snapshots: Sequence[bytes] = ()
         self._origin = np.zeros(len(self._table) - self._tree_start, np.int32)
         """Of each tree, the snapshot by which it was found."""
-        self.needed = np.zeros(len(self._table), np.bool_)
+        self.needed: Flags = np.zeros(len(self._table), np.bool_)
+        """Which blobs are needed, ticked at the first row of each."""
         self._lost: dict[tuple[BlobKind, bytes], Lost] = {}
 
     @property
@@ -115,7 +117,12 @@ class _Walk:
         return list(self._lost.values())
 
     def run(self, roots: Mapping[bytes, bytes]) -> None:
-        """Tick off everything below ``roots``."""
+        """Tick off everything below ``roots``; trees that an earlier call met are passed over.
+
+        Raises:
+            TransportError: If the destination fails.
+            RunCancelled: If the run is asked to stop.
+        """
         self._snapshots = list(roots)
         origins = np.arange(len(roots), dtype=np.int32)
         level = self._tick(BlobKind.TREE, b"".join(roots.values()), origins)

@@ -137,12 +137,15 @@ class PackWriter:
     def finish(self) -> None:
         """Store what is left and list all of it; afterwards everything added can be found.
 
+        More may be added then, and finished.
+
         Raises:
             TransportError: If the destination fails.
         """
         for kind in BlobKind:
             pack = self._open[kind]
             if pack.entries:
+                self._open[kind] = _OpenPack(self._buffer())
                 self._send(pack)
         for future in self._sent:
             future.result()

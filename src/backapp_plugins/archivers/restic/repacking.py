@@ -4,26 +4,19 @@ A blob is copied sealed as it is, since the key is the same, after its content w
 is compressed or encrypted again. Only trees that were never compressed are, once.
 """
 
-from typing import NamedTuple, final
+from typing import final
 
-from backapp_core.plugin_api import DamagedRepository, ObjectMissing, TransferCut
+from backapp_core.plugin_api import DamagedRepository
 from backapp_plugins.archivers.restic.blobs import BlobBroken
 from backapp_plugins.archivers.restic.index import Index
 from backapp_plugins.archivers.restic.index_ids import Rows
-from backapp_plugins.archivers.restic.layout import BlobKind, pack_name
+from backapp_plugins.archivers.restic.layout import BlobKind
 from backapp_plugins.archivers.restic.packing import PackWriter
 from backapp_plugins.archivers.restic.parallel import in_threads
 from backapp_plugins.archivers.restic.place import Place
+from backapp_plugins.archivers.restic.reading import BlobReader, Content
+from backapp_plugins.archivers.restic.sealed_blobs import SealedBlob, sealed_blobs
 from backapp_plugins.archivers.restic.spans import Span, spans
-
-_TRIES = 2
-
-
-class _Blob(NamedTuple):
-    kind: BlobKind
-    blob_id: bytes
-    sealed: bytes | memoryview
-    uncompressed: int
 
 
 @final
@@ -32,8 +25,8 @@ class Repacker:
 
     def __init__(self, place: Place, index: Index) -> None:
         self._place = place
-        self._index = index
-        self._columns = index.table().columns
+        self._table = index.table()
+        self._reader = BlobReader(place, index)
 
     def copy(self, rows: Rows, writer: PackWriter) -> None:
         """Copy the blobs of some rows of the index; the caller finishes what is written.
@@ -43,52 +36,33 @@ class Repacker:
             TransportError: If the destination fails.
             RunCancelled: If the run is asked to stop.
         """
-        parts = spans(self._index.table(), rows)
+        parts = spans(self._table, rows)
         for _ in in_threads(self._place, lambda span: self._copy_span(span, writer), parts):
             pass
+        self._reader.report()
 
     def _copy_span(self, span: Span, writer: PackWriter) -> None:
-        columns = self._columns
-        name = pack_name(columns.pack_id[span.pack_number].tobytes())
-        try:
-            read = self._place.transport.read(name, offset=span.offset, length_bytes=span.length)
-        except (ObjectMissing, TransferCut):
-            read = b""  # each blob is looked for by itself then
-        data = memoryview(read)
-        for row in span.rows.tolist():
-            at, length = int(columns.offset[row]) - span.offset, int(columns.length[row])
-            kind = BlobKind.TREE if row >= columns.tree_start else BlobKind.DATA
-            blob = _Blob(
-                kind,
-                columns.blob_id[row].tobytes(),
-                data[at : at + length],
-                int(columns.uncompressed[row]),
-            )
+        codec, is_compressing = self._place.codec, self._place.config.version > 1
+        for blob in sealed_blobs(self._place, self._table, span):
+            blob_id, _, _, uncompressed = blob.wanted
+            content: Content
             try:
-                writer.add(*self._verified(blob))
-            except BlobBroken:
-                writer.add(*self._from_elsewhere(kind, blob.blob_id))
+                content = codec.decode(blob.sealed, uncompressed, blob_id)
+                is_fine = bool(uncompressed) or blob.kind is BlobKind.DATA or not is_compressing
+            except BlobBroken as error:
+                content, is_fine = self._read_elsewhere(blob, blob.reason or str(error)), False
+            if is_fine:
+                writer.add(blob.kind, blob_id, blob.sealed, uncompressed)
+            elif is_compressing:
+                writer.add(blob.kind, blob_id, codec.encode(content, blob_id), len(content))
+            else:
+                writer.add(blob.kind, blob_id, codec.sealer.seal(content), 0)
 
-    def _verified(self, blob: _Blob) -> _Blob:
-        codec = self._place.codec
-        content = codec.decode(blob.sealed, blob.uncompressed, blob.blob_id)
-        if blob.uncompressed or blob.kind is BlobKind.DATA or self._place.config.version == 1:
-            return blob
-        return blob._replace(sealed=codec.encode(content, blob.blob_id), uncompressed=len(content))
-
-    def _from_elsewhere(self, kind: BlobKind, blob_id: bytes) -> _Blob:
-        reason = "no index object names it"
-        for location in self._index.locations(kind, blob_id):
-            name = pack_name(location.pack_id)
-            for _ in range(_TRIES):
-                try:
-                    sealed = self._place.transport.read(
-                        name, offset=location.offset, length_bytes=location.length
-                    )
-                    return self._verified(_Blob(kind, blob_id, sealed, location.uncompressed))
-                except (BlobBroken, ObjectMissing, TransferCut) as error:
-                    reason = f"in {name}: {error}"
-        raise DamagedRepository(
-            f"nothing that is needed was deleted, for {kind.name.lower()} blob {blob_id.hex()} is "
-            f"lost ({reason}); run check to see which files need it, then repair"
-        )
+    def _read_elsewhere(self, blob: SealedBlob, reason: str) -> bytes:
+        content = self._reader.read_again(blob.kind, blob.pack_id, blob.wanted, reason)
+        if isinstance(content, DamagedRepository):
+            raise DamagedRepository(
+                f"nothing that is needed was deleted, but {content.message}; run check to see "
+                "which files need it, then repair"
+            ) from content
+        return content
