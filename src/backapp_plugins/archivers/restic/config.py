@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from attrs import field, frozen
 
-from backapp_core.plugin_api import DamagedRepository, UnknownFormat
+from backapp_core.plugin_api import DamagedRepository, InputError, UnknownFormat
 from backapp_plugins.archivers.restic.layout import (
     CONFIG_NAME,
     ID_BYTES,
@@ -56,12 +56,22 @@ class _Versioned(msgspec.Struct, frozen=True):
     version: int
 
 
-def new_config(random_bytes: Callable[[int], bytes], chunker: Chunking) -> Config:
-    """Return the description of a repository that is about to be created."""
+def new_config(
+    random_bytes: Callable[[int], bytes], chunker: Chunking, polynomial: str = ""
+) -> Config:
+    """Return the description of a repository that is about to be created.
+
+    Raises:
+        InputError: If the polynomial is none that files can be cut by.
+    """
+    try:
+        chosen = polynomial_from_text(polynomial) if polynomial else random_polynomial(random_bytes)
+    except ValueError as error:
+        raise InputError(f"the repository cannot be created: {error}") from error
     return Config(
         version=WRITTEN_VERSION,
         id=random_bytes(ID_BYTES).hex(),
-        chunker_polynomial=random_polynomial(random_bytes),
+        chunker_polynomial=chosen,
         chunker=chunker,
     )
 

@@ -46,10 +46,12 @@ def create(
     of that key it is carried on.
 
     Raises:
+        InputError: If the polynomial makes no sense.
         RepositoryExists: If one stands there, or parts of one.
         WrongPassword: If there is no password.
     """
     password = _password(keys)
+    config = new_config(surroundings.random_bytes, settings.chunker, settings.polynomial)
     transport.prepare()
     address = transport.address
     if has_config(transport) or any(
@@ -67,7 +69,6 @@ def create(
     else:
         master = MasterKey(*map(surroundings.random_bytes, (32, 16, 16)))
         key = OpenedKey(add_key(transport, master, password, surroundings), master)
-    config = new_config(surroundings.random_bytes, settings.chunker)
     codec = BlobCodec(key.master, surroundings.random_bytes)
     sealed = seal_description(codec, encode_config(config))
     try:

@@ -1,7 +1,7 @@
 """The repository: one method per verb, each in a module of its own."""
 
-from collections.abc import Iterator, Sequence
-from typing import final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, final
 
 from typing_extensions import override
 
@@ -13,7 +13,11 @@ from backapp_core.plugin_api import (
     CleanUpPlan,
     DataSubset,
     Everything,
+    IndexRepair,
+    InputError,
+    KeyInfo,
     Node,
+    PackRepair,
     RemovalPlan,
     Repository,
     RepositoryInfo,
@@ -21,17 +25,23 @@ from backapp_core.plugin_api import (
     Scanner,
     Selection,
     Snapshot,
+    SnapshotCopy,
+    SnapshotRepair,
     Target,
 )
-from backapp_plugins.archivers.restic import listing, removing, restoring, walking
+from backapp_plugins.archivers.restic import listing, locks, removing, restoring, walking
 from backapp_plugins.archivers.restic.backup import BackupRun
 from backapp_plugins.archivers.restic.file_content import file_content
 from backapp_plugins.archivers.restic.index import Index
 from backapp_plugins.archivers.restic.layout import INDEX
 from backapp_plugins.archivers.restic.place import Place
+from backapp_plugins.archivers.restic.polynomial import polynomial_to_text
 from backapp_plugins.archivers.restic.pruning import Pruner
 from backapp_plugins.archivers.restic.statistics import statistics
 from backapp_plugins.archivers.restic.tree_reader import TreeReader
+
+if TYPE_CHECKING:
+    from backapp_plugins.archivers.restic.key_ring import KeyRing
 
 
 @final
@@ -112,9 +122,118 @@ class ResticRepository(Repository):
     def stats(self, snapshots: Sequence[Snapshot]) -> RepositoryStats:
         return statistics(self, self._place, snapshots)
 
+    # --- what only some repositories can do
+
+    def repair_index(self, *, reads_all_packs: bool = False, is_dry: bool = False) -> IndexRepair:
+        """See `CanRepair`."""
+        from backapp_plugins.archivers.restic import index_repair
+
+        return index_repair.repair_index(
+            self._place, reads_all_packs=reads_all_packs, is_dry=is_dry
+        )
+
+    def repair_packs(self, names: Sequence[str], *, is_dry: bool = False) -> Sequence[PackRepair]:
+        """See `CanRepair`."""
+        from backapp_plugins.archivers.restic import pack_repair
+
+        return pack_repair.repair_packs(self._place, names, is_dry=is_dry)
+
+    def repair_snapshots(
+        self, snapshots: Sequence[Snapshot], *, forgets: bool = False, is_dry: bool = False
+    ) -> Sequence[SnapshotRepair]:
+        """See `CanRepair`."""
+        from backapp_plugins.archivers.restic import snapshot_repair
+
+        return snapshot_repair.repair_snapshots(
+            self._place, snapshots, forgets=forgets, is_dry=is_dry
+        )
+
+    def recover(self) -> Snapshot | None:
+        """See `CanRepair`."""
+        from backapp_plugins.archivers.restic import recovering
+
+        return recovering.recover(self._place)
+
+    def copy_from(
+        self, source: Repository, snapshots: Sequence[Snapshot]
+    ) -> Sequence[SnapshotCopy]:
+        """See `CanCopy`.
+
+        Raises:
+            InputError: If the source is of another kind.
+        """
+        from backapp_plugins.archivers.restic import copying
+
+        if not isinstance(source, ResticRepository):
+            raise InputError(
+                f"snapshots of a {source.info.archiver} repository cannot be copied into a restic "
+                "repository; restore them and back them up there"
+            )
+        return copying.copy_snapshots(source._place, self._place, snapshots)  # noqa: SLF001  # our own class
+
+    def twin_options(self) -> Mapping[str, object]:
+        """See `CanCopy`."""
+        config = self._place.config
+        return {
+            "chunker": config.chunker,
+            "polynomial": polynomial_to_text(config.chunker_polynomial),
+        }
+
+    def show(self, sort: str, name: str = "") -> Iterator[bytes]:
+        """See `CanShowObjects`."""
+        from backapp_plugins.archivers.restic import showing
+
+        return showing.show(self._place, sort, name)
+
+    def unlock(self, *, removes_all: bool = False) -> Sequence[str]:
+        """See `CanUnlock`."""
+        place = self._place
+        removed = locks.unlock(
+            place.transport, place.codec, place.surroundings, remove_all=removes_all
+        )
+        return [found.name for found in removed]
+
+    def keys(self) -> Sequence[KeyInfo]:
+        """See `HasKeys`."""
+        return [
+            KeyInfo(
+                id=one.id.hex(),
+                created_at=one.created_at,
+                username=one.username,
+                hostname=one.hostname,
+                is_current=one.is_current,
+            )
+            for one in self._key_ring().list()
+        ]
+
+    def add_key(self, password: str) -> KeyInfo:
+        """See `HasKeys`."""
+        return self._key(self._key_ring().add(password))
+
+    def remove_key(self, name: str) -> None:
+        """See `HasKeys`."""
+        ring = self._key_ring()
+        ring.remove(ring.named(name))
+
+    def change_password(self, password: str) -> KeyInfo:
+        """See `HasKeys`."""
+        ring = self._key_ring()
+        key_id = ring.change_password(password)
+        self._place.key = ring.current
+        return self._key(key_id)
+
     @override
     def close(self) -> None:
         self._place.transport.close()
+
+    def _key_ring(self) -> "KeyRing":
+        from backapp_plugins.archivers.restic.key_ring import KeyRing
+
+        place = self._place
+        return KeyRing(place.transport, place.key, place.surroundings, version=place.config.version)
+
+    def _key(self, key_id: bytes) -> KeyInfo:
+        return next(one for one in self.keys() if one.id == key_id.hex())
 
     def _current_index(self) -> Index:
         """Return the index as the repository has it now; read again only if something changed."""

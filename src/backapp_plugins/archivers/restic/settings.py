@@ -14,3 +14,6 @@ class ResticSettings:
     )
     """How files are cut: ``fastcdc`` is fastest; ``rabin`` cuts where restic does, so that files
     which restic backs up there, too, are stored once (faster with the extra ``rabin``)."""
+    polynomial: str = ""
+    """The ``chunker_polynomial`` of another repository, so that both cut files alike and copying
+    between them sends what is in both no more; one at random if it is empty."""
