@@ -86,7 +86,7 @@ class Benchmark:
         """Back the tree up into a new repository."""
         shutil.rmtree(self.repository, ignore_errors=True)
         shutil.rmtree(self._work / "cache", ignore_errors=True)
-        timed([*self._backapp, "init"], **self._options)
+        timed([*self._backapp, "init", "--archiver", "targz"], **self._options)
         return timed([*self._backapp, "backup", "--quiet", str(self._tree)], **self._options)
 
     def tar(self) -> Timed:
