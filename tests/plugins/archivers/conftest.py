@@ -175,8 +175,9 @@ class Workbench:
         """Return the facts of the source as it is now."""
         return describe_tree(self.source)
 
-    def clean_up(self) -> None:
-        self.repository.clean_up(self.repository.plan_clean_up())
+    def clean_up(self, repository: Repository | None = None) -> None:
+        chosen = repository or self.repository
+        chosen.clean_up(chosen.plan_clean_up())
 
     def forget(self, *snapshots: Snapshot) -> None:
         doomed = {snapshot.id for snapshot in snapshots}
