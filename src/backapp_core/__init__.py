@@ -28,6 +28,7 @@ if typing.TYPE_CHECKING:
         PluginManager,
         RestorePlan,
         Retagged,
+        Upkeep,
     )
     from backapp_core.errors import (
         AccessRefused,
@@ -97,15 +98,18 @@ if typing.TYPE_CHECKING:
         void,
     )
     from backapp_core.model.changes import Change, ChangeKind, DiffStats, SideStats
+    from backapp_core.model.copies import SnapshotCopy
     from backapp_core.model.diagnoses import Diagnosis, Verdict
     from backapp_core.model.entries import EntryKind, Node
     from backapp_core.model.jobs import Job
     from backapp_core.model.names import AnyPath, from_text, to_text
+    from backapp_core.model.repairs import IndexRepair, PackRepair, SnapshotRepair
     from backapp_core.model.repositories import (
         CheckReport,
         CleanUpOptions,
         CleanUpPlan,
         Finding,
+        KeyInfo,
         RepositoryInfo,
         RepositoryStats,
         Severity,
@@ -172,6 +176,7 @@ __all__ = [
     "ForgetPlan",
     "ForgetRequest",
     "IllegalTransition",
+    "IndexRepair",
     "InputError",
     "InvalidAddress",
     "InvalidJob",
@@ -183,6 +188,7 @@ __all__ = [
     "JobNotFound",
     "JobRunning",
     "Jobs",
+    "KeyInfo",
     "Keys",
     "Level",
     "LogLine",
@@ -193,6 +199,7 @@ __all__ = [
     "ObjectExists",
     "ObjectMissing",
     "Overwrite",
+    "PackRepair",
     "PartMissing",
     "PathNotFound",
     "PluginError",
@@ -227,8 +234,10 @@ __all__ = [
     "Severity",
     "SideStats",
     "Snapshot",
+    "SnapshotCopy",
     "SnapshotFilter",
     "SnapshotNotFound",
+    "SnapshotRepair",
     "SnapshotSaved",
     "SourceError",
     "SourceNotFound",
@@ -246,6 +255,7 @@ __all__ = [
     "TransportUnavailable",
     "UnknownFormat",
     "UnknownPlugin",
+    "Upkeep",
     "Verb",
     "Verdict",
     "Within",
@@ -265,7 +275,7 @@ _PLACES = {
     "backapp_core.engine.prune": "ForgetGroup",
     "backapp_core.engine.restore": "Step",
     "backapp_core.engine.results": (
-        "Differences ForgetPlan Match PluginManager RestorePlan Retagged"
+        "Differences ForgetPlan Match PluginManager RestorePlan Retagged Upkeep"
     ),
     "backapp_core.errors": (
         "AccessRefused AmbiguousSnapshot BackappError CommandFailed ConflictError "
@@ -283,12 +293,15 @@ _PLACES = {
         "SnapshotSaved Verb void"
     ),
     "backapp_core.model.changes": "Change ChangeKind DiffStats SideStats",
+    "backapp_core.model.copies": "SnapshotCopy",
     "backapp_core.model.diagnoses": "Diagnosis Verdict",
     "backapp_core.model.entries": "EntryKind Node",
     "backapp_core.model.jobs": "Job",
     "backapp_core.model.names": "AnyPath from_text to_text",
+    "backapp_core.model.repairs": "IndexRepair PackRepair SnapshotRepair",
     "backapp_core.model.repositories": (
-        "CheckReport CleanUpOptions CleanUpPlan Finding RepositoryInfo RepositoryStats Severity"
+        "CheckReport CleanUpOptions CleanUpPlan Finding KeyInfo RepositoryInfo "
+        "RepositoryStats Severity"
     ),
     "backapp_core.model.requests": (
         "BackupRequest FindRequest ForgetRequest RestoreRequest Sources"

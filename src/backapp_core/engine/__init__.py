@@ -7,9 +7,10 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self, final
+from typing import BinaryIO, final
 from weakref import WeakKeyDictionary
+
+from typing_extensions import override
 
 from backapp_core.engine import browse, results
 from backapp_core.errors import InputError
@@ -36,6 +37,7 @@ from backapp_core.model.runs import Run
 from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
 from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.archivers import BackupResult, Repository
+from backapp_core.ports.closing import Closing
 from backapp_core.ports.stores import Jobs, Runs, Store
 from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
 from backapp_core.ports.transports import Transport
@@ -43,7 +45,7 @@ from backapp_core.settings import Settings
 
 
 @final
-class Engine:
+class Engine(Closing):
     """Every verb, on plugins that are loaded and a store that is opened when they are first needed.
 
     Made by `backapp_core.assemble`. One engine may be used from several threads, an
@@ -97,6 +99,7 @@ class Engine:
         """The runs that the store remembers."""
         return self.store.runs
 
+    @override
     def close(self) -> None:
         """Close the store if it was opened; closing twice is fine.
 
@@ -106,17 +109,6 @@ class Engine:
             store, self._store = self._store, None
         if store is not None:
             store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # --- repositories
 
@@ -339,6 +331,12 @@ class Engine:
         return tag.tag(
             self.surroundings, repository, snapshots, add=add, remove=remove, replace=replace
         )
+
+    def upkeep(self, repository: Repository) -> results.Upkeep:
+        """Return the verbs that only some repositories have: repairs, copies, keys, locks."""
+        from backapp_core.engine import upkeep
+
+        return upkeep.Upkeep(self.surroundings, repository)
 
     # --- jobs
 

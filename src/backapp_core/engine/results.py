@@ -13,9 +13,18 @@ if typing.TYPE_CHECKING:
     from backapp_core.engine.prune import ForgetPlan
     from backapp_core.engine.restore import RestorePlan
     from backapp_core.engine.tag import Retagged
+    from backapp_core.engine.upkeep import Upkeep
     from backapp_core.manager import PluginManager
 
-__all__ = ["Differences", "ForgetPlan", "Match", "PluginManager", "RestorePlan", "Retagged"]
+__all__ = [
+    "Differences",
+    "ForgetPlan",
+    "Match",
+    "PluginManager",
+    "RestorePlan",
+    "Retagged",
+    "Upkeep",
+]
 
 _PLACE_OF = {
     "Differences": "backapp_core.engine.diff",
@@ -24,6 +33,7 @@ _PLACE_OF = {
     "PluginManager": "backapp_core.manager",
     "RestorePlan": "backapp_core.engine.restore",
     "Retagged": "backapp_core.engine.tag",
+    "Upkeep": "backapp_core.engine.upkeep",
 }
 
 if not typing.TYPE_CHECKING:  # else any misspelt name would pass the type checkers

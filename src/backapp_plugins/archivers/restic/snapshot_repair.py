@@ -98,8 +98,8 @@ class _Repair:
         before = record.snapshot
         mended = self._mender.mend(record.tree)
         if mended is None:
-            changes = ((b"/", _UNREADABLE),)
-            return SnapshotRepair(before, None, changes, is_removed=self._forgets), None
+            lost = ((b"/", _UNREADABLE),)
+            return SnapshotRepair(before, None, lost, is_removed=self._forgets), None
         if not mended.changes:
             return None
         changes = tuple((b"/" + path, text) for path, text in mended.changes)
