@@ -33,6 +33,10 @@ class Choices:
     password_file: str = ""
     password_command: str = ""
     identity_files: tuple[str, ...] = ()
+    from_repository: str = ""
+    """The repository that is copied from, where there is such; so the next two."""
+    from_password_file: str = ""
+    from_password_command: str = ""
     cache_folder: str = ""
     config: str = ""
     is_debug: bool = False
@@ -73,6 +77,31 @@ def repository_name(choices: Choices, settings: Settings) -> str:
             "no repository is named; give one with --repo (-r) or in $BACKAPP_REPOSITORY"
         )
     return name
+
+
+def source_choices(choices: Choices) -> Choices:
+    """Return what was said of the repository to copy from as if it were the one that is meant.
+
+    Raises:
+        InputError: If none is named anywhere.
+    """
+    source = Choices(
+        repository=choices.from_repository,
+        password_file=choices.from_password_file,
+        password_command=choices.from_password_command,
+        identity_files=choices.identity_files,
+        environment={
+            name.replace("_FROM_", "_", 1): value
+            for name, value in choices.environment.items()
+            if name.startswith(("BACKAPP_FROM_", "RESTIC_FROM_"))
+        },
+    )
+    if not source.repository and not _repository_of_environment(source):
+        raise InputError(
+            "no repository to copy from is named; give one with --from-repo or in "
+            "$BACKAPP_FROM_REPOSITORY"
+        )
+    return source
 
 
 def secret(choices: Choices, configured: Secret) -> Secret:

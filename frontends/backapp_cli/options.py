@@ -94,6 +94,35 @@ def repository_options(function: _F) -> _F:
     )
 
 
+def source_options(function: _F) -> _F:
+    """Add the options that say which repository is copied from and what opens it."""
+    return _add(
+        function,
+        _option(
+            "--from-repo",
+            metavar="URL",
+            type=values.PathText(),
+            store=_choice("from_repository"),
+            help="Repository to copy from. [$BACKAPP_FROM_REPOSITORY, $RESTIC_FROM_REPOSITORY]",
+        ),
+        _option(
+            "--from-password-file",
+            metavar="FILE",
+            type=values.PathText(),
+            store=_choice("from_password_file"),
+            help="File that holds its password. [$BACKAPP_FROM_PASSWORD_FILE, the same with "
+            "RESTIC_]",
+        ),
+        _option(
+            "--from-password-command",
+            metavar="COMMAND",
+            store=_choice("from_password_command"),
+            help="Command that prints its password. [$BACKAPP_FROM_PASSWORD_COMMAND, the same "
+            "with RESTIC_]",
+        ),
+    )
+
+
 def _option(*names: str, store: _Store, **keywords: Any) -> Callable[[_F], _F]:
     def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         del param

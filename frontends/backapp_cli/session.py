@@ -77,20 +77,26 @@ class Session:
         self.shown(event)
 
     def keys(
-        self, known: "RepositorySettings", *, is_new: bool = False, may_ask: bool = True
+        self,
+        known: "RepositorySettings",
+        *,
+        choices: Choices | None = None,
+        is_new: bool = False,
+        may_ask: bool = True,
     ) -> "Keys":
-        """Return what opens the repository that ``known`` describes.
+        """Return what opens the repository that ``known`` describes, as the command line chose.
 
         Raises:
             InputError: If a key is named that cannot be used.
         """
         from backapp_cli.passwords import keys
 
+        choices = choices or self.choices
         return keys(
             assemble.secret(
-                self.choices, Secret(file=known.password_file, command=known.password_command)
+                choices, Secret(file=known.password_file, command=known.password_command)
             ),
-            assemble.identity_files(self.choices, known.identity_files),
+            assemble.identity_files(choices, known.identity_files),
             asking=self._asking,
             is_new=is_new,
             may_ask=may_ask,
@@ -108,6 +114,32 @@ class Session:
             known.url, keys=self.keys(known, may_ask=may_ask)
         ) as repository:
             yield repository
+
+    @contextmanager
+    def source(self) -> Generator["Repository"]:
+        """Open the repository that is copied from.
+
+        Raises:
+            InputError: If none is named anywhere.
+            BackappError: As `Engine.open_repository` does.
+        """
+        choices = assemble.source_choices(self.choices)
+        known = self.settings.repository_at(assemble.repository_name(choices, self.settings))
+        keys = self.keys(known, choices=choices)
+        with self.engine.open_repository(known.url, keys=keys) as repository:
+            yield repository
+
+    def new_password(self, file: str) -> str:
+        """Return a password that is being chosen: what a file holds, or what is entered twice.
+
+        Raises:
+            InputError: If the file cannot be read, or two different ones are entered.
+            WrongPassword: If none can be asked for.
+        """
+        from backapp_cli.passwords import keys
+
+        chosen = keys(Secret(file=file), (), asking=self._asking, is_new=True)
+        return chosen.password() if chosen.password else ""
 
     @contextmanager
     def stoppable(self) -> Generator[None]:

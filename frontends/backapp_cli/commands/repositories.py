@@ -1,4 +1,4 @@
-"""Repositories as such: create one, check it, count what is in it."""
+"""Repositories as such: create one, check it."""
 
 from pathlib import Path
 
@@ -7,16 +7,14 @@ import click
 from backapp_cli import values
 from backapp_cli.complete import complete_archiver
 from backapp_cli.exits import ExitCode
-from backapp_cli.filters import filter_options, snapshot_argument
 from backapp_cli.grammar import Command
-from backapp_cli.options import global_options, repository_options
+from backapp_cli.options import global_options, repository_options, source_options
 from backapp_cli.plain import finding_fields
 from backapp_cli.session import Session
 from backapp_cli.show import count, size
 from backapp_core.errors import InputError
 from backapp_core.model.names import to_line, to_text
 from backapp_core.model.repositories import DEFAULT_ARCHIVER, Finding, Severity
-from backapp_core.model.snapshots import SnapshotFilter
 from backapp_core.model.subsets import DataSubset
 
 _SEALED_TO_RECIPIENTS = "targz"
@@ -65,12 +63,20 @@ _MOST_PATHS_SHOWN = 10
     type=values.PathText(),
     help="Encrypt to the age recipients in this file (repeatable).",
 )
+@click.option(
+    "--copy-chunker-params",
+    "is_twin",
+    is_flag=True,
+    help="Cut files as --from-repo does, so that copies share what is stored already.",
+)
+@source_options
 @repository_options
 @global_options
 @click.pass_obj
 def init(
     session: Session,
     *,
+    is_twin: bool,
     archiver: str | None,
     options: tuple[str, ...],
     recipients: tuple[str, ...],
@@ -92,6 +98,9 @@ def init(
     )
     if listed:
         plain["recipients"] = listed
+    if is_twin:
+        with session.source() as source:
+            plain = {**engine.upkeep(source).twin_options(), **plain}
     known = session.settings.repository_at(session.address)
     keys = session.keys(known, is_new=True)
     with (
@@ -172,53 +181,6 @@ def check(
     verdict = "no damage found" if report.is_clean else f"{count(errors, 'error')} found"
     session.output.line(f"{looked}: {verdict}")
     return ExitCode.DONE if report.is_clean else ExitCode.FAILED
-
-
-@click.command(
-    cls=Command,
-    examples="""
-        backapp stats -r /srv/backup
-        backapp stats latest -r /srv/backup
-    """,
-)
-@snapshot_argument(is_repeated=True, is_required=False)
-@filter_options
-@repository_options
-@global_options
-@click.pass_obj
-def stats(session: Session, snapshots: tuple[str, ...], snapshot_filter: SnapshotFilter) -> None:
-    """Show how much is stored and what a restore would bring.
-
-    Counts all snapshots unless some are named or filtered.
-    """
-    engine = session.engine
-    with session.repository() as repository:
-        chosen = (
-            [engine.find_snapshot(repository, name, snapshot_filter) for name in snapshots]
-            if snapshots
-            else engine.snapshots(repository, snapshot_filter)
-        )
-        figures = engine.stats(repository, chosen)
-    session.output.message(
-        "stats",
-        {
-            "total_size": figures.restore_bytes,
-            "total_file_count": figures.restore_files,
-            "snapshots_count": len(chosen),
-            "repository_snapshots": figures.snapshots,
-            "repository_objects": figures.objects,
-            "repository_size": figures.stored_bytes,
-        },
-    )
-    restored = f"{count(figures.restore_files, 'file')}, {size(figures.restore_bytes)}"
-    stored = f"{count(figures.objects, 'object')}, {size(figures.stored_bytes)}"
-    session.output.lines(
-        [
-            f"Snapshots counted:   {len(chosen):,} of {figures.snapshots:,}",
-            f"Restoring them:      {restored}",
-            f"Stored altogether:   {stored}",
-        ]
-    )
 
 
 def _share(subset: DataSubset | None, *, everything: bool) -> bool | DataSubset:
