@@ -108,6 +108,7 @@ if typing.TYPE_CHECKING:
         CheckReport,
         CleanUpOptions,
         CleanUpPlan,
+        ContentStats,
         Finding,
         KeyInfo,
         RepositoryInfo,
@@ -151,6 +152,7 @@ __all__ = [
     "CleanUpPlan",
     "CommandFailed",
     "ConflictError",
+    "ContentStats",
     "Counts",
     "DamagedRepository",
     "DataSubset",
@@ -300,8 +302,8 @@ _PLACES = {
     "backapp_core.model.names": "AnyPath from_text to_text",
     "backapp_core.model.repairs": "IndexRepair PackRepair SnapshotRepair",
     "backapp_core.model.repositories": (
-        "CheckReport CleanUpOptions CleanUpPlan Finding KeyInfo RepositoryInfo "
-        "RepositoryStats Severity"
+        "CheckReport CleanUpOptions CleanUpPlan ContentStats Finding KeyInfo "
+        "RepositoryInfo RepositoryStats Severity"
     ),
     "backapp_core.model.requests": (
         "BackupRequest FindRequest ForgetRequest RestoreRequest Sources"

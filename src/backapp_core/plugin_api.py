@@ -77,6 +77,7 @@ from backapp_core.model.repositories import (
     CheckReport,
     CleanUpOptions,
     CleanUpPlan,
+    ContentStats,
     Finding,
     KeyInfo,
     RemovalPlan,
@@ -92,7 +93,14 @@ from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.archivers import ArchiverKind, BackupResult, Repository
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.notifiers import Notifier, NotifierKind
-from backapp_core.ports.powers import CanCopy, CanRepair, CanShowObjects, CanUnlock, HasKeys
+from backapp_core.ports.powers import (
+    CanCopy,
+    CanCountContent,
+    CanRepair,
+    CanShowObjects,
+    CanUnlock,
+    HasKeys,
+)
 from backapp_core.ports.scanners import (
     FoundDirectory,
     OpenedFile,
@@ -123,6 +131,7 @@ __all__ = [
     "BackupOptions",
     "BackupResult",
     "CanCopy",
+    "CanCountContent",
     "CanRepair",
     "CanShowObjects",
     "CanTidy",
@@ -134,6 +143,7 @@ __all__ = [
     "Clock",
     "Closing",
     "CommandFailed",
+    "ContentStats",
     "Counts",
     "DamagedRepository",
     "DataSubset",

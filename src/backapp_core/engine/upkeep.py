@@ -9,10 +9,17 @@ from backapp_core.engine.browse import find_snapshot
 from backapp_core.errors import InputError
 from backapp_core.model.copies import SnapshotCopy
 from backapp_core.model.repairs import IndexRepair, PackRepair, SnapshotRepair
-from backapp_core.model.repositories import KeyInfo
+from backapp_core.model.repositories import ContentStats, KeyInfo
 from backapp_core.model.snapshots import Snapshot, SnapshotFilter
 from backapp_core.ports.archivers import Repository
-from backapp_core.ports.powers import CanCopy, CanRepair, CanShowObjects, CanUnlock, HasKeys
+from backapp_core.ports.powers import (
+    CanCopy,
+    CanCountContent,
+    CanRepair,
+    CanShowObjects,
+    CanUnlock,
+    HasKeys,
+)
 from backapp_core.ports.surroundings import Surroundings
 
 _ID = re.compile("[0-9a-f]{64}")
@@ -78,7 +85,17 @@ class Upkeep:
         """Return options with which a new repository stores the same content in the same parts."""
         return self._copying().twin_options()
 
-    # --- keys, locks, objects
+    # --- figures, keys, locks, objects
+
+    def content_stats(self, snapshots: Sequence[Snapshot]) -> ContentStats:
+        """Count what snapshots hold, the same content once.
+
+        Raises:
+            InputError: If the repository does not know what is the same.
+        """
+        if isinstance(self._repository, CanCountContent):
+            return self._repository.content_stats(snapshots)
+        raise self._refusal("count what is the same; it counts in the mode restore-size only")
 
     def keys(self) -> Sequence[KeyInfo]:
         """Return the keys that passwords open, the oldest first."""

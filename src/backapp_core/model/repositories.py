@@ -93,6 +93,26 @@ class RepositoryStats:
     restore_bytes: int
     """Logical size of all files of the chosen snapshots, each counted in full."""
     restore_files: int
+    remarks: tuple[str, ...] = ()
+    """What its owner may want to know of how it is stored; sentences without a full stop."""
+
+
+@frozen
+class ContentStats:
+    """What chosen snapshots hold when the same content counts once."""
+
+    files: int
+    """Files with different contents."""
+    file_bytes: int
+    """Their size."""
+    file_blobs: int
+    """Blobs that these files are cut into; one that several of them share counts for each."""
+    blobs: int
+    """Different blobs, those included that describe folders."""
+    blob_bytes: int
+    """Their content."""
+    stored_bytes: int
+    """What they take in the repository."""
 
 
 @frozen

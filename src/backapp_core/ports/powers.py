@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from backapp_core.model.copies import SnapshotCopy
 from backapp_core.model.repairs import IndexRepair, PackRepair, SnapshotRepair
-from backapp_core.model.repositories import KeyInfo
+from backapp_core.model.repositories import ContentStats, KeyInfo
 from backapp_core.model.snapshots import Snapshot
 from backapp_core.ports.archivers import Repository
 
@@ -80,6 +80,19 @@ class CanCopy(Protocol):
         """Return what the settings of a new repository have to say so that it is cut alike.
 
         Files that both then store are copied from one to the other without being sent.
+        """
+        ...
+
+
+@runtime_checkable
+class CanCountContent(Protocol):
+    """A repository that knows which files and snapshots share what."""
+
+    def content_stats(self, snapshots: Sequence[Snapshot]) -> ContentStats:
+        """Count what ``snapshots`` hold, the same content once.
+
+        Raises:
+            DamagedRepository: If what describes them is missing or altered.
         """
         ...
 

@@ -476,6 +476,23 @@ def test_stats_count_what_comes_back_and_what_is_stored(cli, kept: str, source: 
     assert "Restoring them:      6 files, 72 B" in cli("stats").out
 
 
+def test_stats_count_the_same_content_once(cli, kept: str, source: Path) -> None:
+    cli("backup", source)
+    [figures] = cli("stats", "--mode", "files-by-contents", "--json").of("stats")
+    assert (figures["total_file_count"], figures["total_size"]) == (3, 36)
+    [figures] = cli("stats", "--mode", "blobs-per-file", "--json").of("stats")
+    assert (figures["total_file_count"], figures["total_blob_count"]) == (3, 3)
+    assert "3 files, 36 B in 3 blobs" in cli("stats", "--mode", "blobs-per-file").out
+    [figures] = cli("stats", "--mode", "raw-data", "--json").of("stats")
+    assert figures["total_blob_count"] > 3 + len(source.parts)
+    assert 0 < figures["total_size"] < figures["repository_size"]
+
+
+@pytest.mark.parametrize("archiver", ["targz"])
+def test_stats_of_a_format_that_shares_nothing_say_so(cli, kept: str) -> None:
+    assert "targz repository cannot count" in cli("stats", "--mode", "raw-data", code=2).err
+
+
 def test_plugins_are_listed_with_their_options(cli) -> None:
     words = cli("plugins", "-v")
     assert "archiver" in words.out

@@ -23,7 +23,7 @@ from backapp_plugins.archivers.restic.spans import Span
 from backapp_plugins.archivers.restic.tree_links import Links
 
 _Origins: TypeAlias = NDArray[np.int32]
-_NOTHING = Links(b"", b"")
+_NOTHING = Links(b"", b"", ())
 
 
 class Lost(NamedTuple):

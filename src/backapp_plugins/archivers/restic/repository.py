@@ -11,6 +11,7 @@ from backapp_core.plugin_api import (
     CheckReport,
     CleanUpOptions,
     CleanUpPlan,
+    ContentStats,
     DataSubset,
     Everything,
     IndexRepair,
@@ -184,6 +185,14 @@ class ResticRepository(Repository):
         from backapp_plugins.archivers.restic import showing
 
         return showing.show(self._place, sort, name)
+
+    def content_stats(self, snapshots: Sequence[Snapshot]) -> ContentStats:
+        """See `CanCountContent`."""
+        from backapp_plugins.archivers.restic.content_statistics import content_statistics
+
+        with self._place.hold_to_read():
+            trees = [listing.find_record(self._place, one.id).tree for one in snapshots]
+            return content_statistics(self._place, self._current_index(), trees)
 
     def unlock(self, *, removes_all: bool = False) -> Sequence[str]:
         """See `CanUnlock`."""

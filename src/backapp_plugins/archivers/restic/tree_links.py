@@ -1,6 +1,7 @@
 """What a tree refers to, read with as little work as possible: for counting what is needed."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Annotated, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
@@ -19,6 +20,8 @@ class Links(NamedTuple):
 
     subtrees: bytes
     contents: bytes
+    counts: Sequence[int]
+    """How many of the contents belong to each file, 0 for an empty one."""
 
 
 class _Node(msgspec.Struct, gc=False):
@@ -46,7 +49,8 @@ def links_of(data: bytes) -> Links:
         return _links_of(_decode(_tree_decoder, data).nodes or ())
     raws = raw_nodes(data)
     parts = [_links_of([_decode(_node_decoder, raw) for raw in some]) for some in _in_parts(raws)]
-    return Links(b"".join([part.subtrees for part in parts]), b"".join([p.contents for p in parts]))
+    subtrees, contents, counts = zip(*parts, strict=True)
+    return Links(b"".join(subtrees), b"".join(contents), list(chain.from_iterable(counts)))
 
 
 def _in_parts(raws: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:
@@ -57,12 +61,14 @@ def _in_parts(raws: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:
 def _links_of(nodes: Iterable[_Node]) -> Links:
     subtrees: list[str] = []
     contents: list[str] = []
+    counts: list[int] = []
     for node in nodes:
-        if node.content:
+        if node.content is not None:
             contents += node.content
+            counts.append(len(node.content))
         if node.subtree is not None:
             subtrees.append(node.subtree)
-    return Links(_joined(subtrees), _joined(contents))
+    return Links(_joined(subtrees), _joined(contents), counts)
 
 
 def _joined(ids: Sequence[str]) -> bytes:
