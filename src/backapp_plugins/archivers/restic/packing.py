@@ -23,7 +23,7 @@ _INDEX_SECONDS = 240.0
 """So much work at most is done again after an interruption."""
 _PIECE_BYTES = 1 << 20
 _ROOM_BYTES = PACK_BYTES + (1 << 20)
-_LOCAL_UPLOADS = 2
+_LOCAL_UPLOADS = 1
 _REMOTE_UPLOADS = 5
 
 StoredPack: TypeAlias = Callable[[bytes, Sequence[PackEntry]], None]
@@ -127,6 +127,10 @@ class PackWriter:
         with self._lock:
             pack = self._open[kind]
             for blob_id, sealed, uncompressed in blobs:
+                if pack.entries and pack.size_bytes + len(sealed) > _ROOM_BYTES:
+                    # A buffer that grows is kept at its new size, and there are several.
+                    full.append(pack)
+                    pack = self._open[kind] = _OpenPack(self._buffer())
                 pack.add(kind, blob_id, sealed, uncompressed)
                 if pack.is_full:
                     full.append(pack)
@@ -175,7 +179,7 @@ class PackWriter:
             self._slots.release()
 
     def _store_pack(self, pack: _OpenPack) -> None:
-        header = self._place.codec.sealer.seal(encode_header(pack.entries))
+        header = self._place.codec.seal(encode_header(pack.entries))
         tail = header + encode_trailer(header)
         buffer, end = pack.buffer, pack.size_bytes + len(tail)
         buffer[pack.size_bytes : end] = tail
