@@ -32,10 +32,16 @@ def passed_points(
 
 
 def kill_once_at(number: int, phase: Phase, mark: Path) -> Strike:
-    """Return a strike that kills this process at one point and leaves ``mark`` behind."""
+    """Return a strike that kills this process at one point and leaves ``mark`` behind.
+
+    Threads may come along in another order than when the points were counted, so that an operation
+    of that number has no such phase; then it is the next point that is passed.
+    """
+    order = list(Phase)
+    point = number, order.index(phase)
 
     def strike(operation: Operation, now: Phase) -> None:
-        if operation.number == number and now is phase:
+        if (operation.number, order.index(now)) >= point:
             with mark.open("xb"):  # a second time would be an error
                 kill_this_process()
 

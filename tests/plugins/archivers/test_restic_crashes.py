@@ -27,7 +27,7 @@ def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let little data fill several packs, with an index object after each."""
     monkeypatch.setattr(packing, "PACK_BYTES", 60_000)
     monkeypatch.setattr(packing, "_INDEX_SECONDS", -1.0)
-    monkeypatch.setattr(packing, "_LOCAL_UPLOADS", 1)  # each run passes the same points
+    monkeypatch.setattr(packing, "_LOCAL_UPLOADS", 1)  # so that all runs pass the same points
 
 
 class Template:

@@ -19,6 +19,14 @@ class BlobBroken(ValueError):
     """What was stored as a blob is not that blob."""
 
 
+def altered_here(what: str) -> str:
+    """Return what to say of ``what`` this machine altered while it made it ready to be stored."""
+    return (
+        f"{what} does not come back from what was made of it, so it was not stored; test this "
+        "machine's memory, and its zstandard and cryptography libraries"
+    )
+
+
 @final
 class BlobCodec:
     """Encodes and decodes blobs with contexts that are kept between them; one thread at a time.
@@ -52,10 +60,22 @@ class BlobCodec:
             except BlobBroken:
                 continue
             return sealed
-        raise DamagedRepository(
-            f"blob {blob_id.hex()} does not come back from what was made of it, so nothing was "
-            "stored; test this machine's memory, and its zstandard and cryptography libraries"
-        )
+        raise DamagedRepository(altered_here(f"blob {blob_id.hex()}"))
+
+    def seal(self, plain: bytes) -> bytes:
+        """Return ``plain`` sealed, after proving that it comes back.
+
+        Raises:
+            DamagedRepository: If it does not, twice: memory or a library of this machine is broken.
+        """
+        for _ in range(_TRIES):
+            sealed = self.sealer.seal(plain)
+            try:
+                if self.sealer.open(sealed) == plain:
+                    return sealed
+            except SealBroken:
+                continue
+        raise DamagedRepository(altered_here("what was to be stored"))
 
     def encode_all(self, contents: Sequence[bytes], blob_ids: Sequence[bytes]) -> list[bytes]:
         """Return what `encode` returns for each of many small blobs.

@@ -56,7 +56,7 @@ class Repacker:
             elif is_compressing:
                 writer.add(blob.kind, blob_id, codec.encode(content, blob_id), len(content))
             else:
-                writer.add(blob.kind, blob_id, codec.sealer.seal(content), 0)
+                writer.add(blob.kind, blob_id, codec.seal(content), 0)
 
     def _read_elsewhere(self, blob: SealedBlob, reason: str) -> bytes:
         content = self._reader.read_again(blob.kind, blob.pack_id, blob.wanted, reason)

@@ -6,11 +6,13 @@ with a bracket and is read in every version.
 
 import zstandard
 
-from backapp_plugins.archivers.restic.blobs import LEVEL, BlobBroken, BlobCodec
+from backapp_core.plugin_api import DamagedRepository
+from backapp_plugins.archivers.restic.blobs import LEVEL, BlobBroken, BlobCodec, altered_here
 from backapp_plugins.archivers.restic.crypto import SealBroken
 
 _COMPRESSED = 0x02
 _BRACKETS = b"{["
+_TRIES = 2
 _MOST_BYTES = 1 << 30
 """More is not made of a document: a small object that claims so is no document but a trap."""
 
@@ -20,15 +22,21 @@ class DocumentBroken(ValueError):
 
 
 def seal_document(codec: BlobCodec, document: bytes, *, version: int) -> bytes:
-    """Return the bytes of the object that holds ``document``."""
-    if version > 1:
-        document = b"\x02" + zstandard.ZstdCompressor(level=LEVEL).compress(document)
-    return codec.sealer.seal(document)
+    """Return the bytes of the object that holds ``document``, after proving that it comes back.
+
+    Raises:
+        DamagedRepository: If it does not, twice: memory or a library of this machine is broken.
+    """
+    return codec.seal(_compressed(codec, document) if version > 1 else document)
 
 
 def seal_description(codec: BlobCodec, document: bytes) -> bytes:
-    """Return the bytes of ``config``, which is never compressed."""
-    return codec.sealer.seal(document)
+    """Return the bytes of ``config``, which is never compressed.
+
+    Raises:
+        DamagedRepository: If they do not open any more: memory or a library is broken here.
+    """
+    return codec.seal(document)
 
 
 def open_document(codec: BlobCodec, sealed: bytes) -> bytes:
@@ -56,6 +64,17 @@ def open_document(codec: BlobCodec, sealed: bytes) -> bytes:
         except BlobBroken as error:
             raise DocumentBroken(str(error)) from error
     return _expand_unknown(packed)
+
+
+def _compressed(codec: BlobCodec, document: bytes) -> bytes:
+    for _ in range(_TRIES):
+        packed = zstandard.ZstdCompressor(level=LEVEL).compress(document)
+        try:
+            if codec.expand(packed, len(document)) == document:
+                return bytes([_COMPRESSED]) + packed
+        except BlobBroken:
+            continue
+    raise DamagedRepository(altered_here("a document"))
 
 
 def _expand_unknown(packed: bytes) -> bytes:
