@@ -21,6 +21,7 @@ from backapp_core.engine.extract_folders import (
     Folder,
     FolderWalk,
     InTheWay,
+    RecentFolders,
     open_root,
     split_name,
     unlock,
@@ -94,6 +95,7 @@ class FolderTarget(Target):
         self._parts = Parts(surroundings.random_bytes(4))
         self._root = open_root(root, make=True)
         self._walk = FolderWalk(self._root, makes=True)
+        self._recent = RecentFolders()
         self._sources = FolderWalk(self._root, makes=False)
         self._here: Folder = self._root
         self._here_path = b""
@@ -116,8 +118,9 @@ class FolderTarget(Target):
             return
         try:
             parent, name = split_name(node.path)
-            folder = self._make(self._enter(parent), name, node)
+            folder = self._make(self._walk.enter(parent), name, node)
             self._here, self._here_path = folder, node.path
+            self._recent.keep(node.path, folder)
             if not folder.is_new:
                 sweep(folder)
                 self._open_up(folder)
@@ -193,6 +196,8 @@ class FolderTarget(Target):
             return
         self._is_closed = True
         self._parts.abandon_all("the restore ended before it was complete")
+        # Descriptors are closed when nobody holds them, and a target may outlive its restore.
+        del self._walk, self._recent, self._sources, self._here
         try:
             if self._links_followed and not self._has_failed:
                 self._settle_directories()
@@ -200,8 +205,7 @@ class FolderTarget(Target):
             raise TargetError(f"directories cannot be completed: {error.strerror}") from error
         finally:
             self._spool.close()
-            # Descriptors are closed when nobody holds them, and a target may outlive its restore.
-            del self._walk, self._sources, self._here, self._root
+            del self._root
         if self.ledger.withheld:
             entries = (
                 "1 entry" if self.ledger.withheld == 1 else f"{self.ledger.withheld:,} entries"
@@ -210,7 +214,10 @@ class FolderTarget(Target):
             self._events(LogLine(Level.WARNING, text))
 
     def _enter(self, parent: bytes) -> Folder:
-        folder = self._walk.enter(parent)
+        folder = self._recent.get(parent)
+        if folder is None:
+            folder = self._walk.enter(parent)
+            self._recent.keep(parent, folder)
         self._here, self._here_path = folder, parent
         return folder
 

@@ -6,6 +6,7 @@ longer than the system takes in one call.
 """
 
 import os
+from collections import OrderedDict
 from itertools import takewhile
 
 from backapp_core.errors import EntryNotRestored, TargetError
@@ -17,6 +18,7 @@ OPEN_DIRECTORY = (
     | getattr(os, "O_CLOEXEC", 0)
 )
 _OPEN_LEVELS = 64
+_OPEN_RECENT = 32
 _NO_NAMES = frozenset((b"", b".", b".."))
 _DEFAULT_ACL = "system.posix_acl_default"
 _ACCESS_ACL = "system.posix_acl_access"
@@ -34,7 +36,7 @@ class Folder:
     def __init__(self, fd: int, *, is_new: bool, has_default_acl: bool = False) -> None:
         self.fd = fd
         self.is_new = is_new
-        """Whether this restore made it and has not left it since: all that is in it is its own."""
+        """Whether this restore made it and has kept it open since: all in it is its own."""
         self.has_default_acl = has_default_acl
         """Whether what is made in it inherits an access list that the snapshot knows nothing of."""
         self.made: set[int] = set()
@@ -124,6 +126,31 @@ class FolderWalk:
             if index >= _OPEN_LEVELS:
                 self._folders[index - _OPEN_LEVELS] = None
         return folder
+
+
+class RecentFolders:
+    """The directories that were entered last, still open.
+
+    Content does not come in the order of the tree from every repository; what is done for files
+    that change places between a few directories is the same then as if they did not.
+    """
+
+    def __init__(self) -> None:
+        self._folders: OrderedDict[bytes, Folder] = OrderedDict()
+
+    def get(self, path: bytes) -> Folder | None:
+        """Return the directory at ``path`` if it is still open."""
+        folder = self._folders.get(path)
+        if folder is not None:
+            self._folders.move_to_end(path)
+        return folder
+
+    def keep(self, path: bytes, folder: Folder) -> None:
+        """Keep a directory open that was entered; the one that was not asked for longest goes."""
+        self._folders[path] = folder
+        self._folders.move_to_end(path)
+        if len(self._folders) > _OPEN_RECENT:
+            self._folders.popitem(last=False)
 
 
 def open_root(path: bytes, *, make: bool) -> Folder:

@@ -176,6 +176,22 @@ def test_holes_stay_holes(root, open_target):
     assert status.st_blocks * 512 < 1 << 20
 
 
+def test_files_of_many_directories_come_in_any_order_with_few_descriptors(root, open_target):
+    target = open_target()
+    folders = [b"/d%03d" % number for number in range(100)]
+    for folder in folders:
+        target.directory(make_node(folder, D))
+    before = len(os.listdir("/proc/self/fd"))
+    for name in (b"/a", b"/b", b"/c"):
+        for folder in (*folders[:3], *folders, *reversed(folders[:3])):
+            write_file(target, make_node(folder + name + folder[1:], size_bytes=4), name * 2)
+            name += b"x"  # noqa: PLW2901  # every file is called otherwise
+    assert len(os.listdir("/proc/self/fd")) <= before
+    finish(target)
+    assert target.outcome.problems == 0
+    assert sum(path.is_file() for path in root.rglob("*")) == 3 * 106
+
+
 def test_tree_deeper_than_descriptors_and_longer_than_paths(root, open_target):
     import resource
 
