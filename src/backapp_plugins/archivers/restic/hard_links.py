@@ -25,8 +25,6 @@ class FirstNames:
         Content is part of what is compared: a number may have been given anew, or the file written
         to, between the moments at which two names of it were backed up.
         """
-        if not node.is_hard_linked:
-            return node.path
         key = blake2b(
             b"%d %d %b %b\0%b" % (node.device, node.inode, node.kind.encode(), node.target, ids),
             digest_size=_DIGEST_BYTES,

@@ -95,16 +95,14 @@ class Plan:
         facts = (columns.blob_id, columns.offset, columns.length, columns.uncompressed)
         for low, high in pairwise(self._cuts(rows, ends - starts)):
             some = rows[low:high]
-            uses = [
-                [(files[self._owners[use]], self._offsets[use]) for use in range(start, end)]
-                for start, end in zip(
-                    starts[low:high].tolist(), ends[low:high].tolist(), strict=True
-                )
-            ]
+            first, last = starts[low:high].tolist(), ends[low:high].tolist()
+            begin, end = first[0], last[-1]
+            owners = map(files.__getitem__, self._owners[begin:end])
+            uses = list(zip(owners, self._offsets[begin:end], strict=True))
             yield Job(
                 columns.pack_id[columns.pack_number[some[0]]].tobytes(),
                 list(map(Wanted, *(fact[some].tolist() for fact in facts))),
-                uses,
+                [uses[one - begin : other - begin] for one, other in zip(first, last, strict=True)],
             )
 
     def _cuts(self, rows: Rows, uses: Rows) -> list[int]:

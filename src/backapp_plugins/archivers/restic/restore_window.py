@@ -18,8 +18,10 @@ from backapp_plugins.archivers.restic.layout import ID_BYTES
 from backapp_plugins.archivers.restic.trees import TreeBroken, TreeNode
 from backapp_plugins.archivers.restic.walking import OnFault, Walk
 
-_WINDOW_FILES = 1 << 14
-_WINDOW_BLOBS = 1 << 17
+_WINDOW_SIZE = 1 << 14
+_ID_DIGITS = 2 * ID_BYTES
+_BYTES_LIKE_A_FILE = 8 * ID_BYTES
+"""Eight ids in the content of a file take about the memory of another file."""
 
 
 @final
@@ -121,22 +123,14 @@ class FileAhead:
 class Window:
     """Directories and files that were met one after another."""
 
-    __slots__ = ("blobs", "files", "folders")
+    __slots__ = ("files", "folders", "size")
 
     def __init__(self) -> None:
         self.folders: list[FolderAhead] = []
         """Those that have to be made whether or not there is a file in them."""
         self.files: list[FileAhead] = []
-        self.blobs = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether it is time for the next window."""
-        return (
-            len(self.files) >= _WINDOW_FILES
-            or len(self.folders) >= _WINDOW_FILES
-            or self.blobs >= _WINDOW_BLOBS
-        )
+        self.size = 0
+        """How much it holds, in files or what is like them."""
 
 
 @final
@@ -162,14 +156,16 @@ class Gatherer:
             TargetError: If there is no room to remember links.
         """
         window = Window()
+        wants = self._wants
         for node, stored in self._walk.steps():
             if node.kind is EntryKind.DIRECTORY:
                 self._enter(node)
-                if self._wants(node):
+                if wants(node):
                     window.folders.append(self._way[-1])
-            elif self._wants(node):
+                    window.size += 1
+            elif wants(node):
                 self._add(window, node, stored)
-            if window.is_full:
+            if window.size >= _WINDOW_SIZE:
                 yield window
                 window = Window()
         yield window
@@ -185,15 +181,32 @@ class Gatherer:
     def _add(self, window: Window, node: Node, stored: TreeNode) -> None:
         folder = self._way[-1]
         try:
-            ids = b"".join(stored.content_ids()) if node.kind is EntryKind.FILE else b""
+            ids = joined_ids(stored) if node.kind is EntryKind.FILE else b""
         except TreeBroken as error:
             self._on_fault(node.path, DamagedRepository(str(error)))
             return
-        first = self._names.first_of(node, ids)
-        if first == node.path and node.kind is EntryKind.FILE:
+        first = self._names.first_of(node, ids) if node.links > 1 else node.path
+        if first is node.path and node.kind is EntryKind.FILE:
             window.files.append(FileAhead(node, folder, ids))
-            window.blobs += len(ids) // ID_BYTES
+            window.size += 1 + len(ids) // _BYTES_LIKE_A_FILE
             return
-        self._late.push(LateNode(node.path, stored, b"" if first == node.path else first))
+        self._late.push(LateNode(node.path, stored, b"" if first is node.path else first))
         if not window.folders or window.folders[-1] is not folder:
             window.folders.append(folder)
+
+
+def joined_ids(stored: TreeNode) -> bytes:
+    """Return the ids of a file's blobs one after another.
+
+    Raises:
+        TreeBroken: If one is no id.
+    """
+    content = stored.content
+    if content and len(content) == 1 and len(content[0]) == _ID_DIGITS:
+        try:
+            ids = bytes.fromhex(content[0])
+        except ValueError:
+            ids = b""
+        if len(ids) == ID_BYTES:  # less if there were spaces between digits
+            return ids
+    return b"".join(stored.content_ids())
