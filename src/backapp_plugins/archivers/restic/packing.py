@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self, TypeAlias, final
 
-from backapp_core.plugin_api import BackappError, HasFolder, Level
+from backapp_core.plugin_api import BackappError, HasFolder, Level, StorageFull
 from backapp_plugins.archivers.restic.index_files import encode_index
 from backapp_plugins.archivers.restic.layout import (
     INDEX,
@@ -59,7 +59,8 @@ class PackWriter:
     """Takes sealed blobs from any number of threads; whoever comes when much is on its way waits.
 
     A context manager: what was not finished is dropped at its end, except that packs which were
-    stored whole are listed in an index object, so that the next run need not store them again.
+    stored whole are listed in an index object, so that the next run need not store them again. On
+    a full disk they are deleted, so that it is no fuller than before.
     """
 
     def __init__(
@@ -98,9 +99,9 @@ class PackWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._pool.shutdown(cancel_futures=True)
-        if kind is not None and self._failure is None:
+        if kind is not None:
             try:
-                self._list_packs()
+                self._keep_or_give_back()
             except BackappError as failure:
                 # The run has its own error; these packs are stored again by the next one.
                 self._place.say(Level.WARNING, f"unfinished work is not kept: {failure.message}")
@@ -200,13 +201,34 @@ class PackWriter:
         if is_due:
             self._list_packs()
 
+    def _keep_or_give_back(self) -> None:
+        """List what was stored whole, or delete it if it would only take the last room."""
+        failure = self._failure
+        if failure is None:
+            try:
+                self._list_packs()
+            except StorageFull as full:
+                failure = full
+        if isinstance(failure, StorageFull):
+            for pack_id, _ in self._unlisted:
+                self._place.transport.delete(pack_name(pack_id))
+
     def _list_packs(self) -> None:
-        """Write an index object of the packs that none lists yet."""
+        """Write an index object of the packs that none lists yet.
+
+        Raises:
+            BackappError: If it cannot be stored; then none lists them still.
+        """
         with self._lock:
             packs, self._unlisted, self._unlisted_blobs = self._unlisted, [], 0
             self._listed_at = self._place.surroundings.clock.monotonic_seconds()
         if packs:
-            index_id, size = self._place.write_document(INDEX, encode_index(packs))
+            try:
+                index_id, size = self._place.write_document(INDEX, encode_index(packs))
+            except BackappError:
+                with self._lock:
+                    self._unlisted += packs
+                raise
             if self._tell_listed is not None:
                 self._tell_listed(index_id)
             with self._lock:
