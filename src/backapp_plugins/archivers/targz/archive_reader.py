@@ -63,12 +63,24 @@ class ArchiveReader:
             index, start = divmod(position, self._member_bytes)
             piece = memoryview(self._member(index))[start : start + length_bytes]
             if not piece:
-                raise DamagedRepository(
-                    f"{self._name} is damaged: it ends before what is looked for"
-                )
+                raise self._too_short()
             yield piece
             position += len(piece)
             length_bytes -= len(piece)
+
+    def piece(self, position: int, length_bytes: int) -> memoryview | None:
+        """Return the content from ``position`` if it lies within one member, as most files do.
+
+        Raises:
+            DamagedRepository: If it is missing or altered.
+        """
+        index, start = divmod(position, self._member_bytes)
+        if start + length_bytes > self._member_bytes:
+            return None
+        piece = memoryview(self._member(index))[start : start + length_bytes]
+        if len(piece) < length_bytes:
+            raise self._too_short()
+        return piece
 
     def close(self) -> None:
         """Give the connection back."""
@@ -81,7 +93,7 @@ class ArchiveReader:
         if index in self._failures:
             raise self._failures[index]
         if not 0 <= index < len(self._sizes):
-            raise DamagedRepository(f"{self._name} is damaged: it ends before what is looked for")
+            raise self._too_short()
         try:
             content = self._fetch(index)
         except (DamagedRepository, WrongPassword) as error:
@@ -89,6 +101,9 @@ class ArchiveReader:
             raise
         self._current = (index, content)
         return content
+
+    def _too_short(self) -> DamagedRepository:
+        return DamagedRepository(f"{self._name} is damaged: it ends before what is looked for")
 
     def _fetch(self, index: int) -> bytes:
         is_in_order = index == self._current[0] + 1 and index > 0

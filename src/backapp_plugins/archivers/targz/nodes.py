@@ -69,8 +69,8 @@ def node_of_directory(head: DirLine) -> Node:
     )
 
 
-def node_of_entry(folder: bytes, line: EntryLine) -> Node:
-    """Return the noun for an entry of the directory ``folder``.
+def _node_of_entry(prefix: bytes, line: EntryLine) -> Node:
+    """Return the noun for an entry of the directory whose path, with a slash, is ``prefix``.
 
     Raises:
         DamagedRepository: If it can be no such entry.
@@ -87,10 +87,10 @@ def node_of_entry(folder: bytes, line: EntryLine) -> Node:
         or not (_has_content(line) if kind is EntryKind.FILE else line.at is None)
     ):
         raise DamagedRepository(
-            f"a manifest is damaged: '{line.name}' in {to_text(folder)} is no entry"
+            f"a manifest is damaged: '{line.name}' in {to_text(prefix)} is no entry"
         )
     return Node(
-        path=folder + name if folder == b"/" else b"%b/%b" % (folder, name),
+        path=prefix + name,
         kind=kind,
         mode=line.mode,
         uid=line.uid,
@@ -113,21 +113,25 @@ def node_of_entry(folder: bytes, line: EntryLine) -> Node:
 
 
 def nodes_of(folder: bytes, block: Block, after: bytes) -> Iterator[tuple[Node, EntryLine]]:
-    """Yield the entries of a block of the directory ``folder``; names come after ``after``.
+    """Yield the entries of a block of the directory ``folder``.
+
+    Args:
+        folder: Path of the directory.
+        block: One of its blocks.
+        after: Path of the entry before, or that of the directory itself.
 
     Raises:
-        DamagedRepository: If they do not, or twice, or one makes no sense.
+        DamagedRepository: If they do not ascend, or one makes no sense.
     """
-    start = len(folder) + (folder != b"/")
+    prefix = folder if folder == b"/" else folder + b"/"
     for line in block.lines():
-        node = node_of_entry(folder, line)
-        name = node.path[start:]
-        if name <= after:
+        node = _node_of_entry(prefix, line)
+        if node.path <= after:
             raise DamagedRepository(
                 f"a manifest is damaged: '{line.name}' in {to_text(folder)} "
                 "does not stand in its order"
             )
-        after = name
+        after = node.path
         yield node, line
 
 

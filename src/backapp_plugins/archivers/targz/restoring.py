@@ -1,6 +1,6 @@
 """From a snapshot back to entries: listing nodes, reading one file, writing many into a target."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from hashlib import sha256
@@ -118,11 +118,20 @@ class SnapshotReader:
         if hasher.hexdigest() != line.sha256:
             raise DamagedRepository(f"the content of '{line.name}' differs from what was backed up")
 
-    def _stored_pieces(self, line: EntryLine) -> Iterator[tuple[int, memoryview]]:
+    def _stored_pieces(self, line: EntryLine) -> Iterable[tuple[int, memoryview]]:
         if line.at is None:
-            return
+            return ()
         number, position = line.at
         reader = self._reader(number)
+        piece = reader.piece(position, line.size) if line.extents is None else None
+        if piece is not None:
+            return ((0, piece),)
+        return self._pieces_from(reader, position, line)
+
+    @staticmethod
+    def _pieces_from(
+        reader: ArchiveReader, position: int, line: EntryLine
+    ) -> Iterator[tuple[int, memoryview]]:
         for extent in line.extents if line.extents is not None else (Extent(0, line.size),):
             offset = extent.offset
             for piece in reader.pieces(position, extent.length_bytes):
@@ -200,12 +209,12 @@ class SnapshotReader:
         self, selection: Selection, *, with_ancestors: bool, only_links: bool = False
     ) -> Iterator[tuple[Node, EntryLine | None]]:
         pending = _Ancestors(is_wanted=with_ancestors)
-        folder, after = b"/", b""
+        folder, last = b"/", b""
         enters = False
         for block in self._blocks():
             if isinstance(block.head, DirLine):
                 node = node_of_directory(block.head)
-                folder, after = node.path, b""
+                folder = last = node.path
                 enters = selection.enters(folder)
                 pending.enter(node)
                 if selection.wants(node):
@@ -213,8 +222,8 @@ class SnapshotReader:
                     if not with_ancestors:
                         yield node, None
             if enters and not (only_links and not _has_links(block)):
-                for node, line in nodes_of(folder, block, after):
-                    after = node.name
+                for node, line in nodes_of(folder, block, last):
+                    last = node.path
                     if selection.wants(node):
                         yield from pending.flush()
                         yield node, line
@@ -268,10 +277,12 @@ class _Ancestors:
                 self._waiting.pop()
             self._waiting.append(node)
 
-    def flush(self) -> Iterator[tuple[Node, None]]:
-        """Yield the directories that lead to where the walk is, as far as they were not yet."""
-        yield from ((node, None) for node in self._waiting)
-        self._waiting.clear()
+    def flush(self) -> Iterable[tuple[Node, None]]:
+        """Return the directories that lead to where the walk is, as far as they were not yet."""
+        if not self._waiting:
+            return ()
+        waiting, self._waiting = self._waiting, []
+        return [(node, None) for node in waiting]
 
 
 def _inode_of(node: Node) -> _Inode:
