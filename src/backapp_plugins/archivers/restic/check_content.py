@@ -41,7 +41,7 @@ class ContentCheck:
         self._damage = Damage(self._table)
         self._stored = PackCheck(place, self._packs, self._damage, findings)
         self._source = TreeSource(place, self._table, self._damage)
-        self._trees = TreeCheck(place, self._table, self._source, progress)
+        self._trees = TreeCheck(place, self._damage, self._source, progress)
 
     @property
     def packs(self) -> int:

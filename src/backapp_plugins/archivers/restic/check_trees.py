@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backapp_core.plugin_api import to_line
+from backapp_plugins.archivers.restic.check_damage import Damage
 from backapp_plugins.archivers.restic.check_progress import CheckProgress
 from backapp_plugins.archivers.restic.check_tree import MOST_FAULTS, CheckedTree, check_tree
 from backapp_plugins.archivers.restic.check_walk import TreeSource, walk
@@ -40,13 +41,15 @@ class TreeCheck:
     """One way through all trees of all snapshots."""
 
     def __init__(
-        self, place: Place, table: Table, source: TreeSource, progress: CheckProgress
+        self, place: Place, damage: Damage, source: TreeSource, progress: CheckProgress
     ) -> None:
         self._place = place
-        self._table = table
+        self._table = damage.table
+        self._damage = damage
+        self._is_doubtful = damage.is_bad
         self._source = source
         self._progress = progress
-        self.is_needed: Flags = np.zeros(len(table), np.bool_)
+        self.is_needed: Flags = np.zeros(len(damage.table), np.bool_)
         """Of the first row of each blob, whether a snapshot needs it."""
         self.faults: dict[int, list[str]] = {}
         """What is wrong in trees that are whole, by their rows; of very many trees, in some."""
@@ -60,17 +63,21 @@ class TreeCheck:
             TransportError: If the destination fails.
             RunCancelled: If the run is asked to stop.
         """
-        seen = _Gathering(self._table)
+        self._is_doubtful = self._damage.is_bad.copy()  # of later damage the index knew nothing
+        seen = self._gathering()
         seen.subtrees += roots
         first = self._take(seen.result())
         self.is_needed |= walk(self._place, self._table, first, self._look, self._take)
 
     def _look(self, span: Span) -> _Seen:
-        seen = _Gathering(self._table)
+        seen = self._gathering()
         for row, data in self._source.read(span):
             if data is not None:
                 seen.add(row, check_tree(data))
         return seen.result()
+
+    def _gathering(self) -> "_Gathering":
+        return _Gathering(self._table, self._is_doubtful)
 
     def _take(self, seen: _Seen) -> Rows:
         self.is_needed[seen.data] = True
@@ -87,8 +94,15 @@ class TreeCheck:
 class _Gathering:
     """What was found in some trees, put together for few and large operations."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, is_doubtful: Flags) -> None:
+        """Begin with nothing.
+
+        Args:
+            table: Where blobs are.
+            is_doubtful: Of each row, whether what the index says of it proves nothing.
+        """
         self._table = table
+        self._is_doubtful = is_doubtful
         self.subtrees: list[bytes] = []
         self._trees: list[tuple[int, CheckedTree]] = []
         self._waiting = 0
@@ -134,7 +148,9 @@ class _Gathering:
         lengths[is_known] = np.where(plain, plain, columns.length[known] - SEAL_BYTES)
         held = self._sums(lengths)
         claimed = np.concatenate([np.array(tree.sizes) for _, tree in self._trees])
-        is_wrong = (held != claimed) & (self._sums(~is_known) == 0)
+        is_unsure = ~is_known
+        is_unsure[is_known] = self._is_doubtful[known]
+        is_wrong = (held != claimed) & (self._sums(is_unsure) == 0)
         if is_wrong.any():
             self._note_wrong_sizes(np.flatnonzero(is_wrong).tolist(), held)
         self._files += self._waiting
