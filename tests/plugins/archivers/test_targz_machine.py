@@ -4,11 +4,9 @@ The model is plain facts about the source at the time of each backup; it knows n
 """
 
 import os
-import random
 import shutil
 import stat
 import sys
-import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import pytest
 from attrs import evolve
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from backapp_core.engine.extract import ExtractOptions, FolderTarget
@@ -27,6 +25,7 @@ from backapp_core.model.repositories import RemovalPlan
 from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
 from backapp_core.ports.targets import Everything
 from backapp_core.testing.fakes import FrozenClock, MemoryBucket, MemoryTransport
+from backapp_core.testing.source_machine import PICKS, SourceMachine
 from backapp_core.testing.trees import describe_tree
 from backapp_plugins.archivers.targz import backapp_archivers
 from backapp_plugins.archivers.targz.settings import TargzSettings
@@ -37,11 +36,6 @@ if sys.platform != "linux" or os.geteuid() != 0:
     pytest.skip("changes owners and trusted attributes", allow_module_level=True)
 
 KIND = backapp_archivers()[0]
-NAMES = (b"a", b"a-b", b"b", b"c", b"\xff\n", b"z")
-FOLDERS = (b"", b"a", b"b", b"a/b", b"b/a-b")
-_paths = st.builds(os.path.join, st.sampled_from(FOLDERS), st.sampled_from(NAMES))
-_sizes = st.sampled_from((0, 1, 100, 5000, 70_000, 1_100_000))
-_picks = st.integers(0, 1000)
 
 
 class Below:
@@ -58,14 +52,9 @@ class Below:
         return top.startswith(self._path + b"/") or (self._path + b"/").startswith(top)
 
 
-class TargzMachine(RuleBasedStateMachine):
+class TargzMachine(SourceMachine):
     def __init__(self) -> None:
         super().__init__()
-        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.folder = Path(tempfile.mkdtemp(prefix="backapp-machine-", dir=base))
-        self.source = os.fsencode(self.folder / "source")
-        self.random = random.Random(0)
-        os.mkdir(self.source)
         self.points: dict[str, tuple[bytes, dict]] = {}
         self.restores = 0
 
@@ -90,9 +79,6 @@ class TargzMachine(RuleBasedStateMachine):
             clock=self.clock,
             events=self.recording,
         )
-        for path in (b"a/b/c", b"a/a", b"b/c", b"z"):
-            self.write(path, 100)
-        os.link(self._path(b"a/a"), self._path(b"b/b"))
         self.is_ahead = is_ahead
         self.bucket = MemoryBucket()
         chosen = TargzSettings(recipients=recipients, increments=increments)
@@ -103,7 +89,7 @@ class TargzMachine(RuleBasedStateMachine):
             if hasattr(self, "repository"):
                 self._finish()
         finally:
-            shutil.rmtree(self.folder)
+            super().teardown()
 
     def _finish(self) -> None:
         for snapshot in self.repository.snapshots():
@@ -112,121 +98,6 @@ class TargzMachine(RuleBasedStateMachine):
         self._remove([each.id for each in self.repository.snapshots()])
         self.repository.clean_up(self.repository.plan_clean_up())
         assert set(self.bucket.objects) == {"backapp.json"}
-
-    # Changes of the source.
-
-    def _path(self, path: bytes) -> bytes:
-        return os.path.join(self.source, path)
-
-    def _clear(self, path: bytes) -> bytes:
-        """Make room for ``path`` and return where it is."""
-        place = self.source
-        for part in path.split(b"/")[:-1]:
-            place = os.path.join(place, part)
-            if not os.path.isdir(place) or os.path.islink(place):
-                self._delete(place)
-                os.mkdir(place)
-        self._delete(self._path(path))
-        return self._path(path)
-
-    @staticmethod
-    def _delete(place: bytes) -> None:
-        if os.path.isdir(place) and not os.path.islink(place):
-            shutil.rmtree(place)
-        elif os.path.lexists(place):
-            os.unlink(place)
-
-    def _existing(self, pick: int, wanted) -> bytes | None:
-        found = []
-        for folder, folders, files in os.walk(self.source):
-            for name in sorted(folders + files):
-                place = os.path.join(folder, name)
-                if wanted(os.lstat(place).st_mode):
-                    found.append(place)
-        return sorted(found)[pick % len(found)] if found else None
-
-    @rule(path=_paths, size=_sizes)
-    def write(self, path, size) -> None:
-        with open(self._clear(path), "wb") as file:
-            file.write(self.random.randbytes(size))
-
-    @rule(pick=_picks)
-    def rewrite_with_the_same_size_and_mtime(self, pick) -> None:
-        place = self._existing(pick, stat.S_ISREG)
-        if place is not None:
-            before = os.stat(place)
-            with open(place, "r+b") as file:
-                file.write(self.random.randbytes(min(before.st_size, 200)))
-            os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-    @rule(pick=_picks, size=_sizes)
-    def grow_or_shrink(self, pick, size) -> None:
-        place = self._existing(pick, stat.S_ISREG)
-        if place is not None:
-            os.truncate(place, size)
-
-    @rule(path=_paths, blocks=st.lists(st.integers(0, 300), max_size=3, unique=True))
-    def write_sparse(self, path, blocks) -> None:
-        with open(self._clear(path), "wb") as file:
-            for block in blocks:
-                file.seek(block * 4096)
-                file.write(b"x" * 4096)
-            file.truncate(301 * 4096 + 5)
-
-    @rule(path=_paths)
-    def make_folder(self, path) -> None:
-        os.mkdir(self._clear(path))
-
-    @rule(path=_paths, leads_to=_paths)
-    def make_symlink(self, path, leads_to) -> None:
-        os.symlink(leads_to, self._clear(path))
-
-    @rule(path=_paths)
-    def make_fifo(self, path) -> None:
-        os.mkfifo(self._clear(path))
-
-    @rule(pick=_picks, path=_paths)
-    def link(self, pick, path) -> None:
-        place = self._existing(pick, lambda mode: not stat.S_ISDIR(mode))
-        if place is not None and place != self._path(path):
-            spare = os.fsencode(self.folder) + b"/spare"
-            os.link(place, spare, follow_symlinks=False)
-            os.rename(spare, self._clear(path))
-            self._delete(spare)
-
-    @rule(pick=_picks, path=_paths)
-    def rename(self, pick, path) -> None:
-        place = self._existing(pick, lambda _: True)
-        new = self._path(path)
-        if place is not None and not (new + b"/").startswith(place + b"/"):
-            spare = os.fsencode(self.folder) + b"/spare"
-            os.rename(place, spare)
-            os.rename(spare, self._clear(path))
-
-    @rule(pick=_picks)
-    def delete(self, pick) -> None:
-        place = self._existing(pick, lambda _: True)
-        if place is not None:
-            self._delete(place)
-
-    @rule(pick=_picks, mode=st.integers(0o700, 0o7777), owner=st.integers(0, 70_000))
-    def change_mode_and_owner(self, pick, mode, owner) -> None:
-        place = self._existing(pick, lambda mode: not stat.S_ISLNK(mode))
-        if place is not None:
-            os.chown(place, owner, owner + 1)
-            os.chmod(place, mode | 0o700)
-
-    @rule(pick=_picks, value=st.binary(max_size=20))
-    def change_attribute(self, pick, value) -> None:
-        place = self._existing(pick, lambda _: True)
-        if place is not None:
-            os.setxattr(place, b"trusted.note", value, follow_symlinks=False)
-
-    @rule(pick=_picks, mtime_ns=st.integers(0, 2**62))
-    def touch(self, pick, mtime_ns) -> None:
-        place = self._existing(pick, lambda _: True)
-        if place is not None:
-            os.utime(place, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
 
     # The repository.
 
@@ -239,15 +110,7 @@ class TargzMachine(RuleBasedStateMachine):
         self.points[result.snapshot.id] = (root, facts)
         self.clock.advance(1)
         if self.is_ahead:
-            self._wait_for_the_next_tick()
-
-    def _wait_for_the_next_tick(self) -> None:
-        """Let the file system's clock move on, which the handed-in clock claims it has."""
-        scratch = self.folder / "scratch"
-        scratch.touch()
-        before = scratch.stat().st_ctime_ns
-        while scratch.stat().st_ctime_ns == before:
-            scratch.touch()
+            self.wait_for_the_next_tick()
 
     @rule(is_full=st.booleans(), rereads_all=st.booleans())
     def back_up(self, is_full, rereads_all) -> None:
@@ -257,7 +120,7 @@ class TargzMachine(RuleBasedStateMachine):
     def back_up_as_usual(self) -> None:
         self._back_up(self.source)
 
-    @rule(pick=_picks)
+    @rule(pick=PICKS)
     def rewrite_and_back_up_twice(self, pick) -> None:
         self._back_up(self.source)
         self.rewrite_with_the_same_size_and_mtime(pick)
@@ -267,14 +130,14 @@ class TargzMachine(RuleBasedStateMachine):
     def back_up_as_another_host(self) -> None:
         self._back_up(self.source, hostname="other")
 
-    @rule(pick=_picks)
+    @rule(pick=PICKS)
     def back_up_another_root(self, pick) -> None:
-        root = self._existing(pick, stat.S_ISDIR)
+        root = self.existing(pick, stat.S_ISDIR)
         if root is not None:
-            self._back_up(root)
+            self._back_up(os.fsencode(root))
 
     @precondition(lambda self: self.points)
-    @rule(pick=_picks)
+    @rule(pick=PICKS)
     def back_up_from_a_stale_parent(self, pick) -> None:
         self._back_up(self.source, parent_id=self._some(pick))
 
@@ -299,7 +162,7 @@ class TargzMachine(RuleBasedStateMachine):
             del self.points[each]
 
     @precondition(lambda self: self.points)
-    @rule(picks=st.lists(_picks, max_size=4))
+    @rule(picks=st.lists(PICKS, max_size=4))
     def forget(self, picks) -> None:
         self._remove(sorted({self._some(pick) for pick in picks}))
 
@@ -310,7 +173,7 @@ class TargzMachine(RuleBasedStateMachine):
         assert self.repository.check().findings == ()
 
     @precondition(lambda self: self.points)
-    @rule(pick=_picks, tags=st.lists(st.sampled_from(("x", "y")), max_size=2))
+    @rule(pick=PICKS, tags=st.lists(st.sampled_from(("x", "y")), max_size=2))
     def retag(self, pick, tags) -> None:
         old = next(each for each in self.repository.snapshots() if each.id == self._some(pick))
         new = self.repository.retag(old, tags)
@@ -330,7 +193,7 @@ class TargzMachine(RuleBasedStateMachine):
         assert self.repository.check(read_data=True).is_clean
 
     @precondition(lambda self: self.points)
-    @rule(pick=_picks)
+    @rule(pick=PICKS)
     def restore(self, pick) -> None:
         chosen = self._some(pick)
         self._require_restored(
@@ -338,7 +201,7 @@ class TargzMachine(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.points)
-    @rule(pick=_picks, within=_picks)
+    @rule(pick=PICKS, within=PICKS)
     def restore_a_part(self, pick, within) -> None:
         chosen = self._some(pick)
         root, facts = self.points[chosen]
