@@ -33,6 +33,8 @@ class Wanted(NamedTuple):
 
 Content: TypeAlias = bytes | DamagedRepository
 """What a blob holds, or why nobody can say."""
+Sealed: TypeAlias = memoryview | str
+"""A blob as it is stored, or why there is none where it should be."""
 
 
 @final
@@ -60,23 +62,43 @@ class BlobReader:
         Raises:
             TransportError: If the destination fails.
         """
+        for at, sealed in self.fetch(kind, pack_id, wanted):
+            yield at, self.open(kind, pack_id, wanted[at], sealed)
+
+    def fetch(
+        self, kind: BlobKind, pack_id: bytes, wanted: Sequence[Wanted]
+    ) -> Iterator[tuple[int, Sealed]]:
+        """Yield what stands where the blobs should be, for `open`; arguments are those of `read`.
+
+        Raises:
+            TransportError: If the destination fails.
+        """
         most = MOST_BLOB_BYTES[kind]
-        decode = self._place.codec.decode
         for first, last in _spans(wanted, most):
-            if _is_larger(wanted[first], most):
-                yield first, self.read_again(kind, pack_id, wanted[first], _TOO_LARGE)
-                continue
             start = wanted[first].offset
+            if _is_larger(wanted[first], most):
+                yield first, _TOO_LARGE
+                continue
             length = max(blob.offset + blob.length for blob in wanted[first:last]) - start
             sealed, reason = self._read_span(pack_id, start, length)
             for at in range(first, last):
-                blob_id, offset, length, uncompressed = wanted[at]
-                part = sealed[offset - start : offset - start + length]
-                try:
-                    content: Content = decode(part, uncompressed, blob_id)
-                except BlobBroken as error:
-                    content = self.read_again(kind, pack_id, wanted[at], reason or str(error))
-                yield at, content
+                _, offset, length, _ = wanted[at]
+                offset -= start
+                is_there = not reason or offset + length <= len(sealed)
+                yield at, sealed[offset : offset + length] if is_there else reason
+
+    def open(self, kind: BlobKind, pack_id: bytes, blob: Wanted, sealed: Sealed) -> Content:
+        """Return the content of a blob that was fetched, or of another copy if it is damaged.
+
+        Raises:
+            TransportError: If the destination fails.
+        """
+        if isinstance(sealed, str):
+            return self.read_again(kind, pack_id, blob, sealed)
+        try:
+            return self._place.codec.decode(sealed, blob.uncompressed, blob.blob_id)
+        except BlobBroken as error:
+            return self.read_again(kind, pack_id, blob, str(error))
 
     def read_again(self, kind: BlobKind, pack_id: bytes, blob: Wanted, reason: str) -> Content:
         """Return a blob that was tried once, from the same place or from where else it is.

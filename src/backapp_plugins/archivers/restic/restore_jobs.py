@@ -18,7 +18,7 @@ from backapp_plugins.archivers.restic.reading import Wanted
 from backapp_plugins.archivers.restic.restore_window import FileAhead
 
 JOB_BYTES = 4 << 20
-JOB_FILES = 64
+JOB_FILES = 48
 """A job has about so many files open at most, unless a single blob is needed by more."""
 
 Use: TypeAlias = tuple[FileAhead, int]
