@@ -15,7 +15,7 @@ from backapp_core.plugin_api import (
     Surroundings,
     Verb,
 )
-from backapp_plugins.archivers.restic.examining import FORMAT, REGULAR, Examiner, join
+from backapp_plugins.archivers.restic.examining import FORMAT, REGULAR, Examiner, Part, join
 from backapp_plugins.archivers.restic.folder_memory import (
     UNSETTLED,
     FolderMemory,
@@ -25,14 +25,13 @@ from backapp_plugins.archivers.restic.folder_memory import (
     hash_of_folder,
     hash_of_folders,
 )
-from backapp_plugins.archivers.restic.layout import BlobKind
 from backapp_plugins.archivers.restic.pending import Child, PendingFolder, Tally
 from backapp_plugins.archivers.restic.saving import BlobSaver
 from backapp_plugins.archivers.restic.trees import join_nodes
 
 _PART_ENTRIES = 256
 _PART_BYTES = 4 << 20
-_PARTS_AHEAD = 64
+_PARTS_AHEAD = 16
 """How far the walk may be ahead of the threads that read."""
 _PROGRESS_SECONDS = 0.1
 
@@ -87,6 +86,9 @@ class Collector:
         self._failure: BaseException | None = None
         self._root: bytes | None = None
         self._way: list[PendingFolder] = []
+        self._parts: list[Part] = []
+        self._part_entries = 0
+        self._part_bytes = 0
         self._progress_at = 0.0
         self._current = b"/"
 
@@ -104,6 +106,7 @@ class Collector:
             try:
                 for found in self._scanner.scan():
                     self._arrive(found, pool)
+                self._hand_out(pool)
                 while self._way:
                     self._settle(self._way.pop())
                 while not self._done.wait(_PROGRESS_SECONDS):
@@ -141,8 +144,8 @@ class Collector:
         if folder.is_same:
             self._count_same(folder)
         else:
-            for part in _parts(found.entries):
-                self._hand_out(folder, part, pool)
+            for part, part_bytes in _parts(found.entries):
+                self._gather(folder, part, part_bytes, pool)
         self._show()
 
     def _compare(self, folder: PendingFolder) -> None:
@@ -192,26 +195,42 @@ class Collector:
                 path = join(folder.path, entry.name)
                 self._examiner.name(path, "unmodified", entry.size_bytes)
 
-    def _hand_out(
-        self, folder: PendingFolder, part: Sequence[Entry], pool: ThreadPoolExecutor
+    def _gather(
+        self,
+        folder: PendingFolder,
+        part: Sequence[Entry],
+        part_bytes: int,
+        pool: ThreadPoolExecutor,
     ) -> None:
+        """Put small directories together: handing each out by itself costs more than its files."""
+        with self._lock:
+            folder.left += 1
+        self._parts.append((folder, part))
+        self._part_entries += len(part)
+        self._part_bytes += part_bytes
+        if self._part_entries >= _PART_ENTRIES or self._part_bytes >= _PART_BYTES:
+            self._hand_out(pool)
+
+    def _hand_out(self, pool: ThreadPoolExecutor) -> None:
+        if not self._parts:
+            return
         while not self._room.acquire(timeout=_PROGRESS_SECONDS):
             self._surroundings.cancel.check()
             self._show()
         if self._failure is not None:
             self._room.release()
             raise self._failure
-        with self._lock:
-            folder.left += 1
-        pool.submit(self._examine, folder, part)
+        parts, self._parts, self._part_entries, self._part_bytes = self._parts, [], 0, 0
+        pool.submit(self._examine, parts)
 
-    def _examine(self, folder: PendingFolder, part: Sequence[Entry]) -> None:
+    def _examine(self, parts: Sequence[Part]) -> None:
         try:
             if self._failure is None:
-                counted = self._examiner.examine(folder, part)
+                counted = self._examiner.examine(parts)
                 with self._lock:
                     self.tally.add(counted)
-                self._settle(folder)
+                for folder, _ in parts:
+                    self._settle(folder)
         except BaseException as error:  # noqa: BLE001  # carried over to the thread that walks, which raises it
             self._fail(error)
         finally:
@@ -255,7 +274,7 @@ class Collector:
             nodes = self._entry_nodes(folder)
             nodes += [(child.name, self._folder_node(child)) for child in children]
             nodes.sort()
-            tree = self._saver.save(BlobKind.TREE, join_nodes(node for _, node in nodes))
+            tree = self._saver.save_tree(join_nodes(node for _, node in nodes))
             with self._lock:
                 if folder.old_tree is None:
                     self.tally.folders_new += 1
@@ -270,7 +289,7 @@ class Collector:
             nodes = self._examiner.old_raw_nodes(folder)
             if nodes is not None:
                 return nodes
-            counted = self._examiner.examine(folder, folder.found.entries)
+            counted = self._examiner.examine([(folder, folder.found.entries)])
             with self._lock:
                 self.tally.read_bytes += counted.read_bytes
                 self.tally.problems += counted.problems
@@ -325,16 +344,16 @@ class Collector:
         )
 
 
-def _parts(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Cut what is in a directory into pieces of work."""
+def _parts(entries: Sequence[Entry]) -> Iterator[tuple[Sequence[Entry], int]]:
+    """Cut what is in a directory into pieces of work, with the length of the files in each."""
     start = size_bytes = 0
     for number, entry in enumerate(entries, 1):
         size_bytes += entry.size_bytes
         if number - start >= _PART_ENTRIES or size_bytes >= _PART_BYTES:
-            yield entries[start:number]
+            yield entries[start:number], size_bytes
             start, size_bytes = number, 0
     if start < len(entries):
-        yield entries[start:]
+        yield entries[start:], size_bytes
 
 
 def _is_inside(path: bytes, folder: bytes) -> bool:

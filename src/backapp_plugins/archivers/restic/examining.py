@@ -2,8 +2,8 @@
 
 import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import final
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeAlias, final
 
 from backapp_core.plugin_api import (
     DamagedRepository,
@@ -42,6 +42,19 @@ _BATCH_BYTES = 2 << 20
 """Contents of small files that are encoded together."""
 _CHANGED = "changed while it was read; what was read is kept"
 _NO_ATTRIBUTES = "extended attributes could not be read"
+
+
+Part: TypeAlias = tuple[PendingFolder, Sequence[Entry]]
+"""Some or all of what is in a directory and is none."""
+
+
+class _Small(NamedTuple):
+    """A file that was read whole and is to be saved with others."""
+
+    folder: PendingFolder
+    listed: Entry
+    file: WholeFile
+    old: TreeNode | None
 
 
 @final
@@ -87,37 +100,42 @@ class Examiner:
         self._events = threading.Lock()
         self.writer = NodeWriter()
 
-    def examine(self, folder: PendingFolder, entries: Sequence[Entry]) -> Tally:
-        """Add the nodes of ``entries`` to ``folder`` and return what was counted."""
-        old_nodes = self.old_nodes(folder)
+    def examine(self, parts: Iterable[Part]) -> Tally:
+        """Add the nodes of entries to their folders and return what was counted."""
         tally = Tally()
-        nodes: list[tuple[bytes, bytes]] = []
-        small: list[tuple[Entry, WholeFile]] = []
+        small: list[_Small] = []
         small_bytes = 0
-        check, racy_from_ns = self._surroundings.cancel.check, self._racy_from_ns
-        for entry in entries:
-            check()
-            if entry.ctime_ns >= racy_from_ns:
-                folder.is_settled = False
-            old = old_nodes.get(entry.name)
-            try:
-                if entry.mode & FORMAT == REGULAR and not self._is_unchanged(entry, old):
-                    whole = folder.found.read_whole(entry, MIN_CHUNK_BYTES)
-                    if whole is not None:
-                        small.append((entry, whole))
-                        small_bytes += len(whole.content)
-                        if small_bytes >= _BATCH_BYTES:
-                            nodes += self._keep_small(folder, small, old_nodes, tally)
-                            small, small_bytes = [], 0
-                        continue
-                node = self._node(folder, entry, old, tally)
-            except SourceError as error:
-                self.report(folder, entry, error.message, tally)
-                continue
-            nodes.append((entry.name, node))
-        nodes += self._keep_small(folder, small, old_nodes, tally)
-        folder.nodes += nodes  # one step, so parts of a directory may come from several threads
+        for folder, entries in parts:
+            old_nodes = self.old_nodes(folder)
+            for entry in entries:
+                whole = self._examine_one(folder, entry, old_nodes.get(entry.name), tally)
+                if whole is not None:
+                    small.append(whole)
+                    small_bytes += len(whole.file.content)
+                    if small_bytes >= _BATCH_BYTES:
+                        self._keep_small(small, tally)
+                        small, small_bytes = [], 0
+        self._keep_small(small, tally)
         return tally
+
+    def _examine_one(
+        self, folder: PendingFolder, entry: Entry, old: TreeNode | None, tally: Tally
+    ) -> _Small | None:
+        """Make the node of an entry; a small file that has to be saved is returned without one."""
+        self._surroundings.cancel.check()
+        if entry.ctime_ns >= self._racy_from_ns:
+            folder.is_settled = False
+        try:
+            if entry.mode & FORMAT == REGULAR and not self._is_unchanged(entry, old):
+                whole = folder.found.read_whole(entry, MIN_CHUNK_BYTES)
+                if whole is not None:
+                    return _Small(folder, entry, whole, old)
+            node = self._node(folder, entry, old, tally)
+        except SourceError as error:
+            self.report(folder, entry, error.message, tally)
+        else:
+            folder.nodes.append((entry.name, node))
+        return None
 
     def is_racy(self, entry: Entry) -> bool:
         """Say whether an entry may change once more without its times telling."""
@@ -225,27 +243,20 @@ class Examiner:
             fault=_NO_ATTRIBUTES if xattrs is None else "",
         )
 
-    def _keep_small(
-        self,
-        folder: PendingFolder,
-        small: Sequence[tuple[Entry, WholeFile]],
-        old_nodes: Mapping[bytes, TreeNode],
-        tally: Tally,
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """Save the contents of small files together, then yield name and node of each."""
-        ids = iter(self._contents.save_whole([one.content for _, one in small if one.content]))
-        for listed, (entry, data, attributes, has_changed) in small:
+    def _keep_small(self, small: Sequence[_Small], tally: Tally) -> None:
+        """Save the contents of small files together and make their nodes."""
+        ids = iter(
+            self._contents.save_whole([one.file.content for one in small if one.file.content])
+        )
+        for folder, listed, (entry, data, attributes, has_changed), old in small:
             content = [next(ids)] if data else []
             xattrs = attributes
             if xattrs is None:
                 xattrs = self.attributes(folder, listed, tally)
             fault = _CHANGED if has_changed else ""
             tally.read_bytes += len(data)
-            old = old_nodes.get(listed.name)
-            yield (
-                listed.name,
-                self._kept(folder, listed, entry, old, content, xattrs, len(data), tally, fault),
-            )
+            node = self._kept(folder, listed, entry, old, content, xattrs, len(data), tally, fault)
+            folder.nodes.append((listed.name, node))
 
     def _read(
         self,

@@ -1,7 +1,7 @@
 """Saves blobs: each content once."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Self, final
 
@@ -10,6 +10,9 @@ from backapp_plugins.archivers.restic.layout import BlobKind
 from backapp_plugins.archivers.restic.packing import PackWriter
 from backapp_plugins.archivers.restic.packs import PackEntry
 from backapp_plugins.archivers.restic.place import Place
+
+_TREES_BYTES = 512 << 10
+"""Trees are encoded together once there are so many; most are small."""
 
 
 @final
@@ -26,6 +29,8 @@ class BlobSaver:
         self._lock = threading.Lock()
         self._waiting: dict[BlobKind, set[bytes]] = {kind: set() for kind in BlobKind}
         self._stored = 0
+        self._trees: dict[bytes, bytes] = {}
+        self._tree_bytes = 0
         self.blobs = dict.fromkeys(BlobKind, 0)
         """How many blobs of each kind are new."""
         self.new_bytes = 0
@@ -63,15 +68,32 @@ class BlobSaver:
             TransportError: If storing what came earlier failed.
             DamagedRepository: If a blob cannot be encoded without loss.
         """
-        kind = BlobKind.DATA
         ids = [sha256(content).digest() for content in contents]
-        stored = self._stored
-        has = self._index.has
-        fresh = {
-            blob_id: content
-            for blob_id, content in zip(ids, contents, strict=True)
-            if not has(kind, blob_id)
-        }
+        self._encode(BlobKind.DATA, self._claimed(BlobKind.DATA, zip(ids, contents, strict=True)))
+        return ids
+
+    def save_tree(self, tree: bytes) -> bytes:
+        """Return the id of a tree, and see to it as `save` does, but when there are more of them.
+
+        Raises:
+            TransportError: If storing what came earlier failed.
+            DamagedRepository: If a blob cannot be encoded without loss.
+        """
+        tree_id = sha256(tree).digest()
+        fresh = self._claimed(BlobKind.TREE, [(tree_id, tree)])
+        with self._lock:
+            self._trees |= fresh
+            self._tree_bytes += len(tree) if fresh else 0
+            if self._tree_bytes < _TREES_BYTES:
+                return tree_id
+            trees = self._taken_trees()
+        self._encode(BlobKind.TREE, trees)
+        return tree_id
+
+    def _claimed(self, kind: BlobKind, blobs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+        """Return those of the blobs that are new; from now on it is the caller's to store them."""
+        stored, has = self._stored, self._index.has
+        fresh = {blob_id: content for blob_id, content in blobs if not has(kind, blob_id)}
         with self._lock:
             waiting = self._waiting[kind]
             for blob_id in [blob_id for blob_id in fresh if blob_id in waiting]:
@@ -80,16 +102,23 @@ class BlobSaver:
                 for blob_id in [blob_id for blob_id in fresh if has(kind, blob_id)]:
                     del fresh[blob_id]
             waiting.update(fresh)
-        if fresh:
-            new_ids, new = list(fresh), list(fresh.values())
-            sealed = self._place.codec.encode_all(new, new_ids)
-            sizes = list(map(len, new))
-            with self._lock:
-                self.blobs[kind] += len(new)
-                self.new_bytes += sum(sizes)
-                self.packed_bytes += sum(map(len, sealed))
-            self._writer.add_all(kind, zip(new_ids, sealed, sizes, strict=True))
-        return ids
+        return fresh
+
+    def _encode(self, kind: BlobKind, blobs: Mapping[bytes, bytes]) -> None:
+        if not blobs:
+            return
+        ids, contents = list(blobs), list(blobs.values())
+        sealed = self._place.codec.encode_all(contents, ids)
+        sizes = list(map(len, contents))
+        with self._lock:
+            self.blobs[kind] += len(ids)
+            self.new_bytes += sum(sizes)
+            self.packed_bytes += sum(map(len, sealed))
+        self._writer.add_all(kind, zip(ids, sealed, sizes, strict=True))
+
+    def _taken_trees(self) -> dict[bytes, bytes]:
+        trees, self._trees, self._tree_bytes = self._trees, {}, 0
+        return trees
 
     def save_as(
         self, kind: BlobKind, blob_id: bytes, size_bytes: int, seal: Callable[[], bytes]
@@ -128,6 +157,9 @@ class BlobSaver:
         Raises:
             TransportError: If the destination fails.
         """
+        with self._lock:
+            trees = self._taken_trees()
+        self._encode(BlobKind.TREE, trees)
         self._writer.finish()
 
     def _arrived(self, pack_id: bytes, entries: Sequence[PackEntry]) -> None:
