@@ -79,13 +79,12 @@ class BackupRun:
             # Snapshots are listed before the index is read: what they need is in it, then.
             record = None if self._options.is_full else self._find_parent()
             index = place.load_index()
-            relied_on = index.files
             parent = self._with_memory(record, index) if record is not None else None
             saver = stack.enter_context(BlobSaver(place, index))
             collector, root = self._collect(saver, index, parent, require_lock.check)
             saver.finish()
             place.surroundings.cancel.check()
-            self._require_index(relied_on)
+            self._require_index(index.files)
             require_lock()
             result = self._publish(collector, saver, parent, root)
             self._keep_memory(collector, result.snapshot, index)
@@ -166,7 +165,7 @@ class BackupRun:
         """Refuse to publish what may need packs that somebody removed in spite of the lock.
 
         Raises:
-            RepositoryLocked: If an index object that was read is gone.
+            RepositoryLocked: If an index object that was read, or written, is gone.
         """
         there = {index_id for index_id, _ in self._place.listed(INDEX)}
         if not relied_on <= there:

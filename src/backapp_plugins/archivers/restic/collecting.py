@@ -27,7 +27,7 @@ from backapp_plugins.archivers.restic.folder_memory import (
 )
 from backapp_plugins.archivers.restic.pending import Child, PendingFolder, Tally
 from backapp_plugins.archivers.restic.saving import BlobSaver
-from backapp_plugins.archivers.restic.trees import join_nodes
+from backapp_plugins.archivers.restic.trees import TreeBroken, join_nodes
 
 _PART_ENTRIES = 256
 _PART_BYTES = 4 << 20
@@ -181,7 +181,10 @@ class Collector:
             return None  # the memory knows every directory of the old snapshot
         name = folder.path.rpartition(b"/")[2]
         old = self._examiner.old_nodes(folder.above).get(name)
-        return old.subtree_id() if old is not None and old.type == "dir" else None
+        try:
+            return old.subtree_id() if old is not None and old.type == "dir" else None
+        except TreeBroken:  # what somebody else wrote is malformed
+            return None
 
     def _count_same(self, folder: PendingFolder) -> None:
         known = folder.known

@@ -344,13 +344,16 @@ class Examiner:
 
 def is_same_file(old: TreeNode, entry: Entry, content: list[bytes], size_bytes: int) -> bool:
     """Say whether a file that was read again is what it was, in what a restore gives back."""
-    return (
-        old.type == "file"
-        and old.size == size_bytes
-        and old.content_ids() == content
-        and time_of(old.mtime) == entry.mtime_ns
-        and (old.mode, old.uid, old.gid) == (go_mode(entry.mode), entry.uid, entry.gid)
-    )
+    try:
+        return (
+            old.type == "file"
+            and old.size == size_bytes
+            and old.content_ids() == content
+            and time_of(old.mtime) == entry.mtime_ns
+            and (old.mode, old.uid, old.gid) == (go_mode(entry.mode), entry.uid, entry.gid)
+        )
+    except ValueError:  # what somebody else wrote is malformed
+        return False
 
 
 def join(folder: bytes, name: bytes) -> bytes:
