@@ -14,7 +14,9 @@ from backapp_core.plugin_api import DamagedRepository
 from backapp_plugins.archivers.restic.trees import TreeBroken
 
 MOST_ENTRIES = 1_000_000_000
-_SUSPICIOUS_ENTRIES = 300_000
+_SUSPICIOUS_ENTRIES = 40_000
+_VISIT_ENTRIES = 8
+"""Reading a tree takes as long as making nodes of so many entries."""
 _REMEMBERED = 1 << 16
 
 
@@ -48,7 +50,7 @@ class Guard:
             TreeBroken: If the root stands for more than `MOST_ENTRIES`.
         """
         if tree_id in self._met:
-            self._again += entries
+            self._again += entries + _VISIT_ENTRIES
             if self._again > _SUSPICIOUS_ENTRIES and not self._is_counted:
                 require_countable(self._load, self._root)
                 self._is_counted = True
