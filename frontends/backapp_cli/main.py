@@ -21,6 +21,7 @@ PLACES = {
     "prune": f"{_COMMANDS}.forget:prune",
     "tag": f"{_COMMANDS}.snapshots:tag",
     "stats": f"{_COMMANDS}.stats:stats",
+    "mount": f"{_COMMANDS}.mount:mount",
     "copy": f"{_COMMANDS}.copy:copy",
     "repair": f"{_COMMANDS}.repair:repair",
     "recover": f"{_COMMANDS}.repair:recover",

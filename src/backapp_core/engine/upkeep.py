@@ -6,6 +6,7 @@ from typing import final
 
 from backapp_core.engine import watch
 from backapp_core.engine.browse import find_snapshot
+from backapp_core.engine.mount_view import MountView
 from backapp_core.errors import InputError
 from backapp_core.model.copies import SnapshotCopy
 from backapp_core.model.repairs import IndexRepair, PackRepair, SnapshotRepair
@@ -35,6 +36,10 @@ class Upkeep:
     def __init__(self, surroundings: Surroundings, repository: Repository) -> None:
         self._surroundings = surroundings
         self._repository = repository
+
+    def view(self, snapshots: Sequence[Snapshot]) -> MountView:
+        """Return ``snapshots`` as folders, to be mounted or looked at by path."""
+        return MountView(self._repository, snapshots)
 
     # --- repairs
 

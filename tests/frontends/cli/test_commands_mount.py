@@ -1,0 +1,42 @@
+"""A mounted repository shows what was backed up; needs FUSE."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.skipif(
+        not Path("/dev/fuse").exists() or not shutil.which("fusermount"), reason="needs FUSE"
+    ),
+]
+
+
+def test_a_mounted_snapshot_is_what_was_backed_up(cli, kept: str, source: Path, tmp_path: Path):
+    pytest.importorskip("mfusepy")
+    place = tmp_path / "mounted"
+    place.mkdir()
+    command = [sys.executable, "-m", "backapp_cli", "mount", place]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            while not os.path.ismount(place):
+                assert process.poll() is None
+                time.sleep(0.05)  # nobody tells when the system has mounted it
+            shown = place / "ids" / kept[:8] / source.relative_to("/")
+            done = subprocess.run(["diff", "-r", "--no-dereference", source, shown], check=False)
+            assert done.returncode == 0
+            with pytest.raises(OSError, match="Read-only"):
+                (shown / "todo").write_text("other")
+        finally:
+            subprocess.run(["fusermount", "-u", "-z", place], check=False)
+        assert process.wait(20) == 0
+
+
+def test_what_is_no_folder_is_refused(cli, kept: str, tmp_path: Path):
+    del kept
+    assert "is no folder" in cli("mount", tmp_path / "nowhere", code=2).err
