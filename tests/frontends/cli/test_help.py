@@ -76,12 +76,12 @@ Not there yet:
 
 | restic | here |
 |---|---|
-| `backup --stdin`, `--stdin-from-command` | nothing; write the stream to a file first |
 | `backup --skip-if-unchanged` | every backup makes a snapshot |
 | `restore --verify` | contents are verified while they are written |
 | `restore --delete` | nothing; entries that the snapshot lacks stay |
-| `unlock` | a lock lapses by itself; the message says when |
-| `copy`, `mount`, `migrate`, `rewrite`, `repair`, `key`, `cat`, `list` | nothing |
+| `rebuild-index` | `repair index` |
+| `migrate` | `copy` into a new repository |
+| `rewrite`, `list` | nothing |
 """
 
 
