@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import mfusepy
+import mfusepy  # type: ignore[import-untyped]  # it has no types to check
 from typing_extensions import override
 
 from backapp_core.errors import BackappError, InputError, PathNotFound
@@ -45,7 +45,7 @@ def serve(
         raise InputError(f"nothing can be mounted on {mountpoint}; see what FUSE said") from error
 
 
-class _Folders(mfusepy.Operations):
+class _Folders(mfusepy.Operations):  # type: ignore[misc]  # whose base has no types
     """What FUSE calls; the names are its own."""
 
     def __init__(self, view: "MountView", report: Callable[[str], None]) -> None:
