@@ -89,9 +89,10 @@ def fill(folder: Path) -> tuple[dict[str, int], int, int]:
     snapshot = json.dumps({"time": "2026-01-01T00:00:00Z", "tree": root, "paths": ["/"]})
     place.write_document("snapshots/", snapshot.encode())
     useless = [os.urandom(32) for _ in range(len(blob_ids) // 50)]
+    everything = [*blob_ids, *useless]
     packs = [
-        (os.urandom(32), entries([*blob_ids, *useless][at : at + BLOBS_PER_PACK]))
-        for at in range(0, len(blob_ids) + len(useless), BLOBS_PER_PACK)
+        (os.urandom(32), entries(everything[at : at + BLOBS_PER_PACK]))
+        for at in range(0, len(everything), BLOBS_PER_PACK)
     ]
     for document in encode_indexes(packs):
         place.write_document("index/", document)
