@@ -69,7 +69,7 @@ class Plan:
         """Return of each file whether it can be restored, as far as the index knows."""
         files = self._files
         claimed_bytes = np.array([file.node.size_bytes for file in files], np.int64)
-        is_whole = file_bytes == claimed_bytes
+        is_whole: Flags = file_bytes == claimed_bytes
         for number in np.flatnonzero(~is_whole).tolist():
             files[
                 number

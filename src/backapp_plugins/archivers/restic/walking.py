@@ -117,14 +117,14 @@ class Walk:
         data = self._trees.load(tree_id, self._coming())
         if len(data) > WHOLE_TREE_BYTES:
             self._guard.meet(tree_id, len(data) // _NODE_BYTES)
-            others = self._named(path, _ascending(data))
+            every = self._named(path, _ascending(data))
             # Nodes are made twice rather than kept; what is wrong with them is said once.
-            folders = self._named(path, _ascending(data), is_quiet=True)
+            again = self._named(path, _ascending(data), is_quiet=True)
             return _Level(
                 path,
                 tree_id,
-                (one for one in others if one[1].type != _FOLDER),
-                (one for one in folders if one[1].type == _FOLDER),
+                (one for one in every if one[1].type != _FOLDER),
+                (one for one in again if one[1].type == _FOLDER),
             )
         nodes = decode_tree(data)
         self._guard.meet(tree_id, len(nodes))
