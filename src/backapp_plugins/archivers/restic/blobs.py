@@ -1,7 +1,7 @@
 """One blob on its way in and out: compressed, sealed, verified."""
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from typing import Any, final
 
@@ -60,6 +60,31 @@ class BlobCodec:
             except BlobBroken:
                 continue
             return sealed
+        raise DamagedRepository(altered_here(f"blob {blob_id.hex()}"))
+
+    def encode_pieces(
+        self, pieces: Callable[[], Iterator[bytes]], size_bytes: int, blob_id: bytes
+    ) -> bytes:
+        """Return what `encode` returns for content that never stands in memory as a whole.
+
+        Args:
+            pieces: Yields it, the same each time.
+            size_bytes: Its length.
+            blob_id: Its hash.
+
+        Raises:
+            DamagedRepository: If it does not come back, twice.
+        """
+        for _ in range(_TRIES):
+            compressor = zstandard.ZstdCompressor(level=LEVEL).compressobj(size=size_bytes)
+            packed = bytearray()
+            for piece in pieces():
+                packed += compressor.compress(piece)
+            packed += compressor.flush()
+            sealed = self.sealer.seal(packed)
+            del packed
+            if self._holds(sealed, size_bytes, blob_id):
+                return sealed
         raise DamagedRepository(altered_here(f"blob {blob_id.hex()}"))
 
     def seal(self, plain: bytes) -> bytes:
@@ -123,6 +148,18 @@ class BlobCodec:
         if sha256(data).digest() != blob_id:
             raise BlobBroken("its content has another hash")
         return data
+
+    def _holds(self, sealed: bytes, size_bytes: int, blob_id: bytes) -> bool:
+        """Say whether a blob is what it should be, without making its content as a whole."""
+        digest, found_bytes = sha256(), 0
+        try:
+            plain = self.sealer.open_view(sealed)
+            for piece in zstandard.ZstdDecompressor().read_to_iter(plain):
+                digest.update(piece)
+                found_bytes += len(piece)
+        except (SealBroken, zstandard.ZstdError):
+            return False
+        return (found_bytes, digest.digest()) == (size_bytes, blob_id)
 
     def expand(self, packed: bytes | memoryview, uncompressed_bytes: int) -> bytes:
         """Decompress, to exactly so many bytes and never more.

@@ -25,9 +25,11 @@ from backapp_plugins.archivers.restic.folder_memory import (
     hash_of_folder,
     hash_of_folders,
 )
+from backapp_plugins.archivers.restic.layout import BlobKind
+from backapp_plugins.archivers.restic.node_batches import NamedNode
 from backapp_plugins.archivers.restic.pending import Child, PendingFolder, Tally
 from backapp_plugins.archivers.restic.saving import BlobSaver
-from backapp_plugins.archivers.restic.trees import TreeBroken, join_nodes
+from backapp_plugins.archivers.restic.trees import TreeBroken, join_in_pieces, join_nodes
 
 _PART_ENTRIES = 256
 _PART_BYTES = 4 << 20
@@ -277,7 +279,7 @@ class Collector:
             nodes = self._entry_nodes(folder)
             nodes += [(child.name, self._folder_node(child)) for child in children]
             nodes.sort()
-            tree = self._saver.save_tree(join_nodes(node for _, node in nodes))
+            tree = self._save(folder, nodes)
             with self._lock:
                 if folder.old_tree is None:
                     self.tally.folders_new += 1
@@ -287,7 +289,16 @@ class Collector:
         self._note(folder, folders_hash if is_settled else UNSETTLED, tree)
         return tree
 
-    def _entry_nodes(self, folder: PendingFolder) -> list[tuple[bytes, bytes]]:
+    def _save(self, folder: PendingFolder, nodes: Sequence[NamedNode]) -> bytes:
+        batches = folder.batches
+        if batches is None:
+            return self._saver.save_tree(join_nodes(node for _, node in nodes))
+        # The tree of a very large directory never stands in memory as a whole.
+        return self._saver.save_pieces(
+            BlobKind.TREE, lambda: join_in_pieces(node for _, node in batches.merged(nodes))
+        )
+
+    def _entry_nodes(self, folder: PendingFolder) -> list[NamedNode]:
         if folder.is_same:
             nodes = self._examiner.old_raw_nodes(folder)
             if nodes is not None:

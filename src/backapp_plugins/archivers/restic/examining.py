@@ -2,7 +2,7 @@
 
 import stat
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias, final
 
 from backapp_core.plugin_api import (
@@ -25,6 +25,7 @@ from backapp_plugins.archivers.restic.go_modes import go_mode
 from backapp_plugins.archivers.restic.go_times import time_of
 from backapp_plugins.archivers.restic.index import Index
 from backapp_plugins.archivers.restic.layout import MIN_CHUNK_BYTES, BlobKind
+from backapp_plugins.archivers.restic.node_batches import BATCH_NODES
 from backapp_plugins.archivers.restic.node_writer import NodeWriter
 from backapp_plugins.archivers.restic.old_trees import (
     attributes_of,
@@ -100,7 +101,7 @@ class Examiner:
         self._events = threading.Lock()
         self.writer = NodeWriter()
 
-    def examine(self, parts: Iterable[Part]) -> Tally:
+    def examine(self, parts: Sequence[Part]) -> Tally:
         """Add the nodes of entries to their folders and return what was counted."""
         tally = Tally()
         small: list[_Small] = []
@@ -116,6 +117,9 @@ class Examiner:
                         self._keep_small(small, tally)
                         small, small_bytes = [], 0
         self._keep_small(small, tally)
+        for folder, _ in parts:
+            if len(folder.nodes) >= BATCH_NODES:
+                folder.put_away()
         return tally
 
     def _examine_one(

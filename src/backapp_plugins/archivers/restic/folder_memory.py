@@ -29,6 +29,7 @@ _RECORD = struct.Struct("<16s16s16s16s32sIIQB")
 _HASH_BYTES = 16
 _MOST_FOLDERS = 4_000_000
 """Beyond that the records would take more memory than the shortcut is worth."""
+_ENTRIES_AT_ONCE = 1 << 14
 _UNSETTLED = bytes(_HASH_BYTES)
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -59,7 +60,13 @@ class Remembered(NamedTuple):
 
 def hash_of_entries(found: FoundDirectory) -> bytes:
     """Return a hash of all facts of what is in a directory and is none."""
-    return _hash(_encode(found.entries))
+    entries = found.entries
+    if len(entries) <= _ENTRIES_AT_ONCE:
+        return _hash(_encode(entries))
+    hasher = blake2b(digest_size=_HASH_BYTES)
+    for at in range(0, len(entries), _ENTRIES_AT_ONCE):
+        hasher.update(_encode(entries[at : at + _ENTRIES_AT_ONCE]))
+    return hasher.digest()
 
 
 def hash_of_folder(entry: Entry) -> bytes:

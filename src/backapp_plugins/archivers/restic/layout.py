@@ -29,6 +29,8 @@ PACK_BYTES = 16 << 20
 """A pack is finished when it has at least so many bytes, as with restic."""
 MAX_PACK_BLOBS = 10_000
 """Rustic reads no packs with more."""
+LARGEST_BLOB_BYTES = 2**32 - 1
+"""Lengths are written in four bytes."""
 MAX_INDEX_BLOBS = 50_000
 """Blobs per index file."""
 

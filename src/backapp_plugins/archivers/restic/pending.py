@@ -6,6 +6,7 @@ from typing import final
 
 from backapp_core.plugin_api import Counts, Entry, FoundDirectory
 from backapp_plugins.archivers.restic.folder_memory import Remembered
+from backapp_plugins.archivers.restic.node_batches import BATCH_NODES, NodeBatches
 from backapp_plugins.archivers.restic.trees import TreeNode
 
 
@@ -18,6 +19,7 @@ class PendingFolder:
         "_old_nodes",
         "above",
         "attributes",
+        "batches",
         "children",
         "entries_hash",
         "found",
@@ -51,7 +53,8 @@ class PendingFolder:
         self.is_settled = True
         """Whether equal facts of what is in it will mean equal contents."""
         self.nodes: list[tuple[bytes, bytes]] = []
-        """Name and JSON of each entry that is no directory."""
+        """Name and JSON of each entry that is no directory, except those that were put away."""
+        self.batches: NodeBatches | None = None
         self.children: list[Child] = []
         self._old_nodes: dict[bytes, TreeNode] | None = None
         self._lock = threading.Lock()
@@ -67,6 +70,15 @@ class PendingFolder:
             if self._old_nodes is None:
                 self._old_nodes = read(self.old_tree) if self.old_tree is not None else {}
             return self._old_nodes
+
+    def put_away(self) -> None:
+        """Compress the nodes of a very large directory; others may be added meanwhile."""
+        with self._lock:
+            done = self.nodes[:]
+            if len(done) >= BATCH_NODES:
+                del self.nodes[: len(done)]
+                self.batches = self.batches or NodeBatches()
+                self.batches.put_away(done)
 
     def forget_old(self) -> None:
         """Take it for new, since what the old snapshot has of it cannot be read."""

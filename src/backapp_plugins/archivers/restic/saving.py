@@ -1,12 +1,13 @@
 """Saves blobs: each content once."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Self, final
 
+from backapp_core.plugin_api import InputError
 from backapp_plugins.archivers.restic.index import Index
-from backapp_plugins.archivers.restic.layout import BlobKind
+from backapp_plugins.archivers.restic.layout import LARGEST_BLOB_BYTES, BlobKind
 from backapp_plugins.archivers.restic.packing import PackWriter
 from backapp_plugins.archivers.restic.packs import PackEntry
 from backapp_plugins.archivers.restic.place import Place
@@ -89,6 +90,34 @@ class BlobSaver:
             trees = self._taken_trees()
         self._encode(BlobKind.TREE, trees)
         return tree_id
+
+    def save_pieces(self, kind: BlobKind, pieces: Callable[[], Iterator[bytes]]) -> bytes:
+        """Return the id of a blob too large for memory, and see to it as `save` does.
+
+        Args:
+            kind: What it holds.
+            pieces: Yields its content, the same each time.
+
+        Raises:
+            InputError: If it is larger than the format can say.
+            TransportError: If storing what came earlier failed.
+            DamagedRepository: If the blob cannot be encoded without loss.
+        """
+        digest, size_bytes = sha256(), 0
+        for piece in pieces():
+            digest.update(piece)
+            size_bytes += len(piece)
+        if size_bytes > LARGEST_BLOB_BYTES:
+            raise InputError(
+                f"a directory has so many entries that they take {size_bytes} bytes, more than the "
+                "repository's format has room for; spread them over several directories"
+            )
+        blob_id = digest.digest()
+        codec = self._place.codec
+        self.save_as(
+            kind, blob_id, size_bytes, lambda: codec.encode_pieces(pieces, size_bytes, blob_id)
+        )
+        return blob_id
 
     def _claimed(self, kind: BlobKind, blobs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         """Return those of the blobs that are new; from now on it is the caller's to store them."""

@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from backapp_plugins.archivers.restic.go_json import escaped, mended, name_of
 from backapp_plugins.archivers.restic.layout import ID_BYTES
 
+_PIECE_BYTES = 1 << 20
 WHOLE_TREE_BYTES = 1 << 20
 """A tree of more bytes is made into nodes one by one."""
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
@@ -128,6 +129,20 @@ def encode_node(node: TreeNode) -> bytes:
 def join_nodes(nodes: Iterable[bytes]) -> bytes:
     """Return the tree of nodes that are JSON already, in the order given."""
     return b'{"nodes":[%b]}\n' % b",".join(nodes)
+
+
+def join_in_pieces(nodes: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the tree that `join_nodes` returns in pieces of about a MiB."""
+    pending, size_bytes = [b'{"nodes":['], 0
+    between = b""
+    for node in nodes:
+        pending += (between, node)
+        between = b","
+        size_bytes += len(node)
+        if size_bytes >= _PIECE_BYTES:
+            yield b"".join(pending)
+            pending, size_bytes = [], 0
+    yield b"".join((*pending, b"]}\n"))
 
 
 def decode_tree(data: bytes) -> list[TreeNode]:
