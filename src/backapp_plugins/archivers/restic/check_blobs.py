@@ -37,14 +37,26 @@ class BlobBatch:
             sizes: Length of each one's content, 0 if it is not compressed.
             blob_ids: What each content must hash to.
         """
-        for first, last in _groups(sizes, sealed):
-            some = slice(first, last)
+        for some in _parts(sizes, sealed):
             contents = self._decode_all(sealed[some], sizes[some], blob_ids[some])
             if contents is None:
                 yield from map(self._decode_one, sealed[some], sizes[some], blob_ids[some])
             else:
-                for place in range(last - first):  # what zstandard returns is no iterable
+                for place in range(some.stop - some.start):  # zstandard's answer is no iterable
                     yield contents[place]
+
+    def broken(
+        self, sealed: Sequence[memoryview], sizes: Sequence[int], blob_ids: Sequence[bytes]
+    ) -> dict[int, str]:
+        """Return which of some blobs are not whole, by their places, and why; as `decode` does."""
+        faults: dict[int, str] = {}
+        for some in _parts(sizes, sealed):
+            if self._decode_all(sealed[some], sizes[some], blob_ids[some]) is None:
+                for place in range(some.start, some.stop):
+                    content = self._decode_one(sealed[place], sizes[place], blob_ids[place])
+                    if isinstance(content, BlobBroken):
+                        faults[place] = str(content)
+        return faults
 
     def _decode_all(
         self, sealed: Sequence[memoryview], sizes: Sequence[int], blob_ids: Sequence[bytes]
@@ -72,13 +84,13 @@ class BlobBatch:
             return error
 
 
-def _groups(sizes: Sequence[int], sealed: Sequence[memoryview]) -> Iterator[tuple[int, int]]:
-    """Yield from where to before where blobs are taken together."""
+def _parts(sizes: Sequence[int], sealed: Sequence[memoryview]) -> Iterator[slice]:
+    """Yield which blobs are taken together."""
     first = content_bytes = 0
     for place, size in enumerate(sizes):
         content_bytes += size or len(sealed[place])
         if content_bytes > _AT_ONCE_BYTES:
-            yield first, place + 1
+            yield slice(first, place + 1)
             first, content_bytes = place + 1, 0
     if first < len(sizes):
-        yield first, len(sizes)
+        yield slice(first, len(sizes))

@@ -1,7 +1,6 @@
 """Checks packs and what is in them, and says what suffers from damage."""
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, final
 
 import numpy as np
@@ -18,7 +17,7 @@ from backapp_plugins.archivers.restic.check_trees import TreeCheck
 from backapp_plugins.archivers.restic.check_walk import TreeSource
 from backapp_plugins.archivers.restic.index import Index
 from backapp_plugins.archivers.restic.index_packs import PackTable
-from backapp_plugins.archivers.restic.layout import BlobKind, pack_name
+from backapp_plugins.archivers.restic.layout import pack_name
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.tree_reader import TreeReader
 
@@ -51,18 +50,16 @@ class ContentCheck:
     def look(self, roots: Mapping[bytes, bytes], subset: DataSubset | None) -> None:
         """Compare packs with the index, read all trees below ``roots``, and a share of the data.
 
-        Trees keep the interpreter busy and data the machine, so they are read beside one another.
+        One after another: side by side, what is gained on processors is lost on the interpreter.
 
         Raises:
             TransportError: If the destination fails.
             RunCancelled: If the run is asked to stop.
         """
         self._stored.run()
-        with ThreadPoolExecutor(1, "trees") as pool:
-            trees = pool.submit(self._trees.run, roots.values())
-            if subset is not None:
-                self._read(subset)
-            trees.result()
+        self._trees.run(roots.values())
+        if subset is not None:
+            self._read(subset)
 
     def _read(self, subset: DataSubset) -> None:
         ids, sizes = self._table.columns.pack_id, self._stored.listed_bytes
@@ -73,8 +70,6 @@ class ContentCheck:
             self._place.surroundings.random_bytes,
         )
         wanted = [number for pack_id, number in numbers.items() if pack_id in chosen]
-        # Trees come last: by then the way through them has verified most of what is in those packs.
-        wanted.sort(key=self._packs.blobs[BlobKind.TREE].__getitem__)
         self._progress.total_bytes = int(sizes[wanted].sum())
         for size in DataCheck(self._place, self._packs, self._stored, self._damage).run(wanted):
             self._progress.read_bytes += size

@@ -128,14 +128,10 @@ class DataCheck:
         sealed = [
             data[first:last] for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)
         ]
-        contents = BlobBatch(self._place.codec).decode(
+        broken = BlobBatch(self._place.codec).broken(
             sealed, columns.uncompressed[rows].tolist(), columns.blob_id[rows].tolist()
         )
-        return {
-            row: str(content)
-            for row, content in zip(rows.tolist(), contents, strict=True)
-            if isinstance(content, BlobBroken)
-        }
+        return {int(rows[place]): reason for place, reason in broken.items()}
 
     def _blob_fault(self, bad: dict[int, str]) -> str:
         for row, reason in bad.items():

@@ -1,6 +1,5 @@
 """Tells how far a check has come, a few times a second."""
 
-import threading
 from typing import Final, final
 
 from backapp_core.plugin_api import Progress, Surroundings, Verb
@@ -10,12 +9,11 @@ _EVERY_SECONDS: Final = 0.25
 
 @final
 class CheckProgress:
-    """Counts what was looked at; each figure belongs to one thread."""
+    """Counts what was looked at; used by one thread at a time."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
         self._said_at = surroundings.clock.monotonic_seconds()
-        self._lock = threading.Lock()
         self.files = 0
         """Files in the trees that were looked at."""
         self.read_bytes = 0
@@ -26,11 +24,9 @@ class CheckProgress:
     def tell(self) -> None:
         """Say how far it is, unless that was said just now."""
         now = self._surroundings.clock.monotonic_seconds()
-        with self._lock:
-            if now - self._said_at < _EVERY_SECONDS:
-                return
+        if now - self._said_at >= _EVERY_SECONDS:
             self._said_at = now
-        self.end()
+            self.end()
 
     def end(self) -> None:
         """Say how far it is."""

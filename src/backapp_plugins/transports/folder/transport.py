@@ -39,7 +39,8 @@ from backapp_core.plugin_api import (
 )
 from backapp_plugins.transports.folder import files
 
-_CHUNK_BYTES = 4 << 20
+_CHUNK_BYTES = 1 << 20
+"""Larger ones are read no faster, and several threads hold several at once."""
 _GATHER_BYTES = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
