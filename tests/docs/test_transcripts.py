@@ -120,7 +120,18 @@ def shape(text: str) -> list[str]:
     return sorted(" ".join(line.split()) for line in text.splitlines() if line.strip())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=relative)
+def needs_restic(page: Path) -> bool:
+    return any(command.startswith("restic ") for command, _ in commands_of(page))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.interop] if needs_restic(page) else [])
+        for page in PAGES
+    ],
+    ids=relative,
+)
 def test_transcript_is_what_the_commands_print(page, homes, pytestconfig):
     rewrites = pytestconfig.getoption("--rewrite-docs")
     shell = Shell(homes[page], on_laptop=rewrites)

@@ -123,8 +123,9 @@ def init(
     sealed = "encrypted " if info.is_encrypted else ""
     session.output.remark(f"created {sealed}{info.archiver} repository {info.id[:8]} at {address}")
     if info.is_encrypted:
+        opener = "key" if listed else "password"
         session.output.remark(
-            "keep the key that opens it in a second place; nothing opens without it"
+            f"keep the {opener} that opens it in a second place; nothing opens without it"
         )
 
 
