@@ -31,7 +31,7 @@ BLOBS_PER_PACK = 500
 BLOB_BYTES = 30_032
 
 MEASURED = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from backapp_core.plugin_api import CleanUpOptions, ObjectInfo, ObjectMissing, Surroundings
 from backapp_plugins.archivers.restic.config import Config
@@ -58,7 +58,8 @@ place = Place(transport, Config(2, "0" * 64, 0x3DA3358B4DC173), key, surrounding
 begun = time.monotonic()
 plan = Pruner(place).plan(CleanUpOptions(max_unused_share=1.0))
 taken = time.monotonic() - begun
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+status = Path("/proc/self/status").read_text()  # what a parent took does not count here
+peak = int(status.partition("VmHWM:")[2].split()[0]) >> 10
 print(json.dumps([taken, peak, len([one for one, _ in plan.objects if one in sizes])]))
 """
 
@@ -100,7 +101,8 @@ def fill(folder: Path) -> tuple[dict[str, int], int, int]:
         f"data/{one.hex()[:2]}/{one.hex()}": 36 + len(blobs) * (BLOB_BYTES + 41)
         for one, blobs in packs
     }
-    return sizes, len(useless) // BLOBS_PER_PACK, len(blob_ids) + len(useless) + WIDTH**2 + WIDTH
+    doomed = len(packs) - -(-len(blob_ids) // BLOBS_PER_PACK)
+    return sizes, doomed, len(everything) + WIDTH**2 + WIDTH
 
 
 def middle(save, blob_ids: list[bytes]) -> list[str]:
