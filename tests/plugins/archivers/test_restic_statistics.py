@@ -90,7 +90,7 @@ def test_cost_of_cutting_elsewhere_is_told_where_other_programs_wrote(
     assert bench.repository.stats([ours]).remarks == ()
     restic_at(tmp_path / "repository").run("backup", bench.source)
     [remark] = bench.repository.stats(bench.repository.snapshots()).remarks
-    assert remark.startswith("1 of these snapshots")
+    assert remark.startswith("other programs made 1 of these snapshots")
     assert "chunker=rabin" in remark
 
 

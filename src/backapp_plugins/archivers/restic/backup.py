@@ -14,12 +14,14 @@ from backapp_core.plugin_api import (
     BackupOptions,
     BackupResult,
     InputError,
+    Level,
     RepositoryLocked,
     Scanner,
     Snapshot,
     SnapshotSaved,
 )
 from backapp_plugins.archivers.restic import listing
+from backapp_plugins.archivers.restic.chunker import slowness
 from backapp_plugins.archivers.restic.collecting import Collector
 from backapp_plugins.archivers.restic.contents import ContentSaver
 from backapp_plugins.archivers.restic.examining import Examiner
@@ -80,6 +82,8 @@ class BackupRun:
             record = None if self._options.is_full else self._find_parent()
             index = place.load_index()
             parent = self._with_memory(record, index) if record is not None else None
+            if text := slowness(place.config.chunker):
+                place.say(Level.INFO, text)
             saver = stack.enter_context(BlobSaver(place, index))
             collector, root = self._collect(saver, index, parent, require_lock.check)
             saver.finish()

@@ -1,6 +1,7 @@
 """Cuts the content of files into chunks where the content says so, whatever was read in one go."""
 
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from itertools import chain
 from typing import final
 
@@ -113,6 +114,16 @@ def open_chunker(kind: str, polynomial: int) -> Chunker:
         raise PartMissing(
             f"cutting files by {kind} needs {error.name}; pip install 'backapp[restic]'"
         ) from error
+
+
+def slowness(kind: str) -> str:
+    """Say what cutting costs for want of a library; empty if nothing."""
+    if kind == RABIN and find_spec("numba") is None:
+        return (
+            "files longer than 512 KiB are cut where restic cuts them, which takes several times "
+            "as long without numba; pip install 'backapp[rabin]'"
+        )
+    return ""
 
 
 def _long_holes(extents: Sequence[Extent], size_bytes: int) -> Iterator[tuple[int, int]]:

@@ -81,6 +81,8 @@ class Collector:
         self._reports_files = reports_files
         self._expected = expected
         self.tally = Tally()
+        """What was counted of parts that are done; changed under the lock."""
+        self._under_way: list[Tally] = []
         self.notes = FolderNotes()
         self._lock = threading.Lock()
         self._room = threading.BoundedSemaphore(_PARTS_AHEAD)
@@ -92,6 +94,7 @@ class Collector:
         self._part_entries = 0
         self._part_bytes = 0
         self._progress_at = 0.0
+        self._shown_bytes = 0
         self._current = b"/"
 
     def run(self) -> bytes:
@@ -231,9 +234,13 @@ class Collector:
     def _examine(self, parts: Sequence[Part]) -> None:
         try:
             if self._failure is None:
-                counted = self._examiner.examine(parts)
+                tally = Tally()
                 with self._lock:
-                    self.tally.add(counted)
+                    self._under_way.append(tally)
+                self._examiner.examine(parts, tally)
+                with self._lock:
+                    self._under_way.remove(tally)
+                    self.tally.add(tally)
                 for folder, _ in parts:
                     self._settle(folder)
         except BaseException as error:  # noqa: BLE001  # carried over to the thread that walks, which raises it
@@ -303,7 +310,8 @@ class Collector:
             nodes = self._examiner.old_raw_nodes(folder)
             if nodes is not None:
                 return nodes
-            counted = self._examiner.examine([(folder, folder.found.entries)])
+            counted = Tally()
+            self._examiner.examine([(folder, folder.found.entries)], counted)
             with self._lock:
                 self.tally.read_bytes += counted.read_bytes
                 self.tally.problems += counted.problems
@@ -342,17 +350,22 @@ class Collector:
         self._progress_at = now
         self._check_lock()
         with self._lock:
-            tally = self.tally
-            files, done_bytes, problems = tally.files, tally.processed_bytes, tally.problems
+            tallies = (self.tally, *self._under_way)
+            files = sum(one.files for one in tallies)
+            done_bytes = sum(one.processed_bytes + one.reading_bytes for one in tallies)
+            problems = sum(one.problems for one in tallies)
+            current = next((one.reading for one in tallies if one.reading), self._current)
+        # Between two counts a long file belongs to neither; nobody should see that.
+        self._shown_bytes = done_bytes if is_last else max(done_bytes, self._shown_bytes)
         files_total, bytes_total = self._expected or (None, None)
         self._surroundings.events(
             Progress(
                 Verb.BACKUP,
                 files_done=files,
-                bytes_done=done_bytes,
+                bytes_done=self._shown_bytes,
                 files_total=files_total,
                 bytes_total=bytes_total,
-                current=self._current,
+                current=current,
                 problems=problems + self._scanner.problems,
             )
         )

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, final
 
@@ -54,21 +54,26 @@ class ContentSaver:
         """Return the ids of the chunks that many small files are, none of them empty."""
         return self._saver.save_all(contents)
 
-    def save(self, file: OpenedFile) -> Content:
+    def save(self, file: OpenedFile, read_on: Callable[[int], None]) -> Content:
         """Return the ids of the chunks of a file, and how much there was of it.
+
+        Args:
+            file: What is saved.
+            read_on: Told how much more of a longer file is on its way.
 
         Raises:
             SourceError: If it cannot be read.
             TransportError: If the destination fails.
         """
         if file.is_stream:
-            return self._save_chunks(self._chunker.stream_chunks(file.read_at))
+            return self._save_chunks(self._chunker.stream_chunks(file.read_at), read_on)
         size_bytes = file.entry.size_bytes
         if size_bytes <= MIN_CHUNK_BYTES:
             data = file.read_at(0, size_bytes)
             ids = [self._saver.save(BlobKind.DATA, data)] if data else []
             return Content(ids, len(data), len(data))
-        return self._save_chunks(self._chunker.chunks(file.read_at, size_bytes, file.extents()))
+        chunks = self._chunker.chunks(file.read_at, size_bytes, file.extents())
+        return self._save_chunks(chunks, read_on)
 
     @property
     def _chunker(self) -> Chunker:
@@ -79,7 +84,7 @@ class ContentSaver:
             self._local.chunker = chunker
             return chunker
 
-    def _save_chunks(self, chunks: Iterator[Chunk]) -> Content:
+    def _save_chunks(self, chunks: Iterator[Chunk], read_on: Callable[[int], None]) -> Content:
         ids: list[bytes] = []
         size_bytes = read_bytes = 0
         ahead: deque[Future[bytes]] = deque()
@@ -91,12 +96,14 @@ class ContentSaver:
                     ahead.clear()
                     ids.extend([self._zeros(chunk.chunk_bytes)] * chunk.chunk_count)
                     size_bytes += chunk.chunk_bytes * chunk.chunk_count
+                    read_on(chunk.chunk_bytes * chunk.chunk_count)
                     continue
                 ahead.append(self._pool.submit(self._saver.save, BlobKind.DATA, chunk))
                 size_bytes += len(chunk)
                 read_bytes += len(chunk)
                 if len(ahead) > _CHUNKS_AHEAD:
                     ids.append(ahead.popleft().result())
+                read_on(len(chunk))
             ids.extend(future.result() for future in ahead)
         except BaseException:
             for future in ahead:

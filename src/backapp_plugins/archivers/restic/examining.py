@@ -101,9 +101,8 @@ class Examiner:
         self._events = threading.Lock()
         self.writer = NodeWriter()
 
-    def examine(self, parts: Sequence[Part]) -> Tally:
-        """Add the nodes of entries to their folders and return what was counted."""
-        tally = Tally()
+    def examine(self, parts: Sequence[Part], tally: Tally) -> None:
+        """Add the nodes of entries to their folders, and count them."""
         small: list[_Small] = []
         small_bytes = 0
         for folder, entries in parts:
@@ -120,7 +119,6 @@ class Examiner:
         for folder, _ in parts:
             if len(folder.nodes) >= BATCH_NODES:
                 folder.put_away()
-        return tally
 
     def _examine_one(
         self, folder: PendingFolder, entry: Entry, old: TreeNode | None, tally: Tally
@@ -270,7 +268,11 @@ class Examiner:
         old: TreeNode | None,
         tally: Tally,
     ) -> bytes:
-        content, size_bytes, read_bytes = self._contents.save(file)
+        tally.reading = join(folder.path, listed.name)
+        try:
+            content, size_bytes, read_bytes = self._contents.save(file, tally.read_on)
+        finally:
+            tally.reading, tally.reading_bytes = b"", 0
         xattrs = self.attributes(folder, listed, tally)
         has_changed = not file.is_stream and (
             size_bytes != file.entry.size_bytes or file.has_changed()

@@ -104,7 +104,7 @@ class Child:
 
 @final
 class Tally:
-    """Counts of one backup; every change is made under the collector's lock."""
+    """Counts of a backup, or of what one thread examines of it."""
 
     __slots__ = (
         "directories",
@@ -117,6 +117,8 @@ class Tally:
         "problems",
         "processed_bytes",
         "read_bytes",
+        "reading",
+        "reading_bytes",
     )
 
     def __init__(self) -> None:
@@ -130,11 +132,19 @@ class Tally:
         self.problems = 0
         self.processed_bytes = 0
         self.read_bytes = 0
+        self.reading = b""
+        """Path of a long file that is being read."""
+        self.reading_bytes = 0
+        """How much of it was read, for people to see that something happens."""
 
     @property
     def files(self) -> int:
         """Regular files so far."""
         return self.files_new + self.files_changed + self.files_unmodified
+
+    def read_on(self, size_bytes: int) -> None:
+        """Note that so much more of a long file was read."""
+        self.reading_bytes += size_bytes
 
     def add(self, other: "Tally") -> None:
         """Add the counts of a part."""

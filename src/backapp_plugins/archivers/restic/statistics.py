@@ -1,10 +1,9 @@
 """Figures of a repository."""
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 
 from backapp_core.plugin_api import EntryKind, Repository, RepositoryStats, Snapshot
-from backapp_plugins.archivers.restic.chunker import RABIN
+from backapp_plugins.archivers.restic.chunker import RABIN, slowness
 from backapp_plugins.archivers.restic.layout import SNAPSHOTS
 from backapp_plugins.archivers.restic.place import Place
 
@@ -44,15 +43,10 @@ def statistics(
 
 def _remarks(place: Place, snapshots: Sequence[Snapshot]) -> Iterator[str]:
     """Yield what the way in which long files are cut costs here, if it costs something."""
-    if place.config.chunker == RABIN:
-        if find_spec("numba") is None:
-            yield (
-                "files longer than 512 KiB are cut where restic cuts them, which takes several "
-                "times as long without numba; pip install 'backapp[rabin]'"
-            )
-        return
+    if text := slowness(place.config.chunker):
+        yield text
     others = sum(not one.program.startswith("backapp") for one in snapshots)
-    if others:
+    if others and place.config.chunker != RABIN:
         yield (
             f"other programs made {others:,} of these snapshots and cut files longer "
             "than 512 KiB elsewhere, so such a file is stored twice if both back it up; in a "
