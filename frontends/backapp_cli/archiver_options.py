@@ -32,7 +32,7 @@ def plain_options(texts: Mapping[str, str], settings: type[Any]) -> dict[str, ob
 
 
 def described_options(settings: type[Any]) -> list[str]:
-    """Return ``name=default`` for every option."""
+    """Return ``name=default`` for every option, and what else it may be if that is little."""
     return [_describe(one) for one in fields(resolve_types(settings))]
 
 
@@ -54,6 +54,9 @@ def _read(text: str, kind: Any) -> object:
 
 def _describe(one: "Attribute[Any]") -> str:
     default = one.default
+    if typing.get_origin(one.type) is typing.Literal:
+        others = [str(value) for value in typing.get_args(one.type) if value != default]
+        return f"{one.name}={default} (or {', '.join(others)})"
     if isinstance(default, tuple):
         return f"{one.name}={','.join(map(str, typing.cast('tuple[object, ...]', default)))}"
     if isinstance(default, bool):

@@ -6,11 +6,11 @@ unions of events carry their class in ``type``. Reading is strict: nothing is co
 are refused, and all faults are collected.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any, TypeVar, cast, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 from attrs import frozen, has
 
@@ -120,6 +120,7 @@ def _new_converter() -> Any:
     )
     converter.register_unstructure_hook(Within, str)
     converter.register_structure_hook(StrEnum, _read_word)
+    converter.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _read_literal)
     converter.register_unstructure_hook(StrEnum, lambda member: member.value)
     converter.register_structure_hook_func(
         lambda kind: _check_of(kind) is not None,
@@ -246,10 +247,19 @@ def _read_time(text: Any) -> datetime:
 
 def _read_word(text: Any, kind: type[StrEnum]) -> StrEnum:
     word = _strict(str)(text, str)
-    if word not in {member.value for member in kind}:
-        known = ", ".join(member.value for member in kind)
-        raise ValueError(f"{word!r:.60} is not known here; use one of {known}")
-    return kind(word)
+    return kind(_one_of(word, [member.value for member in kind]))
+
+
+def _read_literal(value: Any, kind: Any) -> Any:
+    return _one_of(value, get_args(kind))
+
+
+def _one_of(value: Any, known: Sequence[Any]) -> Any:
+    # True equals 1, and is another thing.
+    if not any(type(value) is type(one) and value == one for one in known):
+        words = ", ".join(map(str, known))
+        raise ValueError(f"{value!r:.60} is not known here; use one of {words}")
+    return value
 
 
 def _faults(error: BaseException, path: str) -> list[tuple[str, str]]:

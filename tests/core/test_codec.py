@@ -256,6 +256,19 @@ def test_text_that_is_no_time_is_refused(text):
     assert "requested_at" in faults({**to_plain(make_run()), "requested_at": text}, Run)
 
 
+@attrs.frozen
+class Chosen:
+    way: typing.Literal["fast", "small", 1] = "fast"
+
+
+def test_one_of_few_values_is_read_and_anything_else_refused_with_the_list():
+    assert from_plain({"way": "small"}, Chosen, source="x") == Chosen("small")
+    assert from_plain({"way": 1}, Chosen, source="x") == Chosen(1)
+    for wrong in ("cheap", True, None, ["fast"]):
+        with pytest.raises(InvalidSettings, match="way: .* use one of fast, small, 1"):
+            from_plain({"way": wrong}, Chosen, source="x")
+
+
 def test_unknown_word_of_a_closed_list_is_refused_with_the_list():
     reason = faults({**to_plain(make_run()), "state": "sleeping"}, Run)["state"]
     for state in RunState:

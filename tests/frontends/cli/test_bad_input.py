@@ -292,6 +292,8 @@ def test_unknown_plugins_and_options(refused, tmp_path: Path) -> None:
     place = tmp_path / "repo"
     assert "targz" in refused("init", "-r", place, "--archiver", "zip", code=2)
     assert "colour" in refused("init", "-r", place, "-o", "colour=red", code=2)
+    sentence = refused("init", "-r", place, "-o", "chunker=gear", code=2)
+    assert "use one of fastcdc, rabin" in sentence
     tar = ("init", "-r", place, "--archiver", "targz")
     sentence = refused(*tar, "-o", "increments=many", "-o", "x=1", code=2)
     assert "increments" in sentence

@@ -497,6 +497,7 @@ def test_plugins_are_listed_with_their_options(cli) -> None:
     words = cli("plugins", "-v")
     assert "archiver" in words.out
     assert "-o recipients=" in words.out
+    assert "-o chunker=fastcdc (or rabin)" in words.out
     roles = {(one["role"], one["name"]) for one in cli("plugins", "--json").of("plugin")}
     assert {("scanner", "files"), ("archiver", "targz"), ("scheduler", "cron")} <= roles
 

@@ -17,9 +17,8 @@ import os, sys
 from pathlib import Path
 from backapp_core.engine.extract import ExtractOptions, FolderTarget
 from backapp_core.model.jobs import BackupOptions
-from backapp_core.ports.surroundings import NO_KEYS, Surroundings
-from backapp_plugins.archivers.targz import backapp_archivers
-from backapp_plugins.archivers.targz.settings import TargzSettings
+from backapp_core.ports.surroundings import Keys, Surroundings
+from backapp_plugins.archivers import restic, targz
 from backapp_plugins.scanners.files import open_files
 from backapp_plugins.scanners.files.settings import FilesSettings
 from backapp_plugins.transports.folder import FolderSettings, open_folder
@@ -28,11 +27,12 @@ folder, source = Path(sys.argv[1]), sys.argv[2]
 surroundings = Surroundings(folder / "cache", folder / "state")
 transport = open_folder(FolderSettings(folder / "repository"), surroundings)
 transport.prepare()
-kind = backapp_archivers()[0]
+(kind,) = {"restic": restic, "targz": targz}[sys.argv[4]].backapp_archivers()
+keys = Keys(password=lambda: "secret")
 if kind.recognises(transport):
-    repository = kind.open(transport, NO_KEYS, surroundings)
+    repository = kind.open(transport, keys, surroundings)
 else:
-    repository = kind.create(transport, TargzSettings(), NO_KEYS, surroundings)
+    repository = kind.create(transport, kind.settings(), keys, surroundings)
 if sys.argv[3] == "backup":
     scanner = open_files(FilesSettings(roots=(os.fsencode(source),)), surroundings)
     result = repository.backup(scanner, BackupOptions("host", "user"))
@@ -48,12 +48,12 @@ print(int(status.split("VmHWM:")[1].split()[0]) >> 10)
 """
 
 
-def _run(folder: Path, source: Path, verb: str) -> tuple[int, int, int]:
+def _run(folder: Path, source: Path, verb: str, archiver: str) -> tuple[int, int, int]:
     """Do it in a process of its own; return files, problems, and its peak memory in MiB."""
-    command = (sys.executable, "-c", _PROGRAM, folder, source, verb)
+    command = (sys.executable, "-c", _PROGRAM, folder, source, verb, archiver)
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=1500)
     files, problems, peak = map(int, done.stdout.split())
-    print(f"{verb} of {files} files: peak memory {peak} MiB")
+    print(f"{archiver}: {verb} of {files} files: peak memory {peak} MiB")
     return files, problems, peak
 
 
@@ -84,8 +84,9 @@ def test_a_terabyte_of_holes_takes_no_room_and_keeps_them(any_bench):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("archiver", ["targz", "restic"])
 class TestPeakMemory:
-    def test_a_million_files_in_one_folder(self, quick_folder):
+    def test_a_million_files_in_one_folder(self, quick_folder, archiver):
         source = quick_folder / "source"
         source.mkdir()
         here = os.open(source, os.O_RDONLY)
@@ -99,11 +100,11 @@ class TestPeakMemory:
         finally:
             os.close(here)
         for verb in ("backup", "backup", "restore"):
-            files, problems, peak = _run(quick_folder, source, verb)
+            files, problems, peak = _run(quick_folder, source, verb, archiver)
             assert (files, problems) == (1_000_000, 0)
             assert peak <= 500
 
-    def test_a_hundred_thousand_names_of_one_file(self, quick_folder):
+    def test_a_hundred_thousand_names_of_one_file(self, quick_folder, archiver):
         source = quick_folder / "source"
         for number in range(100):
             (source / f"{number:03}").mkdir(parents=True)
@@ -111,14 +112,14 @@ class TestPeakMemory:
         for number in range(99_999):
             os.link(source / "first", source / f"{number % 100:03}/{number}")
         for verb in ("backup", "backup", "restore"):
-            files, problems, peak = _run(quick_folder, source, verb)
+            files, problems, peak = _run(quick_folder, source, verb, archiver)
             assert problems == 0
             assert files == 100_000 or verb == "restore"
             assert peak <= 500
         place = quick_folder / "target" / source.relative_to("/")
         assert (place / "first").stat().st_nlink == 100_000
 
-    def test_two_thousand_levels(self, quick_folder):
+    def test_two_thousand_levels(self, quick_folder, archiver):
         source = quick_folder / "source"
         source.mkdir()
         here = os.open(source, os.O_RDONLY)
@@ -132,7 +133,7 @@ class TestPeakMemory:
         os.close(here)
         try:
             for verb in ("backup", "backup", "check", "restore"):
-                files, problems, peak = _run(quick_folder, source, verb)
+                files, problems, peak = _run(quick_folder, source, verb, archiver)
                 assert problems == 0
                 assert files == (0 if verb == "check" else 20)
                 assert peak <= 500

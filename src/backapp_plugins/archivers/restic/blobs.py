@@ -82,7 +82,7 @@ class BlobCodec:
                 packed += compressor.compress(piece)
             packed += compressor.flush()
             sealed = self.sealer.seal(packed)
-            del packed
+            packed.clear()
             if self._holds(sealed, size_bytes, blob_id):
                 return sealed
         raise DamagedRepository(altered_here(f"blob {blob_id.hex()}"))

@@ -90,7 +90,7 @@ def open_key(
         misfits += not candidate.is_altered
     if misfits:
         beside = "".join(f"; {fault.message}" for fault in faults)
-        raise WrongPassword(f"the password opens no key at {transport.address}{beside}")
+        raise WrongPassword(f"wrong password: it opens no key at {transport.address}{beside}")
     if faults:
         raise faults[0]
     raise DamagedRepository(

@@ -37,7 +37,7 @@ class NodeBatches:
     def put_away(self, nodes: Sequence[NamedNode]) -> None:
         """Take some nodes, of different names."""
         ordered = sorted(nodes)
-        packed = zstandard.ZstdCompressor(level=1).compress(_encode(ordered))
+        packed = zstandard.ZstdCompressor(level=3).compress(_encode(ordered))
         self._packed.append((ordered[0][0], packed))
 
     def merged(self, others: Iterable[NamedNode]) -> Iterator[NamedNode]:
