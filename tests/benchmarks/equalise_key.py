@@ -14,7 +14,7 @@ import timeit
 from datetime import UTC, datetime
 from pathlib import Path
 
-from backapp_plugins.archivers.restic.key_files import (
+from backapp_plugins.archivers.restic.access.key_files import (
     decode_key_file,
     open_master_key,
     seal_master_key,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backapp_cli.run import run
-from backapp_plugins.archivers.restic import key_files
+from backapp_plugins.archivers.restic.access import key_files
 
 
 @dataclass

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backapp_plugins.archivers.restic import key_files
+from backapp_plugins.archivers.restic.access import key_files
 
 
 @pytest.fixture(autouse=True)

@@ -38,17 +38,17 @@ from backapp_core.testing.fakes import (
 from backapp_core.testing.tree_facts import Facts
 from backapp_core.testing.trees import describe_tree
 from backapp_plugins.archivers.restic import backapp_archivers as restic_archivers
-from backapp_plugins.archivers.restic import key_files
-from backapp_plugins.archivers.restic.config import Config, encode_config
-from backapp_plugins.archivers.restic.crypto import MasterKey
-from backapp_plugins.archivers.restic.index_files import encode_index
-from backapp_plugins.archivers.restic.keys import OpenedKey
-from backapp_plugins.archivers.restic.layout import BlobKind, pack_name
-from backapp_plugins.archivers.restic.packs import PackEntry, encode_header, encode_trailer
+from backapp_plugins.archivers.restic.access import key_files
+from backapp_plugins.archivers.restic.access.keys import OpenedKey
+from backapp_plugins.archivers.restic.format.config import Config, encode_config
+from backapp_plugins.archivers.restic.format.crypto import MasterKey
+from backapp_plugins.archivers.restic.format.layout import BlobKind, pack_name
+from backapp_plugins.archivers.restic.format.packs import PackEntry, encode_header, encode_trailer
+from backapp_plugins.archivers.restic.format.snapshots import Totals, encode_snapshot
+from backapp_plugins.archivers.restic.format.trees import TreeNode, encode_node, join_nodes
+from backapp_plugins.archivers.restic.format.unpacked import seal_description
+from backapp_plugins.archivers.restic.index.files import encode_index
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.snapshots import Totals, encode_snapshot
-from backapp_plugins.archivers.restic.trees import TreeNode, encode_node, join_nodes
-from backapp_plugins.archivers.restic.unpacked import seal_description
 from backapp_plugins.archivers.targz import backapp_archivers
 from backapp_plugins.archivers.targz.settings import TargzSettings
 from backapp_plugins.scanners.files import open_files

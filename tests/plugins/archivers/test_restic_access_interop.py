@@ -19,20 +19,20 @@ from backapp_core.errors import RepositoryLocked, WrongPassword
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.ports.transports import Transport
 from backapp_core.testing.fakes import make_surroundings
-from backapp_plugins.archivers.restic import key_files
-from backapp_plugins.archivers.restic.blobs import BlobCodec
-from backapp_plugins.archivers.restic.config import (
+from backapp_plugins.archivers.restic.access import key_files
+from backapp_plugins.archivers.restic.access.holding import hold
+from backapp_plugins.archivers.restic.access.key_files import new_master_key
+from backapp_plugins.archivers.restic.access.key_ring import KeyRing
+from backapp_plugins.archivers.restic.access.keys import OpenedKey, add_key, open_key
+from backapp_plugins.archivers.restic.access.locks import read_locks, unlock
+from backapp_plugins.archivers.restic.format.blobs import BlobCodec
+from backapp_plugins.archivers.restic.format.config import (
     Config,
     decode_config,
     encode_config,
     new_config,
 )
-from backapp_plugins.archivers.restic.holding import hold
-from backapp_plugins.archivers.restic.key_files import new_master_key
-from backapp_plugins.archivers.restic.key_ring import KeyRing
-from backapp_plugins.archivers.restic.keys import OpenedKey, add_key, open_key
-from backapp_plugins.archivers.restic.locks import read_locks, unlock
-from backapp_plugins.archivers.restic.unpacked import open_document, seal_description
+from backapp_plugins.archivers.restic.format.unpacked import open_document, seal_description
 from backapp_plugins.transports.folder import backapp_transports
 
 pytestmark = [
@@ -47,8 +47,8 @@ from pathlib import Path
 from backapp_cli.signals import Stopping
 from backapp_core.clock import SystemClock
 from backapp_core.plugin_api import Surroundings
-from backapp_plugins.archivers.restic.holding import hold
-from backapp_plugins.archivers.restic.keys import open_key
+from backapp_plugins.archivers.restic.access.holding import hold
+from backapp_plugins.archivers.restic.access.keys import open_key
 from backapp_plugins.transports.folder import backapp_transports
 
 surroundings = Surroundings(Path("cache"), Path("state"))

@@ -4,9 +4,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backapp_plugins.archivers.restic import check_tree
-from backapp_plugins.archivers.restic.go_json import name_text
-from backapp_plugins.archivers.restic.trees import TreeNode, encode_node, join_nodes
+from backapp_plugins.archivers.restic.check import tree as check_tree
+from backapp_plugins.archivers.restic.format.go_json import name_text
+from backapp_plugins.archivers.restic.format.trees import TreeNode, encode_node, join_nodes
 
 IDS = st.binary(min_size=32, max_size=32).map(bytes.hex)
 NAMES = st.one_of(

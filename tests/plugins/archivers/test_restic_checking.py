@@ -11,13 +11,15 @@ from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.surroundings import CancelToken
 from backapp_core.testing.fakes import MemoryTransport
 from backapp_core.testing.faults import FaultyTransport, Phase, RecordingTransport
-from backapp_plugins.archivers.restic import check_paths, check_trees, key_files
-from backapp_plugins.archivers.restic.checking import Check
-from backapp_plugins.archivers.restic.index_files import MarkedPack
-from backapp_plugins.archivers.restic.keys import add_key
-from backapp_plugins.archivers.restic.layout import BlobKind, id_of, pack_name
-from backapp_plugins.archivers.restic.packs import PackEntry, encode_header, encode_trailer
-from backapp_plugins.archivers.restic.trees import TreeNode, encode_node, join_nodes
+from backapp_plugins.archivers.restic.access import key_files
+from backapp_plugins.archivers.restic.access.keys import add_key
+from backapp_plugins.archivers.restic.check import paths as check_paths
+from backapp_plugins.archivers.restic.check import trees as check_trees
+from backapp_plugins.archivers.restic.check.checking import Check
+from backapp_plugins.archivers.restic.format.layout import BlobKind, id_of, pack_name
+from backapp_plugins.archivers.restic.format.packs import PackEntry, encode_header, encode_trailer
+from backapp_plugins.archivers.restic.format.trees import TreeNode, encode_node, join_nodes
+from backapp_plugins.archivers.restic.index.files import MarkedPack
 
 
 def check(by_hand, place=None, *, read_data=False):
@@ -401,7 +403,7 @@ def test_each_of_very_many_damaged_packs_is_named_with_what_suffers(by_hand):
 
 
 def test_of_what_is_alike_no_more_is_listed_than_anybody_reads(by_hand, monkeypatch):
-    monkeypatch.setattr("backapp_plugins.archivers.restic.check_findings._MOST_ALIKE", 3)
+    monkeypatch.setattr("backapp_plugins.archivers.restic.check.findings._MOST_ALIKE", 3)
     for number in range(5):
         by_hand.pack(b"%d" % number, is_listed=False)
     *listed, more = check(by_hand).findings
@@ -410,8 +412,8 @@ def test_of_what_is_alike_no_more_is_listed_than_anybody_reads(by_hand, monkeypa
 
 
 def test_a_tree_of_very_many_entries_is_checked_in_parts(by_hand, monkeypatch):
-    monkeypatch.setattr("backapp_plugins.archivers.restic.check_tree.WHOLE_TREE_BYTES", 100)
-    monkeypatch.setattr("backapp_plugins.archivers.restic.check_tree._AT_ONCE", 7)
+    monkeypatch.setattr("backapp_plugins.archivers.restic.check.tree.WHOLE_TREE_BYTES", 100)
+    monkeypatch.setattr("backapp_plugins.archivers.restic.check.tree._AT_ONCE", 7)
     monkeypatch.setattr(check_trees, "_FILES_AT_ONCE", 11)
     by_hand.pack(b"one", b"two")
     files = {f"{number:03}": [b"one", b"two"][: number % 3] for number in range(100)}

@@ -9,10 +9,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backapp_core.model.entries import Extent
-from backapp_plugins.archivers.restic import rabin
-from backapp_plugins.archivers.restic.chunker import FASTCDC, RABIN, Chunk, Chunker, open_chunker
-from backapp_plugins.archivers.restic.cutter import ZeroRun
-from backapp_plugins.archivers.restic.layout import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES
+from backapp_plugins.archivers.restic.chunking import rabin
+from backapp_plugins.archivers.restic.chunking.chunker import (
+    FASTCDC,
+    RABIN,
+    Chunk,
+    Chunker,
+    open_chunker,
+)
+from backapp_plugins.archivers.restic.chunking.cutter import ZeroRun
+from backapp_plugins.archivers.restic.format.layout import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES
 
 POLYNOMIAL = 0x3DA3358B4DC173
 KINDS = pytest.mark.parametrize("kind", [FASTCDC, RABIN])

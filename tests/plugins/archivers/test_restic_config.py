@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from backapp_core.errors import DamagedRepository, UnknownFormat
 from backapp_core.testing.fakes import repeatable_random_bytes
-from backapp_plugins.archivers.restic.config import decode_config, encode_config, new_config
+from backapp_plugins.archivers.restic.format.config import decode_config, encode_config, new_config
 
 POLYNOMIAL = "3da3358b4dc173"
 PLAIN = {"version": 2, "id": "ab" * 32, "chunker_polynomial": POLYNOMIAL}

@@ -5,7 +5,8 @@ import pytest
 from backapp_core.plugin_api import ArchiverKind, Keys
 from backapp_core.testing.archiver_contract import ArchiverContract
 from backapp_core.testing.stream_contract import StreamContract
-from backapp_plugins.archivers.restic import backapp_archivers, key_files
+from backapp_plugins.archivers.restic import backapp_archivers
+from backapp_plugins.archivers.restic.access import key_files
 
 
 class TestRestic(ArchiverContract, StreamContract):

@@ -13,13 +13,13 @@ from backapp_core.errors import DamagedRepository, InputError, RepositoryLocked
 from backapp_core.testing.fakes import MemoryTransport
 from backapp_core.testing.faults import RecordingTransport
 from backapp_plugins.archivers.restic import copying
+from backapp_plugins.archivers.restic.access.keys import OpenedKey
 from backapp_plugins.archivers.restic.copying import copy_snapshots
-from backapp_plugins.archivers.restic.crypto import MasterKey
-from backapp_plugins.archivers.restic.keys import OpenedKey
-from backapp_plugins.archivers.restic.layout import BlobKind, id_of, pack_name
+from backapp_plugins.archivers.restic.format.crypto import MasterKey
+from backapp_plugins.archivers.restic.format.layout import BlobKind, id_of, pack_name
 from backapp_plugins.archivers.restic.listing import all_records
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.removing import retag
+from backapp_plugins.archivers.restic.prune.removing import retag
 
 OTHER_KEY = OpenedKey(b"o" * 32, MasterKey(b"E" * 32, b"K" * 16, b"R" * 16))
 

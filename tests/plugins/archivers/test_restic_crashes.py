@@ -15,7 +15,7 @@ from backapp_core.model.repositories import Severity
 from backapp_core.testing.crashes import kill_once_at, passed_points, run_until_killed
 from backapp_core.testing.fakes import FrozenClock
 from backapp_core.testing.faults import FaultyTransport, Phase
-from backapp_plugins.archivers.restic import packing
+from backapp_plugins.archivers.restic.writing import packing
 from backapp_plugins.transports.folder import FolderSettings, open_folder
 
 if sys.platform != "linux":

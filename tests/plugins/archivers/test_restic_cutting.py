@@ -9,7 +9,8 @@ import pytest
 
 from backapp_core.events import Level, LogLine, Progress
 from backapp_core.testing.fakes import make_surroundings
-from backapp_plugins.archivers.restic import collecting, rabin
+from backapp_plugins.archivers.restic.backup import collecting
+from backapp_plugins.archivers.restic.chunking import rabin
 from backapp_plugins.transports.folder import backapp_transports
 
 NOISE = random.Random(5).randbytes(24 << 20)
@@ -18,7 +19,9 @@ NOISE = random.Random(5).randbytes(24 << 20)
 @pytest.fixture
 def no_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "backapp_plugins.archivers.restic.rabin_numba", raising=False)
+    monkeypatch.delitem(
+        sys.modules, "backapp_plugins.archivers.restic.chunking.rabin_numba", raising=False
+    )
     monkeypatch.setattr(rabin, "_WORTH_COMPILING_BYTES", 1 << 20)
     rabin._fastest_finder.cache_clear()
     yield

@@ -12,8 +12,8 @@ from backapp_core.model.repositories import Finding
 from backapp_core.testing.fakes import MemoryBucket, MemoryTransport
 from backapp_core.testing.faults import DamagingTransport, flip_bit
 from backapp_core.testing.trees import describe_tree
-from backapp_plugins.archivers.restic.layout import LOCKS, pack_name
-from backapp_plugins.archivers.restic.packs import TRAILER_BYTES, decode_trailer
+from backapp_plugins.archivers.restic.format.layout import LOCKS, pack_name
+from backapp_plugins.archivers.restic.format.packs import TRAILER_BYTES, decode_trailer
 
 DAMAGES = ("flip", "half", "zero", "delete", "swap", "older", "append")
 KINDS = (

@@ -5,9 +5,9 @@ import random
 import pytest
 
 from backapp_core.errors import PartMissing
-from backapp_plugins.archivers.restic import fastcdc
-from backapp_plugins.archivers.restic.cutter import ZeroRun
-from backapp_plugins.archivers.restic.fastcdc import FastcdcCutter, seed_of
+from backapp_plugins.archivers.restic.chunking import fastcdc
+from backapp_plugins.archivers.restic.chunking.cutter import ZeroRun
+from backapp_plugins.archivers.restic.chunking.fastcdc import FastcdcCutter, seed_of
 
 MIB = 1 << 20
 

@@ -19,8 +19,9 @@ from backapp_core.testing.faults import (
     flip_bit,
     raising,
 )
-from backapp_plugins.archivers.restic import blobs, packing
-from backapp_plugins.archivers.restic.crypto import Sealer
+from backapp_plugins.archivers.restic.format import blobs
+from backapp_plugins.archivers.restic.format.crypto import Sealer
+from backapp_plugins.archivers.restic.writing import packing
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backapp_core.errors import StorageFull
-from backapp_plugins.archivers.restic import packing
+from backapp_plugins.archivers.restic.writing import packing
 from backapp_plugins.transports.folder import FolderSettings, open_folder
 
 if sys.platform != "linux":

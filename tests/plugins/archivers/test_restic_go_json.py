@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backapp_plugins.archivers.restic.go_json import (
+from backapp_plugins.archivers.restic.format.go_json import (
     escaped,
     mended,
     name_of,

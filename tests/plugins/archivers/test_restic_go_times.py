@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backapp_plugins.archivers.restic.go_times import local_times, time_of
+from backapp_plugins.archivers.restic.format.go_times import local_times, time_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = 1_000_000_000

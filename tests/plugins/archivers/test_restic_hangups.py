@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from backapp_plugins.archivers.restic.hangups import surviving_questions
+from backapp_plugins.archivers.restic.access.hangups import surviving_questions
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="terminals are those of Linux")
 
 CHILD = """
 import os, signal, sys
-from backapp_plugins.archivers.restic.hangups import surviving_questions
+from backapp_plugins.archivers.restic.access.hangups import surviving_questions
 
 def hung_up(number, frame):
     os.write(1, b"hung up\\n")

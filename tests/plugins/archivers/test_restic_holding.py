@@ -22,11 +22,11 @@ from backapp_core.events import LogLine, Recording
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.testing.fakes import MemoryBucket, MemoryTransport, make_surroundings
 from backapp_core.testing.faults import FaultyTransport, Phase, RecordingTransport, raising
-from backapp_plugins.archivers.restic import holding
-from backapp_plugins.archivers.restic.blobs import BlobCodec
-from backapp_plugins.archivers.restic.crypto import MasterKey, Sealer
-from backapp_plugins.archivers.restic.holding import Hold, hold
-from backapp_plugins.archivers.restic.locks import NOT_ASKED, FoundLock, read_locks
+from backapp_plugins.archivers.restic.access import holding
+from backapp_plugins.archivers.restic.access.holding import Hold, hold
+from backapp_plugins.archivers.restic.access.locks import NOT_ASKED, FoundLock, read_locks
+from backapp_plugins.archivers.restic.format.blobs import BlobCodec
+from backapp_plugins.archivers.restic.format.crypto import MasterKey, Sealer
 
 KEY = MasterKey(b"e" * 32, b"k" * 16, b"r" * 16)
 Holding = Callable[..., AbstractContextManager[Hold]]

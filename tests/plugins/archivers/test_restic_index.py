@@ -9,14 +9,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backapp_plugins.archivers.restic import index_merging
-from backapp_plugins.archivers.restic.index import Index, Location
-from backapp_plugins.archivers.restic.index_files import MarkedPack, decode_index, encode_index
-from backapp_plugins.archivers.restic.index_merging import merge
-from backapp_plugins.archivers.restic.index_packs import PackTable
-from backapp_plugins.archivers.restic.index_table import Table
-from backapp_plugins.archivers.restic.layout import BlobKind
-from backapp_plugins.archivers.restic.packs import PackEntry, header_bytes
+from backapp_plugins.archivers.restic.format.layout import BlobKind
+from backapp_plugins.archivers.restic.format.packs import PackEntry, header_bytes
+from backapp_plugins.archivers.restic.index import merging as index_merging
+from backapp_plugins.archivers.restic.index.files import MarkedPack, decode_index, encode_index
+from backapp_plugins.archivers.restic.index.index import Index, Location
+from backapp_plugins.archivers.restic.index.merging import merge
+from backapp_plugins.archivers.restic.index.pack_table import PackTable
+from backapp_plugins.archivers.restic.index.table import Table
 
 _BLOBS = [
     *(bytes([number]) * 32 for number in (0, 1, 255)),

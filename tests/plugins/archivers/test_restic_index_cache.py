@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from backapp_core.errors import DamagedRepository, ObjectMissing, TransportUnavailable
-from backapp_plugins.archivers.restic.index import Index, Location
-from backapp_plugins.archivers.restic.index_cache import IndexVanished, load_index
-from backapp_plugins.archivers.restic.index_cache_file import CacheFile
-from backapp_plugins.archivers.restic.index_files import MarkedPack, encode_index
-from backapp_plugins.archivers.restic.layout import BlobKind
-from backapp_plugins.archivers.restic.packs import PackEntry
+from backapp_plugins.archivers.restic.format.layout import BlobKind
+from backapp_plugins.archivers.restic.format.packs import PackEntry
+from backapp_plugins.archivers.restic.index.cache import IndexVanished, load_index
+from backapp_plugins.archivers.restic.index.cache_file import CacheFile
+from backapp_plugins.archivers.restic.index.files import MarkedPack, encode_index
+from backapp_plugins.archivers.restic.index.index import Index, Location
 
 
 class _Store:

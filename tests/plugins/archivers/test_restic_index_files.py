@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from backapp_plugins.archivers.restic.index_files import (
+from backapp_plugins.archivers.restic.format.layout import MAX_INDEX_BLOBS, BlobKind
+from backapp_plugins.archivers.restic.format.packs import PackEntry
+from backapp_plugins.archivers.restic.index.files import (
     IndexBroken,
     MarkedPack,
     decode_index,
     encode_index,
     encode_indexes,
 )
-from backapp_plugins.archivers.restic.layout import MAX_INDEX_BLOBS, BlobKind
-from backapp_plugins.archivers.restic.packs import PackEntry
 
 _FILE = b"f" * 32
 _PACK = b"p" * 32

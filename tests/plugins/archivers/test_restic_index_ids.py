@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backapp_plugins.archivers.restic.index_ids import SortedIds, to_ids
+from backapp_plugins.archivers.restic.index.ids import SortedIds, to_ids
 
 _NUMBER = st.integers(0, 3)
 _CRAFTED = st.builds(  # same first bytes, same first eight bytes, ids inside neighbouring ids

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from backapp_plugins.archivers.restic.blobs import BlobCodec
-from backapp_plugins.archivers.restic.crypto import MasterKey
-from backapp_plugins.archivers.restic.index import Index
-from backapp_plugins.archivers.restic.index_cache import load_index
-from backapp_plugins.archivers.restic.index_files import encode_index, encode_indexes
-from backapp_plugins.archivers.restic.index_packs import PackTable
-from backapp_plugins.archivers.restic.layout import BlobKind, id_of
-from backapp_plugins.archivers.restic.packs import PackEntry
-from backapp_plugins.archivers.restic.unpacked import seal_document
+from backapp_plugins.archivers.restic.format.blobs import BlobCodec
+from backapp_plugins.archivers.restic.format.crypto import MasterKey
+from backapp_plugins.archivers.restic.format.layout import BlobKind, id_of
+from backapp_plugins.archivers.restic.format.packs import PackEntry
+from backapp_plugins.archivers.restic.format.unpacked import seal_document
+from backapp_plugins.archivers.restic.index.cache import load_index
+from backapp_plugins.archivers.restic.index.files import encode_index, encode_indexes
+from backapp_plugins.archivers.restic.index.index import Index
+from backapp_plugins.archivers.restic.index.pack_table import PackTable
 
 pytestmark = [
     pytest.mark.interop,

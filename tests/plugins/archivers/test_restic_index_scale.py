@@ -16,9 +16,9 @@ import random, sys
 from hashlib import sha256
 from pathlib import Path
 import zstandard
-from backapp_plugins.archivers.restic.index_files import encode_index
-from backapp_plugins.archivers.restic.layout import BlobKind
-from backapp_plugins.archivers.restic.packs import PackEntry
+from backapp_plugins.archivers.restic.index.files import encode_index
+from backapp_plugins.archivers.restic.format.layout import BlobKind
+from backapp_plugins.archivers.restic.format.packs import PackEntry
 
 folder, chance = Path(sys.argv[1]), random.Random(1)
 for file in range(int(sys.argv[2])):
@@ -37,8 +37,8 @@ _LOAD = """
 import random, resource, sys, time
 from pathlib import Path
 import zstandard
-from backapp_plugins.archivers.restic.index_cache import load_index
-from backapp_plugins.archivers.restic.layout import BlobKind
+from backapp_plugins.archivers.restic.index.cache import load_index
+from backapp_plugins.archivers.restic.format.layout import BlobKind
 
 folder, cache = map(Path, sys.argv[1:3])
 listed = [(bytes.fromhex(path.name), path.stat().st_size) for path in folder.iterdir()]

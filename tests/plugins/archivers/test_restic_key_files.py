@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backapp_core.testing.fakes import repeatable_random_bytes
-from backapp_plugins.archivers.restic import key_files
-from backapp_plugins.archivers.restic.crypto import MasterKey, Sealer
-from backapp_plugins.archivers.restic.key_files import (
+from backapp_plugins.archivers.restic.access import key_files
+from backapp_plugins.archivers.restic.access.key_files import (
     KeyBroken,
     KeyRefused,
     decode_key_file,
@@ -20,6 +19,7 @@ from backapp_plugins.archivers.restic.key_files import (
     open_master_key,
     seal_master_key,
 )
+from backapp_plugins.archivers.restic.format.crypto import MasterKey, Sealer
 
 RANDOM = repeatable_random_bytes()
 MASTER = new_master_key(RANDOM)

@@ -11,10 +11,10 @@ from backapp_core.ports.surroundings import Surroundings
 from backapp_core.ports.transports import Transport
 from backapp_core.testing.fakes import MemoryTransport, make_surroundings
 from backapp_core.testing.faults import FaultyTransport
-from backapp_plugins.archivers.restic import key_files
-from backapp_plugins.archivers.restic.holding import hold
-from backapp_plugins.archivers.restic.key_ring import KeyRing
-from backapp_plugins.archivers.restic.keys import OpenedKey, add_key, key_name, open_key
+from backapp_plugins.archivers.restic.access import key_files
+from backapp_plugins.archivers.restic.access.holding import hold
+from backapp_plugins.archivers.restic.access.key_ring import KeyRing
+from backapp_plugins.archivers.restic.access.keys import OpenedKey, add_key, key_name, open_key
 
 MASTER = key_files.new_master_key(lambda count: bytes(range(1, count + 1)))
 

@@ -19,8 +19,8 @@ from backapp_core.events import Level, LogLine, Recording
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.testing.fakes import MemoryTransport, make_surroundings
 from backapp_core.testing.faults import DamagingTransport, FaultyTransport, flip_bit, raising
-from backapp_plugins.archivers.restic import key_files
-from backapp_plugins.archivers.restic.keys import add_key, key_name, open_key
+from backapp_plugins.archivers.restic.access import key_files
+from backapp_plugins.archivers.restic.access.keys import add_key, key_name, open_key
 
 MASTER = key_files.new_master_key(lambda count: bytes(range(1, count + 1)))
 

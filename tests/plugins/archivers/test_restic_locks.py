@@ -17,18 +17,18 @@ from backapp_core.events import LogLine, Recording
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.testing.fakes import MemoryBucket, MemoryTransport, make_surroundings
 from backapp_core.testing.faults import DamagingTransport, FaultyTransport, flip_bit
-from backapp_plugins.archivers.restic import this_process
-from backapp_plugins.archivers.restic.blobs import BlobCodec
-from backapp_plugins.archivers.restic.crypto import MasterKey
-from backapp_plugins.archivers.restic.layout import id_of
-from backapp_plugins.archivers.restic.locks import (
+from backapp_plugins.archivers.restic.access import this_process
+from backapp_plugins.archivers.restic.access.locks import (
     NOT_ASKED,
     Lock,
     clear_way,
     read_locks,
     unlock,
 )
-from backapp_plugins.archivers.restic.unpacked import seal_document
+from backapp_plugins.archivers.restic.format.blobs import BlobCodec
+from backapp_plugins.archivers.restic.format.crypto import MasterKey
+from backapp_plugins.archivers.restic.format.layout import id_of
+from backapp_plugins.archivers.restic.format.unpacked import seal_document
 
 KEY = MasterKey(b"e" * 32, b"k" * 16, b"r" * 16)
 CODEC = BlobCodec(KEY, os.urandom)

@@ -27,7 +27,8 @@ from backapp_core.testing.faults import FaultyTransport
 from backapp_core.testing.hooked_scanner import HookedScanner
 from backapp_core.testing.source_machine import PICKS, SourceMachine
 from backapp_core.testing.trees import describe_tree
-from backapp_plugins.archivers.restic import backapp_archivers, key_files
+from backapp_plugins.archivers.restic import backapp_archivers
+from backapp_plugins.archivers.restic.access import key_files
 from backapp_plugins.archivers.restic.settings import ResticSettings
 from backapp_plugins.scanners.files import open_files
 from backapp_plugins.scanners.files.settings import FilesSettings

@@ -6,10 +6,12 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backapp_plugins.archivers.restic import examining, listing, node_batches, pending, trees
-from backapp_plugins.archivers.restic.layout import BlobKind
-from backapp_plugins.archivers.restic.node_batches import NodeBatches
-from backapp_plugins.archivers.restic.trees import decode_tree, join_in_pieces, join_nodes
+from backapp_plugins.archivers.restic import listing
+from backapp_plugins.archivers.restic.backup import examining, node_batches, pending
+from backapp_plugins.archivers.restic.backup.node_batches import NodeBatches
+from backapp_plugins.archivers.restic.format import trees
+from backapp_plugins.archivers.restic.format.layout import BlobKind
+from backapp_plugins.archivers.restic.format.trees import decode_tree, join_in_pieces, join_nodes
 
 _NAMES = st.lists(st.binary(min_size=1, max_size=4), unique=True, max_size=40)
 

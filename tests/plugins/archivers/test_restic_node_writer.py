@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backapp_core.model.entries import Entry, EntryKind, format_of_kind
-from backapp_plugins.archivers.restic.go_modes import go_mode, permissions
-from backapp_plugins.archivers.restic.go_times import local_times
-from backapp_plugins.archivers.restic.node_writer import NodeWriter
-from backapp_plugins.archivers.restic.nodes import node_of
-from backapp_plugins.archivers.restic.trees import decode_tree, encode_node, join_nodes
+from backapp_plugins.archivers.restic.format.go_modes import go_mode, permissions
+from backapp_plugins.archivers.restic.format.go_times import local_times
+from backapp_plugins.archivers.restic.format.node_writer import NodeWriter
+from backapp_plugins.archivers.restic.format.nodes import node_of
+from backapp_plugins.archivers.restic.format.trees import decode_tree, encode_node, join_nodes
 
 ID = bytes(range(32))
 OWNER = {"user": "me", "group": "us"}

@@ -4,8 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from backapp_core.model.entries import EntryKind
-from backapp_plugins.archivers.restic.nodes import node_of
-from backapp_plugins.archivers.restic.trees import ExtendedAttribute, TreeBroken, TreeNode
+from backapp_plugins.archivers.restic.format.nodes import node_of
+from backapp_plugins.archivers.restic.format.trees import ExtendedAttribute, TreeBroken, TreeNode
 
 FILE = TreeNode(
     name="a",

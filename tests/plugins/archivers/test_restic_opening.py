@@ -8,7 +8,8 @@ import pytest
 
 from backapp_core.plugin_api import Keys, RepositoryExists, WrongPassword
 from backapp_core.testing.fakes import MemoryBucket, MemoryTransport, make_surroundings
-from backapp_plugins.archivers.restic import backapp_archivers, key_files
+from backapp_plugins.archivers.restic import backapp_archivers
+from backapp_plugins.archivers.restic.access import key_files
 from backapp_plugins.archivers.restic.settings import ResticSettings
 
 KIND = backapp_archivers()[0]

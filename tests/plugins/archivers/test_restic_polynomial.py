@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backapp_core.testing.fakes import repeatable_random_bytes
-from backapp_plugins.archivers.restic.polynomial import (
+from backapp_plugins.archivers.restic.format.polynomial import (
     DEGREE,
     is_irreducible,
     polynomial_from_text,

@@ -11,14 +11,14 @@ import pytest
 
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.testing.fakes import FrozenClock
-from backapp_plugins.archivers.restic.config import Config
-from backapp_plugins.archivers.restic.crypto import MasterKey
-from backapp_plugins.archivers.restic.index_files import encode_indexes
-from backapp_plugins.archivers.restic.keys import OpenedKey
-from backapp_plugins.archivers.restic.layout import BlobKind
-from backapp_plugins.archivers.restic.packing import PackWriter
-from backapp_plugins.archivers.restic.packs import PackEntry
+from backapp_plugins.archivers.restic.access.keys import OpenedKey
+from backapp_plugins.archivers.restic.format.config import Config
+from backapp_plugins.archivers.restic.format.crypto import MasterKey
+from backapp_plugins.archivers.restic.format.layout import BlobKind
+from backapp_plugins.archivers.restic.format.packs import PackEntry
+from backapp_plugins.archivers.restic.index.files import encode_indexes
 from backapp_plugins.archivers.restic.place import Place
+from backapp_plugins.archivers.restic.writing.packing import PackWriter
 from backapp_plugins.transports.folder import FolderSettings, open_folder
 
 pytestmark = pytest.mark.slow
@@ -34,11 +34,11 @@ MEASURED = """
 import json, sys, time
 from pathlib import Path
 from backapp_core.plugin_api import CleanUpOptions, ObjectInfo, ObjectMissing, Surroundings
-from backapp_plugins.archivers.restic.config import Config
-from backapp_plugins.archivers.restic.crypto import MasterKey
-from backapp_plugins.archivers.restic.keys import OpenedKey
+from backapp_plugins.archivers.restic.format.config import Config
+from backapp_plugins.archivers.restic.format.crypto import MasterKey
+from backapp_plugins.archivers.restic.access.keys import OpenedKey
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.pruning import Pruner
+from backapp_plugins.archivers.restic.prune.pruning import Pruner
 from backapp_plugins.transports.folder import FolderSettings, open_folder
 
 folder, sizes = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())

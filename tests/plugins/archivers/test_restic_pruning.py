@@ -14,11 +14,11 @@ from backapp_core.model.repositories import CleanUpOptions, CleanUpPlan, Removal
 from backapp_core.model.retention import Within
 from backapp_core.testing.fakes import MemoryTransport
 from backapp_core.testing.faults import FaultyTransport, Phase, RecordingTransport
-from backapp_plugins.archivers.restic.index_files import MarkedPack
-from backapp_plugins.archivers.restic.layout import BlobKind, id_of, pack_name
-from backapp_plugins.archivers.restic.packs import PackEntry
-from backapp_plugins.archivers.restic.pruning import Pruner
-from backapp_plugins.archivers.restic.removing import remove
+from backapp_plugins.archivers.restic.format.layout import BlobKind, id_of, pack_name
+from backapp_plugins.archivers.restic.format.packs import PackEntry
+from backapp_plugins.archivers.restic.index.files import MarkedPack
+from backapp_plugins.archivers.restic.prune.pruning import Pruner
+from backapp_plugins.archivers.restic.prune.removing import remove
 
 DAY = Within(days=1)
 ALL = CleanUpOptions(max_unused_bytes=0)

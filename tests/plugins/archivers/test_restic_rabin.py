@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backapp_plugins.archivers.restic import rabin
-from backapp_plugins.archivers.restic.layout import MIN_CHUNK_BYTES
-from backapp_plugins.archivers.restic.rabin import RabinCutter
-from backapp_plugins.archivers.restic.rabin_numba import compiled_finder
-from backapp_plugins.archivers.restic.rabin_numpy import portable_finder
-from backapp_plugins.archivers.restic.rabin_tables import RabinTables
+from backapp_plugins.archivers.restic.chunking import rabin
+from backapp_plugins.archivers.restic.chunking.rabin import RabinCutter
+from backapp_plugins.archivers.restic.chunking.rabin_numba import compiled_finder
+from backapp_plugins.archivers.restic.chunking.rabin_numpy import portable_finder
+from backapp_plugins.archivers.restic.chunking.rabin_tables import RabinTables
+from backapp_plugins.archivers.restic.format.layout import MIN_CHUNK_BYTES
 
 MIB = 1 << 20
 POLYNOMIAL = 0x3DA3358B4DC173
@@ -91,7 +91,7 @@ def test_compiled_and_portable_code_find_the_same(zeros, length):
 
 
 def test_without_numba_numpy_cuts_everything(monkeypatch):
-    monkeypatch.setitem(sys.modules, "backapp_plugins.archivers.restic.rabin_numba", None)
+    monkeypatch.setitem(sys.modules, "backapp_plugins.archivers.restic.chunking.rabin_numba", None)
     rabin._fastest_finder.cache_clear()
     assert rabin._fastest_finder() is portable_finder
     rabin._fastest_finder.cache_clear()

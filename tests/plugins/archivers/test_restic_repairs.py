@@ -12,14 +12,14 @@ from backapp_core.model.repositories import CleanUpOptions
 from backapp_core.model.retention import Within
 from backapp_core.testing.fakes import MemoryTransport
 from backapp_core.testing.faults import RecordingTransport
-from backapp_plugins.archivers.restic.index_repair import repair_index
-from backapp_plugins.archivers.restic.layout import BlobKind, id_of, pack_name
+from backapp_plugins.archivers.restic.format.layout import BlobKind, id_of, pack_name
+from backapp_plugins.archivers.restic.format.trees import decode_tree
 from backapp_plugins.archivers.restic.listing import all_records
-from backapp_plugins.archivers.restic.pack_repair import repair_packs
-from backapp_plugins.archivers.restic.pruning import Pruner
-from backapp_plugins.archivers.restic.recovering import recover
-from backapp_plugins.archivers.restic.snapshot_repair import repair_snapshots
-from backapp_plugins.archivers.restic.trees import decode_tree
+from backapp_plugins.archivers.restic.prune.pruning import Pruner
+from backapp_plugins.archivers.restic.repair.index_repair import repair_index
+from backapp_plugins.archivers.restic.repair.pack_repair import repair_packs
+from backapp_plugins.archivers.restic.repair.recovering import recover
+from backapp_plugins.archivers.restic.repair.snapshot_repair import repair_snapshots
 
 
 def mend_index(by_hand, *, reads_all_packs: bool = False, is_dry: bool = False):

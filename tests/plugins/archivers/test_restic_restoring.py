@@ -13,10 +13,10 @@ from backapp_core.ports.surroundings import CancelToken
 from backapp_core.ports.targets import Everything
 from backapp_core.testing.fakes import MemoryTransport
 from backapp_core.testing.faults import DamagingTransport, RecordingTransport, flip_bit
-from backapp_plugins.archivers.restic import restoring
-from backapp_plugins.archivers.restic.layout import BlobKind, id_of, pack_name
-from backapp_plugins.archivers.restic.packs import PackEntry
-from backapp_plugins.archivers.restic.trees import TreeNode, encode_node, join_nodes
+from backapp_plugins.archivers.restic.format.layout import BlobKind, id_of, pack_name
+from backapp_plugins.archivers.restic.format.packs import PackEntry
+from backapp_plugins.archivers.restic.format.trees import TreeNode, encode_node, join_nodes
+from backapp_plugins.archivers.restic.restore import restoring
 from backapp_plugins.transports.folder.transport import FolderTransport
 
 LARGE = bytes(range(256)) * 400

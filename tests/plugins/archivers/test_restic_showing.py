@@ -5,7 +5,7 @@ import json
 import pytest
 
 from backapp_core.errors import InputError
-from backapp_plugins.archivers.restic.layout import BlobKind, id_of, pack_name
+from backapp_plugins.archivers.restic.format.layout import BlobKind, id_of, pack_name
 from backapp_plugins.archivers.restic.showing import show
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backapp_core.model.snapshots import Counts, Snapshot
-from backapp_plugins.archivers.restic.snapshots import (
+from backapp_plugins.archivers.restic.format.snapshots import (
     SnapshotBroken,
     Totals,
     decode_snapshot,

@@ -12,7 +12,7 @@ import pytest
 from backapp_core.errors import DamagedRepository
 from backapp_core.model.repositories import ContentStats
 from backapp_core.testing.fakes import make_surroundings
-from backapp_plugins.archivers.restic.layout import BlobKind
+from backapp_plugins.archivers.restic.format.layout import BlobKind
 from backapp_plugins.archivers.restic.settings import ResticSettings
 from backapp_plugins.transports.folder import backapp_transports
 

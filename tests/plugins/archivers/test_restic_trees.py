@@ -7,8 +7,8 @@ import tracemalloc
 import msgspec
 import pytest
 
-from backapp_plugins.archivers.restic import trees
-from backapp_plugins.archivers.restic.trees import (
+from backapp_plugins.archivers.restic.format import trees
+from backapp_plugins.archivers.restic.format.trees import (
     ExtendedAttribute,
     TreeBroken,
     TreeNode,

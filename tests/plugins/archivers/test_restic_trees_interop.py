@@ -22,27 +22,32 @@ from backapp_core.model.entries import Entry, EntryKind, Node
 from backapp_core.model.snapshots import Counts, Snapshot
 from backapp_core.testing.hostile_tree import hostile_tree
 from backapp_core.testing.trees import Item
-from backapp_plugins.archivers.restic.blobs import BlobCodec
-from backapp_plugins.archivers.restic.crypto import MasterKey
-from backapp_plugins.archivers.restic.layout import BlobKind, id_of, pack_name
-from backapp_plugins.archivers.restic.node_writer import NodeWriter
-from backapp_plugins.archivers.restic.nodes import node_of
-from backapp_plugins.archivers.restic.packs import (
+from backapp_plugins.archivers.restic.format.blobs import BlobCodec
+from backapp_plugins.archivers.restic.format.crypto import MasterKey
+from backapp_plugins.archivers.restic.format.layout import BlobKind, id_of, pack_name
+from backapp_plugins.archivers.restic.format.node_writer import NodeWriter
+from backapp_plugins.archivers.restic.format.nodes import node_of
+from backapp_plugins.archivers.restic.format.packs import (
     PackEntry,
     decode_header,
     decode_trailer,
     encode_header,
     encode_trailer,
 )
-from backapp_plugins.archivers.restic.snapshots import (
+from backapp_plugins.archivers.restic.format.snapshots import (
     SnapshotRecord,
     Totals,
     decode_snapshot,
     encode_snapshot,
     retagged,
 )
-from backapp_plugins.archivers.restic.trees import TreeNode, decode_tree, encode_node, join_nodes
-from backapp_plugins.archivers.restic.unpacked import open_document, seal_document
+from backapp_plugins.archivers.restic.format.trees import (
+    TreeNode,
+    decode_tree,
+    encode_node,
+    join_nodes,
+)
+from backapp_plugins.archivers.restic.format.unpacked import open_document, seal_document
 
 pytestmark = pytest.mark.interop
 if sys.platform != "linux" or os.geteuid() != 0:

@@ -13,11 +13,11 @@ from backapp_core.errors import RepositoryLocked
 from backapp_core.testing.fakes import FrozenClock, MemoryTransport
 from backapp_core.testing.faults import FaultyTransport, Phase
 from backapp_plugins.archivers.restic import listing
-from backapp_plugins.archivers.restic.index_files import encode_index
-from backapp_plugins.archivers.restic.layout import BlobKind
-from backapp_plugins.archivers.restic.packs import decode_header, decode_trailer
-from backapp_plugins.archivers.restic.saving import BlobSaver
-from backapp_plugins.archivers.restic.snapshots import Totals, encode_snapshot
+from backapp_plugins.archivers.restic.format.layout import BlobKind
+from backapp_plugins.archivers.restic.format.packs import decode_header, decode_trailer
+from backapp_plugins.archivers.restic.format.snapshots import Totals, encode_snapshot
+from backapp_plugins.archivers.restic.index.files import encode_index
+from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 
 
 @pytest.fixture

@@ -18,17 +18,17 @@ from backapp_core.model.retention import Within
 from backapp_core.testing.fakes import FrozenClock, MemoryBucket, MemoryTransport
 from backapp_core.testing.faults import FaultyTransport, Operation, Phase
 from backapp_plugins.archivers.restic.copying import copy_snapshots
-from backapp_plugins.archivers.restic.index_repair import repair_index
-from backapp_plugins.archivers.restic.layout import id_of, pack_name
+from backapp_plugins.archivers.restic.format.layout import id_of, pack_name
 from backapp_plugins.archivers.restic.listing import all_records
-from backapp_plugins.archivers.restic.needs import needed_rows
-from backapp_plugins.archivers.restic.pack_repair import repair_packs
-from backapp_plugins.archivers.restic.pack_use import take_stock
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.pruning import Pruner
-from backapp_plugins.archivers.restic.recovering import recover
-from backapp_plugins.archivers.restic.removing import remove, retag
-from backapp_plugins.archivers.restic.snapshot_repair import repair_snapshots
+from backapp_plugins.archivers.restic.prune.needs import needed_rows
+from backapp_plugins.archivers.restic.prune.pack_use import take_stock
+from backapp_plugins.archivers.restic.prune.pruning import Pruner
+from backapp_plugins.archivers.restic.prune.removing import remove, retag
+from backapp_plugins.archivers.restic.repair.index_repair import repair_index
+from backapp_plugins.archivers.restic.repair.pack_repair import repair_packs
+from backapp_plugins.archivers.restic.repair.recovering import recover
+from backapp_plugins.archivers.restic.repair.snapshot_repair import repair_snapshots
 
 
 class Death(BaseException):

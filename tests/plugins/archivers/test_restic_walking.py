@@ -8,11 +8,12 @@ from backapp_core.errors import DamagedRepository
 from backapp_core.ports.targets import Everything
 from backapp_core.testing.fakes import MemoryTransport
 from backapp_core.testing.faults import DamagingTransport, RecordingTransport, flip_bit
-from backapp_plugins.archivers.restic import trees, walking
-from backapp_plugins.archivers.restic.layout import BlobKind, id_of, pack_name
-from backapp_plugins.archivers.restic.tree_reader import TreeReader
-from backapp_plugins.archivers.restic.trees import TreeNode, encode_node, join_nodes
-from backapp_plugins.archivers.restic.walking import find, nodes
+from backapp_plugins.archivers.restic.format import trees
+from backapp_plugins.archivers.restic.format.layout import BlobKind, id_of, pack_name
+from backapp_plugins.archivers.restic.format.trees import TreeNode, encode_node, join_nodes
+from backapp_plugins.archivers.restic.reading import walking
+from backapp_plugins.archivers.restic.reading.tree_reader import TreeReader
+from backapp_plugins.archivers.restic.reading.walking import find, nodes
 
 
 def reader(by_hand, place=None) -> TreeReader:
@@ -115,7 +116,7 @@ def test_trees_deeper_than_anything_are_refused(by_hand, monkeypatch):
 
 
 def test_a_tree_in_itself_is_found_when_entries_are_counted():
-    from backapp_plugins.archivers.restic.expansion import require_countable
+    from backapp_plugins.archivers.restic.reading.expansion import require_countable
 
     inner, outer = b"i" * 32, b"o" * 32
     stored = {

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backapp_core.plugin_api import ContentStats, DamagedRepository
-from backapp_plugins.archivers.restic.index import Index
-from backapp_plugins.archivers.restic.index_ids import Rows
-from backapp_plugins.archivers.restic.layout import ID_BYTES, SEAL_BYTES, BlobKind
-from backapp_plugins.archivers.restic.link_reader import LinkReader
+from backapp_plugins.archivers.restic.format.layout import ID_BYTES, SEAL_BYTES, BlobKind
+from backapp_plugins.archivers.restic.format.tree_links import Links
+from backapp_plugins.archivers.restic.index.ids import Rows
+from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.tree_links import Links
+from backapp_plugins.archivers.restic.reading.link_reader import LinkReader
 
 _DIGEST_BYTES: Final = 16
 

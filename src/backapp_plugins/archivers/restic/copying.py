@@ -13,27 +13,31 @@ import msgspec
 import numpy as np
 
 from backapp_core.plugin_api import DamagedRepository, InputError, Snapshot, SnapshotCopy
-from backapp_plugins.archivers.restic.blobs import BlobBroken
-from backapp_plugins.archivers.restic.crypto import SealBroken
-from backapp_plugins.archivers.restic.go_times import time_of
-from backapp_plugins.archivers.restic.holding import Hold
-from backapp_plugins.archivers.restic.index import Index
-from backapp_plugins.archivers.restic.index_columns import Flags
-from backapp_plugins.archivers.restic.layout import (
+from backapp_plugins.archivers.restic.access.holding import Hold
+from backapp_plugins.archivers.restic.format.blobs import BlobBroken
+from backapp_plugins.archivers.restic.format.crypto import SealBroken
+from backapp_plugins.archivers.restic.format.go_times import time_of
+from backapp_plugins.archivers.restic.format.layout import (
     SEAL_BYTES,
     SNAPSHOTS,
     WRITTEN_VERSION,
     BlobKind,
 )
+from backapp_plugins.archivers.restic.format.snapshots import (
+    SnapshotRecord,
+    decode_snapshot,
+    rewritten,
+)
+from backapp_plugins.archivers.restic.index.columns import Flags
+from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.listing import all_records, find_record
-from backapp_plugins.archivers.restic.needs import NeedsWalk
 from backapp_plugins.archivers.restic.parallel import in_threads
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.reading import BlobReader
-from backapp_plugins.archivers.restic.saving import BlobSaver
-from backapp_plugins.archivers.restic.sealed_blobs import SealedBlob, sealed_blobs
-from backapp_plugins.archivers.restic.snapshots import SnapshotRecord, decode_snapshot, rewritten
-from backapp_plugins.archivers.restic.spans import Span, spans
+from backapp_plugins.archivers.restic.prune.needs import NeedsWalk
+from backapp_plugins.archivers.restic.reading.blob_reader import BlobReader
+from backapp_plugins.archivers.restic.reading.sealed_blobs import SealedBlob, sealed_blobs
+from backapp_plugins.archivers.restic.reading.spans import Span, spans
+from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 
 _PUBLISHED_AFTER_BYTES = 256 << 20
 """Snapshots wait for so much, so that many small ones do not make a pack each."""

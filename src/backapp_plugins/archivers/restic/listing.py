@@ -8,13 +8,13 @@ from backapp_core.plugin_api import (
     ObjectMissing,
     SnapshotNotFound,
 )
-from backapp_plugins.archivers.restic.layout import SNAPSHOTS
-from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.snapshots import (
+from backapp_plugins.archivers.restic.format.layout import SNAPSHOTS
+from backapp_plugins.archivers.restic.format.snapshots import (
     SnapshotBroken,
     SnapshotRecord,
     decode_snapshot,
 )
+from backapp_plugins.archivers.restic.place import Place
 
 
 def all_records(place: Place) -> list[SnapshotRecord]:

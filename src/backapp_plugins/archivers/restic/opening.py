@@ -12,26 +12,31 @@ from backapp_core.plugin_api import (
     UnknownFormat,
     WrongPassword,
 )
-from backapp_plugins.archivers.restic.blobs import BlobCodec
-from backapp_plugins.archivers.restic.config import Config, decode_config, encode_config, new_config
-from backapp_plugins.archivers.restic.crypto import MasterKey
-from backapp_plugins.archivers.restic.keys import OpenedKey, add_key, open_key
-from backapp_plugins.archivers.restic.layout import (
+from backapp_plugins.archivers.restic.access.keys import OpenedKey, add_key, open_key
+from backapp_plugins.archivers.restic.format.blobs import BlobCodec
+from backapp_plugins.archivers.restic.format.config import (
+    Config,
+    decode_config,
+    encode_config,
+    new_config,
+)
+from backapp_plugins.archivers.restic.format.crypto import MasterKey
+from backapp_plugins.archivers.restic.format.layout import (
     CONFIG_NAME,
     DATA,
     INDEX,
     KEYS,
     SNAPSHOTS,
 )
-from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.presence import has_any, has_config
-from backapp_plugins.archivers.restic.repository import ResticRepository
-from backapp_plugins.archivers.restic.settings import ResticSettings
-from backapp_plugins.archivers.restic.unpacked import (
+from backapp_plugins.archivers.restic.format.unpacked import (
     DocumentBroken,
     open_document,
     seal_description,
 )
+from backapp_plugins.archivers.restic.place import Place
+from backapp_plugins.archivers.restic.presence import has_any, has_config
+from backapp_plugins.archivers.restic.repository import ResticRepository
+from backapp_plugins.archivers.restic.settings import ResticSettings
 
 _TRIES = 2
 

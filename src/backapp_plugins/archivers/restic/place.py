@@ -19,24 +19,24 @@ from backapp_core.plugin_api import (
     TransferCut,
     Transport,
 )
-from backapp_plugins.archivers.restic.blobs import BlobBroken, BlobCodec
-from backapp_plugins.archivers.restic.config import Config
-from backapp_plugins.archivers.restic.holding import Hold, hold
-from backapp_plugins.archivers.restic.index import Index, Location
-from backapp_plugins.archivers.restic.index_cache import IndexVanished, load_index
-from backapp_plugins.archivers.restic.keys import OpenedKey
-from backapp_plugins.archivers.restic.layout import (
+from backapp_plugins.archivers.restic.access.holding import Hold, hold
+from backapp_plugins.archivers.restic.access.keys import OpenedKey
+from backapp_plugins.archivers.restic.format.blobs import BlobBroken, BlobCodec
+from backapp_plugins.archivers.restic.format.config import Config
+from backapp_plugins.archivers.restic.format.layout import (
     INDEX,
     BlobKind,
     id_of,
     named_id,
     pack_name,
 )
-from backapp_plugins.archivers.restic.unpacked import (
+from backapp_plugins.archivers.restic.format.unpacked import (
     DocumentBroken,
     open_document,
     seal_document,
 )
+from backapp_plugins.archivers.restic.index.cache import IndexVanished, load_index
+from backapp_plugins.archivers.restic.index.index import Index, Location
 
 _TRIES = 2
 """One bad transfer is no damage; two of the same object are."""

@@ -1,7 +1,7 @@
 """Says whether a repository stands somewhere; light, since every command asks it of every place."""
 
 from backapp_core.plugin_api import ObjectMissing, Transport
-from backapp_plugins.archivers.restic.layout import CONFIG_NAME, KEYS, SNAPSHOTS, named_id
+from backapp_plugins.archivers.restic.format.layout import CONFIG_NAME, KEYS, SNAPSHOTS, named_id
 
 
 def recognises(transport: Transport) -> bool:

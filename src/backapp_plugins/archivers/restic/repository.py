@@ -30,19 +30,23 @@ from backapp_core.plugin_api import (
     SnapshotRepair,
     Target,
 )
-from backapp_plugins.archivers.restic import listing, locks, removing, restoring, walking
-from backapp_plugins.archivers.restic.backup import BackupRun
-from backapp_plugins.archivers.restic.file_content import file_content
-from backapp_plugins.archivers.restic.index import Index
-from backapp_plugins.archivers.restic.layout import INDEX
+from backapp_plugins.archivers.restic import listing
+from backapp_plugins.archivers.restic.access import locks
+from backapp_plugins.archivers.restic.backup.run import BackupRun
+from backapp_plugins.archivers.restic.format.layout import INDEX
+from backapp_plugins.archivers.restic.format.polynomial import polynomial_to_text
+from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.polynomial import polynomial_to_text
-from backapp_plugins.archivers.restic.pruning import Pruner
+from backapp_plugins.archivers.restic.prune import removing
+from backapp_plugins.archivers.restic.prune.pruning import Pruner
+from backapp_plugins.archivers.restic.reading import walking
+from backapp_plugins.archivers.restic.reading.file_content import file_content
+from backapp_plugins.archivers.restic.reading.tree_reader import TreeReader
+from backapp_plugins.archivers.restic.restore import restoring
 from backapp_plugins.archivers.restic.statistics import statistics
-from backapp_plugins.archivers.restic.tree_reader import TreeReader
 
 if TYPE_CHECKING:
-    from backapp_plugins.archivers.restic.key_ring import KeyRing
+    from backapp_plugins.archivers.restic.access.key_ring import KeyRing
 
 
 @final
@@ -99,7 +103,7 @@ class ResticRepository(Repository):
 
     @override
     def check(self, *, read_data: bool | DataSubset = False) -> CheckReport:
-        from backapp_plugins.archivers.restic.checking import Check
+        from backapp_plugins.archivers.restic.check.checking import Check
 
         return Check(self._place, read_data=read_data).run()
 
@@ -127,7 +131,7 @@ class ResticRepository(Repository):
 
     def repair_index(self, *, reads_all_packs: bool = False, is_dry: bool = False) -> IndexRepair:
         """See `CanRepair`."""
-        from backapp_plugins.archivers.restic import index_repair
+        from backapp_plugins.archivers.restic.repair import index_repair
 
         return index_repair.repair_index(
             self._place, reads_all_packs=reads_all_packs, is_dry=is_dry
@@ -135,7 +139,7 @@ class ResticRepository(Repository):
 
     def repair_packs(self, names: Sequence[str], *, is_dry: bool = False) -> Sequence[PackRepair]:
         """See `CanRepair`."""
-        from backapp_plugins.archivers.restic import pack_repair
+        from backapp_plugins.archivers.restic.repair import pack_repair
 
         return pack_repair.repair_packs(self._place, names, is_dry=is_dry)
 
@@ -143,7 +147,7 @@ class ResticRepository(Repository):
         self, snapshots: Sequence[Snapshot], *, forgets: bool = False, is_dry: bool = False
     ) -> Sequence[SnapshotRepair]:
         """See `CanRepair`."""
-        from backapp_plugins.archivers.restic import snapshot_repair
+        from backapp_plugins.archivers.restic.repair import snapshot_repair
 
         return snapshot_repair.repair_snapshots(
             self._place, snapshots, forgets=forgets, is_dry=is_dry
@@ -151,7 +155,7 @@ class ResticRepository(Repository):
 
     def recover(self) -> Snapshot | None:
         """See `CanRepair`."""
-        from backapp_plugins.archivers.restic import recovering
+        from backapp_plugins.archivers.restic.repair import recovering
 
         return recovering.recover(self._place)
 
@@ -236,7 +240,7 @@ class ResticRepository(Repository):
         self._place.transport.close()
 
     def _key_ring(self) -> "KeyRing":
-        from backapp_plugins.archivers.restic.key_ring import KeyRing
+        from backapp_plugins.archivers.restic.access.key_ring import KeyRing
 
         place = self._place
         return KeyRing(place.transport, place.key, place.surroundings, version=place.config.version)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import msgspec
 
 from backapp_core.plugin_api import InputError, to_text
-from backapp_plugins.archivers.restic.config import encode_config
-from backapp_plugins.archivers.restic.layout import (
+from backapp_plugins.archivers.restic.format.config import encode_config
+from backapp_plugins.archivers.restic.format.layout import (
     DATA,
     INDEX,
     KEYS,
@@ -15,9 +15,9 @@ from backapp_plugins.archivers.restic.layout import (
     BlobKind,
     named_id,
 )
+from backapp_plugins.archivers.restic.format.trees import decode_tree
 from backapp_plugins.archivers.restic.listing import find_record
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.trees import decode_tree
 
 SORTS = ("config", "key", "lock", "snapshot", "index", "pack", "blob", "tree")
 _FOLDERS = {"key": KEYS, "lock": LOCKS, "snapshot": SNAPSHOTS, "index": INDEX, "pack": DATA}

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from backapp_core.plugin_api import EntryKind, Repository, RepositoryStats, Snapshot
-from backapp_plugins.archivers.restic.chunker import RABIN, slowness
-from backapp_plugins.archivers.restic.layout import SNAPSHOTS
+from backapp_plugins.archivers.restic.chunking.chunker import RABIN, slowness
+from backapp_plugins.archivers.restic.format.layout import SNAPSHOTS
 from backapp_plugins.archivers.restic.place import Place
 
 

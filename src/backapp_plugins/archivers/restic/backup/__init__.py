@@ -1,0 +1,1 @@
+"""Backs up: what is new is read and saved, the snapshot comes last."""

@@ -1,0 +1,367 @@
+"""Looks at entries one by one: is it what it was, and if not, what is it now?"""
+
+import stat
+import threading
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias, final
+
+from backapp_core.plugin_api import (
+    DamagedRepository,
+    Entry,
+    EntryKind,
+    FileDone,
+    Level,
+    LogLine,
+    OpenedFile,
+    Problem,
+    Scanner,
+    SourceError,
+    Surroundings,
+    Verb,
+    WholeFile,
+)
+from backapp_plugins.archivers.restic.backup.contents import ContentSaver
+from backapp_plugins.archivers.restic.backup.node_batches import BATCH_NODES
+from backapp_plugins.archivers.restic.backup.old_trees import (
+    attributes_of,
+    entries_as_written,
+    nodes_by_name,
+)
+from backapp_plugins.archivers.restic.backup.pending import PendingFolder, Tally
+from backapp_plugins.archivers.restic.format.go_modes import go_mode
+from backapp_plugins.archivers.restic.format.go_times import time_of
+from backapp_plugins.archivers.restic.format.layout import MIN_CHUNK_BYTES, BlobKind
+from backapp_plugins.archivers.restic.format.node_writer import NodeWriter
+from backapp_plugins.archivers.restic.format.trees import TreeNode
+from backapp_plugins.archivers.restic.index.index import Index
+
+FORMAT = 0o170000
+"""Type bits of a mode; asking an entry for its kind takes four times as long."""
+REGULAR = stat.S_IFREG
+ReadTree = Callable[[bytes], bytes]
+_BATCH_BYTES = 2 << 20
+"""Contents of small files that are encoded together."""
+_CHANGED = "changed while it was read; what was read is kept"
+_NO_ATTRIBUTES = "extended attributes could not be read"
+
+
+Part: TypeAlias = tuple[PendingFolder, Sequence[Entry]]
+"""Some or all of what is in a directory and is none."""
+
+
+class _Small(NamedTuple):
+    """A file that was read whole and is to be saved with others."""
+
+    folder: PendingFolder
+    listed: Entry
+    file: WholeFile
+    old: TreeNode | None
+
+
+@final
+class Examiner:
+    """Makes the nodes of entries; any number of threads may ask, each about other entries."""
+
+    def __init__(
+        self,
+        scanner: Scanner,
+        surroundings: Surroundings,
+        contents: ContentSaver,
+        index: Index,
+        read_tree: ReadTree,
+        *,
+        unchanged_before_ns: int,
+        rereads_all: bool,
+        racy_from_ns: int,
+        reports_files: bool,
+    ) -> None:
+        """Prepare one backup.
+
+        Args:
+            scanner: Names users and groups.
+            surroundings: Listeners, and the wish to stop.
+            contents: Saves what has to be read.
+            index: What is stored.
+            read_tree: Returns the content of a tree of the old snapshot.
+            unchanged_before_ns: Entries of the old snapshot that changed later may have changed
+                again without it showing.
+            rereads_all: Whether nothing is believed to be unchanged.
+            racy_from_ns: Entries that changed later may yet change without it showing.
+            reports_files: Whether there is an event per file.
+        """
+        self._scanner = scanner
+        self._surroundings = surroundings
+        self._contents = contents
+        self._index = index
+        self._read_tree = read_tree
+        self._unchanged_before_ns = unchanged_before_ns
+        self._rereads_all = rereads_all
+        self._racy_from_ns = racy_from_ns
+        self._reports_files = reports_files
+        self._events = threading.Lock()
+        self.writer = NodeWriter()
+
+    def examine(self, parts: Sequence[Part], tally: Tally) -> None:
+        """Add the nodes of entries to their folders, and count them."""
+        small: list[_Small] = []
+        small_bytes = 0
+        for folder, entries in parts:
+            old_nodes = self.old_nodes(folder)
+            for entry in entries:
+                whole = self._examine_one(folder, entry, old_nodes.get(entry.name), tally)
+                if whole is not None:
+                    small.append(whole)
+                    small_bytes += len(whole.file.content)
+                    if small_bytes >= _BATCH_BYTES:
+                        self._keep_small(small, tally)
+                        small, small_bytes = [], 0
+        self._keep_small(small, tally)
+        for folder, _ in parts:
+            if len(folder.nodes) >= BATCH_NODES:
+                folder.put_away()
+
+    def _examine_one(
+        self, folder: PendingFolder, entry: Entry, old: TreeNode | None, tally: Tally
+    ) -> _Small | None:
+        """Make the node of an entry; a small file that has to be saved is returned without one."""
+        self._surroundings.cancel.check()
+        if entry.ctime_ns >= self._racy_from_ns:
+            folder.is_settled = False
+        try:
+            if entry.mode & FORMAT == REGULAR and not self._is_unchanged(entry, old):
+                whole = folder.found.read_whole(entry, MIN_CHUNK_BYTES)
+                if whole is not None:
+                    return _Small(folder, entry, whole, old)
+            node = self._node(folder, entry, old, tally)
+        except SourceError as error:
+            self.report(folder, entry, error.message, tally)
+        else:
+            folder.nodes.append((entry.name, node))
+        return None
+
+    def is_racy(self, entry: Entry) -> bool:
+        """Say whether an entry may change once more without its times telling."""
+        return entry.ctime_ns >= self._racy_from_ns
+
+    def old_nodes(self, folder: PendingFolder) -> dict[bytes, TreeNode]:
+        """Return what the old snapshot has in ``folder``; nothing, said so, if it is damaged."""
+        if folder.old_tree is None:
+            return {}
+        try:
+            return folder.old_nodes(lambda tree: nodes_by_name(self._read_tree(tree)))
+        except (DamagedRepository, ValueError) as error:
+            self._say_damaged(error)
+            folder.forget_old()
+            return {}
+
+    def old_raw_nodes(self, folder: PendingFolder) -> list[tuple[bytes, bytes]] | None:
+        """Return name and JSON of what is in an unchanged directory and none; None if damaged."""
+        if folder.old_tree is None:
+            return None
+        try:
+            return entries_as_written(self._read_tree(folder.old_tree))
+        except (DamagedRepository, ValueError) as error:
+            self._say_damaged(error)
+            folder.forget_old()
+            return None
+
+    def report(self, folder: PendingFolder, entry: Entry | None, reason: str, tally: Tally) -> None:
+        """Tell of an entry (None: the directory itself) that could not be read as it should."""
+        if entry is None:
+            folder.is_own_settled = False
+            path = folder.path
+        else:
+            folder.is_settled = False
+            path = join(folder.path, entry.name)
+        tally.problems += 1
+        with self._events:
+            self._surroundings.events(Problem(Verb.BACKUP, path, reason))
+
+    def name(self, path: bytes, action: str, size_bytes: int) -> None:
+        """Tell what became of a file, if that was asked for."""
+        if self._reports_files:
+            with self._events:
+                self._surroundings.events(FileDone(Verb.BACKUP, path, action, size_bytes))
+
+    def owner(self, entry: Entry) -> tuple[str, str]:
+        """Return the names of an entry's user and group."""
+        return self._scanner.user_name(entry.uid), self._scanner.group_name(entry.gid)
+
+    def _node(
+        self, folder: PendingFolder, entry: Entry, old: TreeNode | None, tally: Tally
+    ) -> bytes:
+        kind = entry.kind
+        if kind is EntryKind.FILE:
+            if old is not None and self._is_unchanged(entry, old):
+                return self._unchanged(folder, entry, old, tally)
+            with folder.found.open(entry) as file:
+                return self._read(folder, entry, file, old, tally)
+        target = folder.found.link_target(entry) if kind is EntryKind.SYMLINK else b""
+        user, group = self.owner(entry)
+        node = self.writer.other(
+            entry,
+            user=user,
+            group=group,
+            target=target,
+            xattrs=self.attributes(folder, entry, tally) or (),
+        )
+        tally.others += 1
+        return node
+
+    def _is_unchanged(self, entry: Entry, old: TreeNode | None) -> bool:
+        try:
+            return (
+                old is not None
+                and not self._rereads_all
+                and old.type == "file"
+                and old.size == entry.size_bytes
+                and old.inode == entry.inode
+                and entry.ctime_ns < self._unchanged_before_ns
+                and time_of(old.ctime) == entry.ctime_ns
+                and time_of(old.mtime) == entry.mtime_ns
+                and not old.error
+                and bool(old.content or not old.size)
+                and all(self._index.has(BlobKind.DATA, blob_id) for blob_id in old.content_ids())
+            )
+        except ValueError:  # what somebody else wrote is malformed, so nothing follows from it
+            return False
+
+    def _unchanged(self, folder: PendingFolder, entry: Entry, old: TreeNode, tally: Tally) -> bytes:
+        user, group = self.owner(entry)
+        xattrs = attributes_of(old)
+        if xattrs is None:
+            xattrs = self.attributes(folder, entry, tally)
+        tally.files_unmodified += 1
+        tally.processed_bytes += entry.size_bytes
+        self.name(join(folder.path, entry.name), "unmodified", entry.size_bytes)
+        # With the change time everything else of an inode is what it was, attributes too.
+        return self.writer.file(
+            entry,
+            user=user,
+            group=group,
+            content=old.content_ids(),
+            xattrs=xattrs or (),
+            size_bytes=entry.size_bytes,
+            fault=_NO_ATTRIBUTES if xattrs is None else "",
+        )
+
+    def _keep_small(self, small: Sequence[_Small], tally: Tally) -> None:
+        """Save the contents of small files together and make their nodes."""
+        ids = iter(
+            self._contents.save_whole([one.file.content for one in small if one.file.content])
+        )
+        for folder, listed, (entry, data, attributes, has_changed), old in small:
+            content = [next(ids)] if data else []
+            xattrs = attributes
+            if xattrs is None:
+                xattrs = self.attributes(folder, listed, tally)
+            fault = _CHANGED if has_changed else ""
+            tally.read_bytes += len(data)
+            node = self._kept(folder, listed, entry, old, content, xattrs, len(data), tally, fault)
+            folder.nodes.append((listed.name, node))
+
+    def _read(
+        self,
+        folder: PendingFolder,
+        listed: Entry,
+        file: OpenedFile,
+        old: TreeNode | None,
+        tally: Tally,
+    ) -> bytes:
+        tally.reading = join(folder.path, listed.name)
+        try:
+            content, size_bytes, read_bytes = self._contents.save(file, tally.read_on)
+        finally:
+            tally.reading, tally.reading_bytes = b"", 0
+        xattrs = self.attributes(folder, listed, tally)
+        has_changed = not file.is_stream and (
+            size_bytes != file.entry.size_bytes or file.has_changed()
+        )
+        fault = _CHANGED if has_changed else ""
+        tally.read_bytes += read_bytes
+        return self._kept(
+            folder, listed, file.entry, old, content, xattrs, size_bytes, tally, fault
+        )
+
+    def _kept(  # noqa: PLR0917  # all that is known of one file, on the hot path
+        self,
+        folder: PendingFolder,
+        listed: Entry,
+        entry: Entry,
+        old: TreeNode | None,
+        content: list[bytes],
+        xattrs: tuple[tuple[bytes, bytes], ...] | None,
+        size_bytes: int,
+        tally: Tally,
+        fault: str,
+    ) -> bytes:
+        """Count a file that was read and return its node.
+
+        What was opened is what counts: it may have changed since it was listed. Nobody takes a node
+        with a fault for the node of an unchanged file.
+        """
+        if fault:
+            self.report(folder, listed, fault, tally)
+        if xattrs is None:
+            fault = fault or _NO_ATTRIBUTES
+        if entry.ctime_ns != listed.ctime_ns or entry.inode != listed.inode:
+            folder.is_settled = False
+        user, group = self.owner(entry)
+        tally.processed_bytes += size_bytes
+        action = "changed"
+        if old is None:
+            action = "new"
+            tally.files_new += 1
+        elif is_same_file(old, entry, content, size_bytes):
+            action = "unmodified"
+            tally.files_unmodified += 1
+        else:
+            tally.files_changed += 1
+        if self._reports_files:
+            self.name(join(folder.path, listed.name), action, size_bytes)
+        return self.writer.file(
+            entry,
+            user=user,
+            group=group,
+            content=content,
+            xattrs=xattrs or (),
+            size_bytes=size_bytes,
+            fault=fault,
+        )
+
+    def attributes(
+        self, folder: PendingFolder, entry: Entry | None, tally: Tally
+    ) -> tuple[tuple[bytes, bytes], ...] | None:
+        """Return the extended attributes of an entry (None: the directory itself).
+
+        None if they could not be read, which was reported then.
+        """
+        try:
+            return folder.found.attributes(entry)
+        except SourceError as error:
+            self.report(folder, entry, error.message, tally)
+            return None
+
+    def _say_damaged(self, error: Exception) -> None:
+        text = f"a part of the last snapshot cannot be read, so files are read again: {error}"
+        with self._events:
+            self._surroundings.events(LogLine(Level.WARNING, text))
+
+
+def is_same_file(old: TreeNode, entry: Entry, content: list[bytes], size_bytes: int) -> bool:
+    """Say whether a file that was read again is what it was, in what a restore gives back."""
+    try:
+        return (
+            old.type == "file"
+            and old.size == size_bytes
+            and old.content_ids() == content
+            and time_of(old.mtime) == entry.mtime_ns
+            and (old.mode, old.uid, old.gid) == (go_mode(entry.mode), entry.uid, entry.gid)
+        )
+    except ValueError:  # what somebody else wrote is malformed
+        return False
+
+
+def join(folder: bytes, name: bytes) -> bytes:
+    """Return the path of ``name`` in ``folder``."""
+    return folder + name if folder == b"/" else b"%b/%b" % (folder, name)

@@ -1,0 +1,191 @@
+"""Remembers, on this machine, what each directory of the last snapshot looked like.
+
+One record per directory says by what facts its tree was made, so that a directory in which nothing
+changed is neither compared entry by entry nor decoded. The memory belongs to one snapshot, host and
+set of roots; it is checked as a whole when it is opened and is never more than a shortcut: what it
+does not know is looked up in the repository.
+
+The file is a header, the ids of the index objects that listed everything at that time, then records
+in the order of the hashes of their paths, then a SHA-256 of all that.
+"""
+
+import mmap
+import os
+import struct
+from bisect import bisect_left
+from collections.abc import Collection
+from hashlib import blake2b, sha256
+from pathlib import Path
+from typing import NamedTuple, final
+
+import msgspec
+
+from backapp_core.plugin_api import Entry, FoundDirectory
+from backapp_plugins.archivers.restic.format.layout import ID_BYTES
+
+_MAGIC = b"backapp folders\x01"
+_HEADER = struct.Struct("<16s32sIQ")
+_RECORD = struct.Struct("<16s16s16s16s32sIIQB")
+_HASH_BYTES = 16
+_MOST_FOLDERS = 4_000_000
+"""Beyond that the records would take more memory than the shortcut is worth."""
+_ENTRIES_AT_ONCE = 1 << 14
+_UNSETTLED = bytes(_HASH_BYTES)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Remembered(NamedTuple):
+    """One directory."""
+
+    own: bytes
+    """Hash of the facts of the directory itself; zeros if its attributes may yet change without
+    showing it, or could not be read. So are the following."""
+    entries: bytes
+    """Hash of the facts of everything in it that is no directory."""
+    folders: bytes
+    """Hash of its subdirectories: names, facts, trees."""
+    tree: bytes
+    """Id of its tree."""
+    files: int
+    others: int
+    file_bytes: int
+    has_attributes: bool
+    """Whether the directory itself has extended attributes."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether equal facts mean equal contents."""
+        return self.entries != _UNSETTLED
+
+
+def hash_of_entries(found: FoundDirectory) -> bytes:
+    """Return a hash of all facts of what is in a directory and is none."""
+    entries = found.entries
+    if len(entries) <= _ENTRIES_AT_ONCE:
+        return _hash(_encode(entries))
+    hasher = blake2b(digest_size=_HASH_BYTES)
+    for at in range(0, len(entries), _ENTRIES_AT_ONCE):
+        hasher.update(_encode(entries[at : at + _ENTRIES_AT_ONCE]))
+    return hasher.digest()
+
+
+def hash_of_folder(entry: Entry) -> bytes:
+    """Return a hash of the facts of a directory itself."""
+    return _hash(_encode(entry[1:4] + entry[5:10]))
+
+
+def hash_of_folders(facts: Collection[tuple[bytes, bytes, bytes]]) -> bytes:
+    """Return a hash of subdirectories: name, hash of own facts, and tree of each."""
+    return _hash(_encode(facts))
+
+
+UNSETTLED = _UNSETTLED
+
+
+@final
+class FolderMemory:
+    """What is remembered of one snapshot; any thread may ask."""
+
+    def __init__(self, data: bytes | mmap.mmap, *, first: int, count: int, trusted: bool) -> None:
+        self._data = data
+        self._first = first
+        self._count = count
+        self.is_trusted = trusted
+        """Whether everything that the snapshot needs is known to be listed still."""
+
+    def find(self, path: bytes) -> Remembered | None:
+        """Return what is remembered of the directory ``path``."""
+        wanted = _hash(path)
+        data, first, step = self._data, self._first, _RECORD.size
+
+        def key(row: int) -> bytes:
+            at = first + row * step
+            return data[at : at + _HASH_BYTES]
+
+        row = bisect_left(range(self._count), wanted, key=key)
+        if row == self._count or key(row) != wanted:
+            return None
+        _, own, entries, folders, tree, files, others, file_bytes, flags = _RECORD.unpack_from(
+            data, first + row * step
+        )
+        return Remembered(own, entries, folders, tree, files, others, file_bytes, bool(flags))
+
+
+@final
+class FolderNotes:
+    """Gathers what the next backup may remember; used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._records: list[bytes] = []
+        self._is_too_much = False
+
+    def add(self, path: bytes, folder: Remembered) -> None:
+        """Note one directory."""
+        if len(self._records) >= _MOST_FOLDERS:
+            self._is_too_much = True
+            self._records.clear()
+        if not self._is_too_much:
+            self._records.append(_RECORD.pack(_hash(path), *folder))
+
+    def keep(self, file: Path, snapshot_id: bytes, index_ids: Collection[bytes]) -> None:
+        """Write the notes as the memory of ``snapshot_id``, all of it or nothing.
+
+        Raises:
+            OSError: If the cache folder cannot be written; the former memory is untouched.
+        """
+        if self._is_too_much:
+            file.unlink(missing_ok=True)
+            return
+        self._records.sort()
+        header = _HEADER.pack(_MAGIC, snapshot_id, len(index_ids), len(self._records))
+        hasher = sha256()
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = file.with_name(f".{file.name}.{os.getpid()}")
+        try:
+            with draft.open("wb") as out:
+                for part in (header, *sorted(index_ids), *self._records):
+                    hasher.update(part)
+                    out.write(part)
+                out.write(hasher.digest())
+            draft.replace(file)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+def open_memory(
+    file: Path, snapshot_id: bytes, index_ids: Collection[bytes]
+) -> FolderMemory | None:
+    """Return the memory of ``snapshot_id``; None if there is none or it is damaged.
+
+    Args:
+        file: Where it is kept.
+        snapshot_id: The snapshot that the backup is compared with.
+        index_ids: Index objects that the repository has now.
+    """
+    try:
+        with file.open("rb") as source:
+            data = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):
+        return None  # there is none, or it is empty
+    end = len(data) - ID_BYTES
+    if end < _HEADER.size:
+        return None
+    magic, owner, indexes, count = _HEADER.unpack_from(data)
+    first = _HEADER.size + ID_BYTES * indexes
+    if magic != _MAGIC or owner != snapshot_id or first + count * _RECORD.size != end:
+        return None
+    with memoryview(data) as view:
+        if sha256(view[:end]).digest() != bytes(view[end:]):
+            return None
+    ids = {data[at : at + ID_BYTES] for at in range(_HEADER.size, first, ID_BYTES)}
+    return FolderMemory(data, first=first, count=count, trusted=ids <= set(index_ids))
+
+
+def memory_name(hostname: str, roots: Collection[bytes]) -> str:
+    """Return the file name of the memory for backups of ``roots`` on ``hostname``."""
+    return "folders-" + _hash(_encode((hostname, sorted(roots)))).hex()
+
+
+def _hash(data: bytes) -> bytes:
+    return blake2b(data, digest_size=_HASH_BYTES).digest()

@@ -1,0 +1,1 @@
+"""Looks whether everything is there and whole."""

@@ -1,0 +1,1 @@
+"""Removes snapshots and what nothing needs any more."""

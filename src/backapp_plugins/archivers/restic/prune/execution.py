@@ -1,0 +1,83 @@
+"""Carries out what a prune is to do, so that a kill at any point leaves the repository whole."""
+
+from collections.abc import Sequence
+from typing import final
+
+from backapp_core.plugin_api import StorageFull
+from backapp_plugins.archivers.restic.access.holding import Hold
+from backapp_plugins.archivers.restic.format.layout import pack_name
+from backapp_plugins.archivers.restic.index.index import Index
+from backapp_plugins.archivers.restic.place import Place
+from backapp_plugins.archivers.restic.prune.deleting import delete_all
+from backapp_plugins.archivers.restic.prune.index_rewriting import IndexRewriter
+from backapp_plugins.archivers.restic.prune.plan import PrunePlan
+from backapp_plugins.archivers.restic.prune.repacking import Repacker
+from backapp_plugins.archivers.restic.writing.packing import PackWriter
+
+
+@final
+class PruneExecution:
+    """Carries a plan out, under the lock."""
+
+    def __init__(self, place: Place, index: Index, rewriter: IndexRewriter, hold: Hold) -> None:
+        self._place = place
+        self._index = index
+        self._rewriter = rewriter
+        self._hold = hold
+
+    def run(self, plan: PrunePlan) -> None:
+        """Do all at once, or if there is no room for that, part after part.
+
+        Raises:
+            StorageFull: If there is no room for a part that cannot be divided.
+            RepositoryLocked: If the lock was lost.
+        """
+        try:
+            self._do(plan)
+        except StorageFull:
+            parts = plan.parts()
+            if len(parts) == 1:
+                raise
+            self._rewriter.join_nothing()
+            for part in parts:
+                self.run(part)
+
+    def _do(self, plan: PrunePlan) -> None:
+        """Copy, name what was copied, name no longer what is leaving, delete: in this order.
+
+        Raises:
+            StorageFull: If there is no room; what was stored is taken back then.
+        """
+        copies = self._copy(plan)
+        outdated: Sequence[str] = ()
+        if plan.is_index_changed:
+            try:
+                outdated = self._rewriter.write(plan.fates, orphans=plan.orphans_marked)
+            except StorageFull:
+                self._take_back(copies)
+                raise
+        self._hold()
+        delete_all(self._place, outdated)
+        gone = [pack_name(one) for one in (*plan.orphans_deleted, *plan.deleted_packs)]
+        delete_all(self._place, gone[:1])
+        self._hold()  # a full disk may have had no room for the lock; now it may have
+        delete_all(self._place, gone[1:])
+
+    def _copy(self, plan: PrunePlan) -> Sequence[tuple[str, int]]:
+        rows = plan.copied_rows
+        if not len(rows):
+            return ()
+        writer = PackWriter(self._place)
+        try:
+            with writer:
+                Repacker(self._place, self._index).copy(rows, writer)
+                writer.finish()
+        except StorageFull:
+            self._take_back(writer.objects)
+            raise
+        return writer.objects
+
+    def _take_back(self, objects: Sequence[tuple[str, int]]) -> None:
+        """Delete what this run stored, the last first: index objects come after their packs."""
+        for name, _ in reversed(objects):
+            self._place.transport.delete(name)

@@ -1,0 +1,1 @@
+"""Reads blobs, trees and files of an opened repository."""

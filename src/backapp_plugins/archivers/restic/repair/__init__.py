@@ -1,0 +1,1 @@
+"""Makes the best of a damaged repository."""

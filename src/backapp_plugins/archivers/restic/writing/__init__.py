@@ -1,0 +1,1 @@
+"""Writes blobs, gathered in packs."""

@@ -1,0 +1,240 @@
+"""Puts sealed blobs into packs, which are built in memory and sent while others fill."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self, TypeAlias, final
+
+from backapp_core.plugin_api import BackappError, HasFolder, Level, StorageFull
+from backapp_plugins.archivers.restic.format.layout import (
+    INDEX,
+    MAX_INDEX_BLOBS,
+    MAX_PACK_BLOBS,
+    PACK_BYTES,
+    BlobKind,
+    id_of,
+    pack_name,
+)
+from backapp_plugins.archivers.restic.format.packs import PackEntry, encode_header, encode_trailer
+from backapp_plugins.archivers.restic.index.files import encode_index
+from backapp_plugins.archivers.restic.place import Place
+
+_INDEX_SECONDS = 240.0
+"""So much work at most is done again after an interruption."""
+_PIECE_BYTES = 1 << 20
+_ROOM_BYTES = PACK_BYTES + (1 << 20)
+_LOCAL_UPLOADS = 1
+_REMOTE_UPLOADS = 5
+
+StoredPack: TypeAlias = Callable[[bytes, Sequence[PackEntry]], None]
+"""Told of each pack that was stored, in the thread that stored it."""
+
+
+@final
+class _OpenPack:
+    """A pack that is being filled."""
+
+    __slots__ = ("buffer", "entries", "size_bytes")
+
+    def __init__(self, buffer: bytearray) -> None:
+        self.buffer = buffer
+        self.entries: list[PackEntry] = []
+        self.size_bytes = 0
+
+    def add(
+        self, kind: BlobKind, blob_id: bytes, sealed: bytes | memoryview, uncompressed: int
+    ) -> None:
+        at, length = self.size_bytes, len(sealed)
+        self.buffer[at : at + length] = sealed
+        self.entries.append(PackEntry(kind, blob_id, at, length, uncompressed))
+        self.size_bytes = at + length
+
+    @property
+    def is_full(self) -> bool:
+        return self.size_bytes >= PACK_BYTES or len(self.entries) >= MAX_PACK_BLOBS
+
+
+@final
+class PackWriter:
+    """Takes sealed blobs from any number of threads; whoever comes when much is on its way waits.
+
+    A context manager: what was not finished is dropped at its end, except that packs which were
+    stored whole are listed in an index object, so that the next run need not store them again. On
+    a full disk they are deleted, so that it is no fuller than before.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        stored: StoredPack | None = None,
+        listed: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """Write to ``place``.
+
+        Args:
+            place: The repository.
+            stored: Told of each pack.
+            listed: Told of each index object that was written about them.
+        """
+        self._place = place
+        self._tell_stored = stored
+        self._tell_listed = listed
+        uploads = _LOCAL_UPLOADS if isinstance(place.transport, HasFolder) else _REMOTE_UPLOADS
+        self._lock = threading.Lock()
+        self._spare: list[bytearray] = []
+        self._open = {kind: _OpenPack(self._buffer()) for kind in BlobKind}
+        self._slots = threading.BoundedSemaphore(uploads)
+        self._pool = ThreadPoolExecutor(uploads, "upload")
+        self._sent: list[Future[None]] = []
+        self._unlisted: list[tuple[bytes, list[PackEntry]]] = []
+        self._unlisted_blobs = 0
+        self._listed_at = place.surroundings.clock.monotonic_seconds()
+        self._failure: BaseException | None = None
+        self.objects: list[tuple[str, int]] = []
+        """Name and size of everything that was stored."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        if kind is not None:
+            try:
+                self._keep_or_give_back()
+            except BackappError as failure:
+                # The run has its own error; these packs are stored again by the next one.
+                self._place.say(Level.WARNING, f"unfinished work is not kept: {failure.message}")
+
+    def add(
+        self, kind: BlobKind, blob_id: bytes, sealed: bytes | memoryview, uncompressed: int
+    ) -> None:
+        """Take a blob.
+
+        Raises:
+            TransportError: If storing what came earlier failed.
+        """
+        self.add_all(kind, ((blob_id, sealed, uncompressed),))
+
+    def add_all(
+        self, kind: BlobKind, blobs: Iterable[tuple[bytes, bytes | memoryview, int]]
+    ) -> None:
+        """Take blobs: id, sealed content, and length of the content of each.
+
+        Raises:
+            TransportError: If storing what came earlier failed.
+        """
+        full: list[_OpenPack] = []
+        with self._lock:
+            pack = self._open[kind]
+            for blob_id, sealed, uncompressed in blobs:
+                if pack.entries and pack.size_bytes + len(sealed) > _ROOM_BYTES:
+                    # A buffer that grows is kept at its new size, and there are several.
+                    full.append(pack)
+                    pack = self._open[kind] = _OpenPack(self._buffer())
+                pack.add(kind, blob_id, sealed, uncompressed)
+                if pack.is_full:
+                    full.append(pack)
+                    pack = self._open[kind] = _OpenPack(self._buffer())
+        for each in full:
+            self._send(each)
+
+    def finish(self) -> None:
+        """Store what is left and list all of it; afterwards everything added can be found.
+
+        More may be added then, and finished.
+
+        Raises:
+            TransportError: If the destination fails.
+        """
+        for kind in BlobKind:
+            pack = self._open[kind]
+            if pack.entries:
+                self._open[kind] = _OpenPack(self._buffer())
+                self._send(pack)
+        for future in self._sent:
+            future.result()
+        self._list_packs()
+
+    def _buffer(self) -> bytearray:
+        return self._spare.pop() if self._spare else bytearray(_ROOM_BYTES)
+
+    def _send(self, pack: _OpenPack) -> None:
+        self._slots.acquire()
+        if self._failure is not None:
+            self._slots.release()
+            raise self._failure
+        future = self._pool.submit(self._store, pack)
+        with self._lock:
+            self._sent = [one for one in self._sent if not one.done() or one.exception()]
+            self._sent.append(future)
+
+    def _store(self, pack: _OpenPack) -> None:
+        try:
+            if self._failure is None:
+                self._store_pack(pack)
+        except BaseException as error:
+            self._failure = error
+            raise
+        finally:
+            self._slots.release()
+
+    def _store_pack(self, pack: _OpenPack) -> None:
+        header = self._place.codec.seal(encode_header(pack.entries))
+        tail = header + encode_trailer(header)
+        buffer, end = pack.buffer, pack.size_bytes + len(tail)
+        buffer[pack.size_bytes : end] = tail
+        with memoryview(buffer) as view:
+            pack_id = id_of(view[:end])
+            name = pack_name(pack_id)
+            self._place.store(name, _pieces(view[:end]), end)
+        if self._tell_stored is not None:
+            self._tell_stored(pack_id, pack.entries)
+        with self._lock:
+            self.objects.append((name, end))
+            self._unlisted.append((pack_id, pack.entries))
+            self._unlisted_blobs += len(pack.entries)
+            if len(buffer) <= 2 * PACK_BYTES:
+                self._spare.append(buffer)
+            waited = self._place.surroundings.clock.monotonic_seconds() - self._listed_at
+            is_due = self._unlisted_blobs >= MAX_INDEX_BLOBS or waited >= _INDEX_SECONDS
+        if is_due:
+            self._list_packs()
+
+    def _keep_or_give_back(self) -> None:
+        """List what was stored whole, or delete it if it would only take the last room."""
+        failure = self._failure
+        if failure is None:
+            try:
+                self._list_packs()
+            except StorageFull as full:
+                failure = full
+        if isinstance(failure, StorageFull):
+            for pack_id, _ in self._unlisted:
+                self._place.transport.delete(pack_name(pack_id))
+
+    def _list_packs(self) -> None:
+        """Write an index object of the packs that none lists yet.
+
+        Raises:
+            BackappError: If it cannot be stored; then none lists them still.
+        """
+        with self._lock:
+            packs, self._unlisted, self._unlisted_blobs = self._unlisted, [], 0
+            self._listed_at = self._place.surroundings.clock.monotonic_seconds()
+        if packs:
+            try:
+                index_id, size = self._place.write_document(INDEX, encode_index(packs))
+            except BackappError:
+                with self._lock:
+                    self._unlisted += packs
+                raise
+            if self._tell_listed is not None:
+                self._tell_listed(index_id)
+            with self._lock:
+                self.objects.append((INDEX + index_id.hex(), size))
+
+
+def _pieces(view: memoryview) -> Iterator[bytes]:
+    for at in range(0, len(view), _PIECE_BYTES):
+        yield bytes(view[at : at + _PIECE_BYTES])
