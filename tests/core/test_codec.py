@@ -18,6 +18,7 @@ from backapp_core.model.jobs import BackupOptions, Job
 from backapp_core.model.notifications import Notification
 from backapp_core.model.repositories import (
     CheckReport,
+    CleanUpOptions,
     CleanUpPlan,
     Finding,
     RemovalPlan,
@@ -94,6 +95,9 @@ def values_of(kind):  # noqa: C901, PLR0911, PLR0912  # one branch per shape of 
     fields = {field.name: values_of(hints[field.name]) for field in attrs.fields(kind)}
     if kind is Job:
         fields["name"] = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,9}", fullmatch=True)
+    if kind is CleanUpOptions:
+        fields["max_unused_share"] = st.floats(0, 1)
+        fields["max_unused_bytes"] = fields["max_repack_bytes"] = st.none() | st.integers(0)
     return st.builds(kind, **fields)
 
 
@@ -265,7 +269,7 @@ def test_one_of_few_values_is_read_and_anything_else_refused_with_the_list():
     assert from_plain({"way": "small"}, Chosen, source="x") == Chosen("small")
     assert from_plain({"way": 1}, Chosen, source="x") == Chosen(1)
     for wrong in ("cheap", True, None, ["fast"]):
-        with pytest.raises(InvalidSettings, match="way: .* use one of fast, small, 1"):
+        with pytest.raises(InvalidSettings, match=r"way: .* use one of fast, small, 1"):
             from_plain({"way": wrong}, Chosen, source="x")
 
 

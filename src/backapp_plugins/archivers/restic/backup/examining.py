@@ -257,7 +257,17 @@ class Examiner:
                 xattrs = self.attributes(folder, listed, tally)
             fault = _CHANGED if has_changed else ""
             tally.read_bytes += len(data)
-            node = self._kept(folder, listed, entry, old, content, xattrs, len(data), tally, fault)
+            node = self._kept(
+                folder,
+                listed,
+                entry,
+                tally,
+                old=old,
+                content=content,
+                xattrs=xattrs,
+                size_bytes=len(data),
+                fault=fault,
+            )
             folder.nodes.append((listed.name, node))
 
     def _read(
@@ -280,19 +290,28 @@ class Examiner:
         fault = _CHANGED if has_changed else ""
         tally.read_bytes += read_bytes
         return self._kept(
-            folder, listed, file.entry, old, content, xattrs, size_bytes, tally, fault
+            folder,
+            listed,
+            file.entry,
+            tally,
+            old=old,
+            content=content,
+            xattrs=xattrs,
+            size_bytes=size_bytes,
+            fault=fault,
         )
 
-    def _kept(  # noqa: PLR0917  # all that is known of one file, on the hot path
+    def _kept(
         self,
         folder: PendingFolder,
         listed: Entry,
         entry: Entry,
+        tally: Tally,
+        *,
         old: TreeNode | None,
         content: list[bytes],
         xattrs: tuple[tuple[bytes, bytes], ...] | None,
         size_bytes: int,
-        tally: Tally,
         fault: str,
     ) -> bytes:
         """Count a file that was read and return its node.

@@ -38,7 +38,8 @@ class NodeBatches:
         """Take some nodes, of different names."""
         ordered = sorted(nodes)
         packed = zstandard.ZstdCompressor(level=3).compress(_encode(ordered))
-        self._packed.append((ordered[0][0], packed))
+        # What the library returns keeps room for the worst case, which is ten times as much.
+        self._packed.append((ordered[0][0], bytes(memoryview(packed))))
 
     def merged(self, others: Iterable[NamedNode]) -> Iterator[NamedNode]:
         """Yield all nodes and ``others``, which are in order, in the order of their names."""
