@@ -33,6 +33,16 @@ def test_help_loads_no_plugin_and_nothing_slow(arguments: list[str]) -> None:
     assert not {one for one in loaded if one.startswith("backapp_plugins.")}
 
 
+def test_command_on_plain_archives_loads_nothing_that_other_places_and_formats_need(
+    cli, tmp_path
+) -> None:
+    words = ["-r", str(tmp_path / "repository")]
+    cli("init", *words, "--archiver", "targz")
+    loaded = _loaded(f"from backapp_cli.run import run\nrun({['snapshots', *words]})")
+    assert "backapp_plugins.archivers.targz.repository" in loaded
+    assert not loaded & {*SLOW, "numpy", "cryptography", "zstandard", "pyfastcdc", "numba"}
+
+
 def test_the_version_is_the_same_wherever_it_is_asked_for(cli, process) -> None:
     assert process("--version").out == cli("--version").out == cli("-q", "--version").out
     assert cli("version").out == cli("--version").out
