@@ -38,7 +38,7 @@ from backapp_core.testing.fakes import (
 from backapp_core.testing.tree_facts import Facts
 from backapp_core.testing.trees import describe_tree
 from backapp_plugins.archivers.restic import backapp_archivers as restic_archivers
-from backapp_plugins.archivers.restic.access import key_files
+from backapp_plugins.archivers.restic.access import holding, key_files
 from backapp_plugins.archivers.restic.access.keys import OpenedKey
 from backapp_plugins.archivers.restic.format.config import Config, encode_config
 from backapp_plugins.archivers.restic.format.crypto import MasterKey
@@ -55,6 +55,15 @@ from backapp_plugins.scanners.files import open_files
 from backapp_plugins.scanners.files.settings import FilesSettings
 
 KIND = backapp_archivers()[0]
+
+
+@pytest.fixture(autouse=True)
+def locks_are_seen_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no run wait for others to see its lock, where neither locks nor others are the matter."""
+    if "lock" not in request.node.nodeid and not request.node.get_closest_marker("interop"):
+        monkeypatch.setattr(holding, "_SETTLE_SECONDS", 0.0)
+
+
 EMPTY: Mapping[str, bytes] = MappingProxyType({})
 
 

@@ -244,7 +244,7 @@ def test_every_flipped_byte_of_a_repository_is_noticed(filled):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("file_bytes", "step"), [(1_500, 1), (30_000, 11)])
+@pytest.mark.parametrize(("file_bytes", "step"), [(300, 1), (30_000, 29)])
 def test_every_flipped_byte_of_a_larger_repository_is_noticed(restic_bench, file_bytes, step):
     _fill(restic_bench, file_bytes=file_bytes)
     noticed = _flip_every_byte(restic_bench, step=step)

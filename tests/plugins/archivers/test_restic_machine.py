@@ -167,7 +167,7 @@ class ResticMachine(SourceMachine):
     def back_up_from_a_stale_parent(self, pick) -> None:
         self._back_up(self.source, parent_id=self.some(pick))
 
-    @rule(number=st.integers(3, 40), is_killed=st.booleans())
+    @rule(number=st.integers(6, 40), is_killed=st.booleans())
     def back_up_and_die(self, number, is_killed) -> None:
         error = Killed() if is_killed else TransportUnavailable("the destination does not answer")
         transport = FaultyTransport(self.reach(), _Kill(number, error))
@@ -276,14 +276,15 @@ class ResticMachine(SourceMachine):
         options = CleanUpOptions(max_unused_share=share, repacks_small=repacks_small)
         self.clean_up(self.repository, options)
 
-    @rule(number=st.integers(3, 30), is_killed=st.booleans())
+    @rule(number=st.integers(6, 30), is_killed=st.booleans())
     def prune_and_die(self, number, is_killed) -> None:
         error = Killed() if is_killed else TransportUnavailable("the destination does not answer")
-        repository = self.open("first", FaultyTransport(self.reach(), _Kill(number, error)))
         try:
-            self.clean_up(repository)
+            self.clean_up(self.open("first", FaultyTransport(self.reach(), _Kill(number, error))))
         except (Killed, TransportUnavailable):
-            self._bury()
+            pass
+        finally:
+            self._bury()  # one that could not take its lock back, too
 
     @precondition(lambda self: self.points)
     @rule(pick=PICKS, tags=st.lists(st.sampled_from(("x", "y")), max_size=2))
