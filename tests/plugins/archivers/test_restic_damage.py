@@ -244,12 +244,12 @@ def test_every_flipped_byte_of_a_repository_is_noticed(filled):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("file_bytes", "step"), [(300, 1), (30_000, 29)])
+@pytest.mark.parametrize(("file_bytes", "step"), [(300, 1), (30_000, 97)])
 def test_every_flipped_byte_of_a_larger_repository_is_noticed(restic_bench, file_bytes, step):
     _fill(restic_bench, file_bytes=file_bytes)
     noticed = _flip_every_byte(restic_bench, step=step)
     print(f"{noticed} flips noticed")
-    assert noticed > 10_000
+    assert noticed > 2_000
 
 
 def _flip_every_byte(bench, *, step: int) -> int:
