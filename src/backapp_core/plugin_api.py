@@ -121,6 +121,16 @@ from backapp_core.ports.transports import (
     check_object_name,
     check_object_prefix,
 )
+from backapp_core.processes import (
+    host_name,
+    is_of_earlier_boot,
+    process_exists,
+    process_is_exiting,
+    process_started,
+    system_ids,
+    user_and_group,
+    user_name,
+)
 from backapp_core.secret_files import read_secret_file
 
 __all__ = [
@@ -249,10 +259,18 @@ __all__ = [
     "from_plain",
     "from_text",
     "hookimpl",
+    "host_name",
+    "is_of_earlier_boot",
     "kind_of_mode",
     "path_key",
+    "process_exists",
+    "process_is_exiting",
+    "process_started",
     "read_secret_file",
+    "system_ids",
     "to_line",
     "to_plain",
     "to_text",
+    "user_and_group",
+    "user_name",
 ]

@@ -1,8 +1,6 @@
 """Scanner to archiver to transport, once."""
 
-import getpass
 import os
-import socket
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import cast
 
 from attrs import evolve, fields_dict
 
+from backapp_core import processes
 from backapp_core.codec import from_plain
 from backapp_core.engine import watch
 from backapp_core.engine.browse import choose
@@ -218,8 +217,8 @@ def _names_of(folder: Path) -> list[str]:
 
 def _options(request: BackupRequest, parent_id: str | None) -> BackupOptions:
     return BackupOptions(
-        hostname=request.hostname or socket.gethostname(),
-        username=request.username or _user(),
+        hostname=request.hostname or processes.host_name(),
+        username=request.username or processes.user_name(),
         tags=tuple(sorted(set(request.tags))),
         is_full=request.is_full,
         rereads_all=request.rereads_all,
@@ -227,13 +226,6 @@ def _options(request: BackupRequest, parent_id: str | None) -> BackupOptions:
         reports_files=request.reports_files,
         program=program(),
     )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return ""  # a user id without a name
 
 
 def _suspect(

@@ -358,3 +358,17 @@ def test_a_holder_in_another_thread_does_not_let_restic_ask(transport, held):
     work()
     assert hosts[0] == hosts[1] + NOT_ASKED
     assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_a_lock_that_was_left_is_in_the_way_of_others_only(transport, surroundings, held):
+    left: set[str] = set()
+    by = striking(transport, "delete", Phase.BEFORE, raising(AccessRefused("for a while")))
+    with hold(by, KEY, surroundings, version=2, is_exclusive=False, left=left):
+        pass
+    assert {found.name for found in locks(transport)} == left
+    with pytest.raises(RepositoryLocked), held(is_exclusive=True):
+        pass
+    with hold(transport, KEY, surroundings, version=2, is_exclusive=True, left=left) as require:
+        require()
+    assert not locks(transport)
+    assert not left

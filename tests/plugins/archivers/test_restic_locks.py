@@ -12,12 +12,12 @@ import msgspec
 import pytest
 from attrs import evolve
 
+from backapp_core import processes
 from backapp_core.errors import RepositoryLocked
 from backapp_core.events import LogLine, Recording
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.testing.fakes import MemoryBucket, MemoryTransport, make_surroundings
 from backapp_core.testing.faults import DamagingTransport, FaultyTransport, flip_bit
-from backapp_plugins.archivers.restic.access import this_process
 from backapp_plugins.archivers.restic.access.locks import (
     NOT_ASKED,
     Lock,
@@ -69,8 +69,8 @@ def put(transport: MemoryTransport, surroundings: Surroundings) -> Callable[...,
 def ours(**changes: object) -> dict[str, object]:
     """Return fields of a lock of this very process."""
     holder = {
-        "system": changes.pop("system", this_process.system_ids()),
-        "started": changes.pop("started", this_process.started(os.getpid())),
+        "system": changes.pop("system", processes.system_ids()),
+        "started": changes.pop("started", processes.process_started(os.getpid())),
     }
     fields = {"hostname": socket.gethostname(), "pid": os.getpid(), "backapp": holder}
     return {**fields, **changes}
@@ -181,7 +181,7 @@ class TestOnThisMachine:
         clear(transport, surroundings)
 
     def test_a_process_before_the_last_restart_does_not(self, transport, surroundings, put):
-        machine, _, table = this_process.system_ids().split()
+        machine, _, table = processes.system_ids().split()
         put(**ours(system=f"{machine} another-boot {table}"))
         if machine == "none":
             with pytest.raises(RepositoryLocked):
@@ -192,7 +192,7 @@ class TestOnThisMachine:
     def test_a_process_of_another_container_counts_until_it_is_stale(
         self, transport, surroundings, put
     ):
-        machine, boot, _ = this_process.system_ids().split()
+        machine, boot, _ = processes.system_ids().split()
         put(**ours(system=f"{machine} {boot} pid:[4]"))
         with pytest.raises(RepositoryLocked):
             clear(transport, surroundings)
@@ -214,7 +214,7 @@ class TestOnThisMachine:
 
 @pytest.mark.parametrize("pid", [0, -1, 1 << 70])
 def test_no_process_is_disturbed_by_being_looked_for(pid):
-    assert not this_process.exists(pid)
+    assert not processes.process_exists(pid)
 
 
 def test_a_lock_of_no_bytes_is_passed_over(transport, surroundings):

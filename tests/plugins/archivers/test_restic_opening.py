@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from backapp_core.plugin_api import Keys, RepositoryExists, WrongPassword
+from backapp_core.plugin_api import (
+    AccessRefused,
+    Keys,
+    ObjectExists,
+    RemovalPlan,
+    RepositoryExists,
+    WrongPassword,
+)
 from backapp_core.testing.fakes import MemoryBucket, MemoryTransport, make_surroundings
+from backapp_core.testing.faults import FaultyTransport, Operation, Phase
 from backapp_plugins.archivers.restic import backapp_archivers
 from backapp_plugins.archivers.restic.access import key_files
 from backapp_plugins.archivers.restic.settings import ResticSettings
@@ -44,6 +52,23 @@ def test_creation_that_was_interrupted_is_carried_on_with_its_password(tmp_path:
     assert len(bucket.objects) == 2
 
 
+def test_creation_whose_last_answer_is_lost_is_no_other_repository(tmp_path: Path) -> None:
+    class Unheard(MemoryTransport):
+        def put(self, name, body, *, size_bytes=None, replace=False):
+            super().put(name, body, size_bytes=size_bytes, replace=replace)
+            if name == "config":
+                raise ObjectExists("a second try found it there")
+            return size_bytes
+
+    surroundings = make_surroundings(tmp_path)
+    keys = Keys(password=lambda: "secret")
+    bucket = MemoryBucket()
+    with KIND.create(Unheard(bucket), ResticSettings(), keys, surroundings) as made:
+        pass
+    with KIND.open(MemoryTransport(bucket), keys, surroundings) as again:
+        assert again.info == made.info
+
+
 @pytest.mark.parametrize("library", ["cryptography", "numpy", "zstandard"])
 def test_library_that_is_not_installed_is_named_with_its_extra(
     tmp_path: Path, library: str
@@ -62,3 +87,23 @@ def test_library_that_is_not_installed_is_named_with_its_extra(
     assert library in done.stdout
     assert "pip install 'backapp[restic]'" in done.stdout
     assert not (tmp_path / "place").exists()
+
+
+def test_a_run_that_could_not_take_its_lock_back_does_not_stop_the_next(tmp_path: Path) -> None:
+    refusals = iter([AccessRefused("not now")])
+
+    def refuse_once(operation: Operation, phase: Phase) -> None:
+        if operation.verb == "delete" and phase is Phase.BEFORE:
+            for refusal in refusals:
+                raise refusal
+
+    surroundings = make_surroundings(tmp_path)
+    bucket = MemoryBucket()
+    transport = FaultyTransport(MemoryTransport(bucket), refuse_once)
+    keys = Keys(password=lambda: "secret")
+    with KIND.create(transport, ResticSettings(), keys, surroundings) as repository:
+        nothing = RemovalPlan(keep=(), remove=())
+        repository.remove(nothing)
+        assert any(name.startswith("locks/") for name in bucket.objects)
+        repository.remove(nothing)
+        assert not any(name.startswith("locks/") for name in bucket.objects)

@@ -49,11 +49,12 @@ from backapp_plugins.archivers.restic.format.trees import (
 )
 from backapp_plugins.archivers.restic.format.unpacked import open_document, seal_document
 
-pytestmark = pytest.mark.interop
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.skipif(not shutil.which("restic"), reason="needs restic"),
+]
 if sys.platform != "linux" or os.geteuid() != 0:
     pytest.skip("owners and devices need root", allow_module_level=True)
-if shutil.which("restic") is None:
-    pytest.skip("restic is not installed", allow_module_level=True)
 
 ZONES = ("UTC", "Europe/Berlin", "America/St_Johns")
 LARGEST_BLOB_BYTES = 512 << 10

@@ -9,6 +9,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from backapp_core import processes
 from backapp_core.errors import RepositoryLocked
 from backapp_core.testing.fakes import FrozenClock, MemoryTransport
 from backapp_core.testing.faults import FaultyTransport, Phase
@@ -39,8 +40,8 @@ def _ours(**changes: object) -> dict[str, object]:
     return {
         "hostname": socket.gethostname(),
         "pid": os.getpid(),
-        "system": locks._system(),
-        "process_started": locks._process_started(os.getpid()),
+        "system": processes.system_ids(),
+        "process_started": processes.process_started(os.getpid()),
         **changes,
     }
 
@@ -112,7 +113,7 @@ class TestOnThisMachine:
         frozen.back_up()
 
     def test_a_process_before_the_last_restart_does_not(self, frozen):
-        machine, _, table = locks._system().split()
+        machine, _, table = processes.system_ids().split()
         _put_lock(frozen, **_ours(system=f"{machine} another-boot {table}"))
         if machine == "none":
             with pytest.raises(RepositoryLocked):
@@ -121,7 +122,7 @@ class TestOnThisMachine:
             frozen.back_up()
 
     def test_a_process_of_another_container_counts_until_it_is_stale(self, frozen):
-        machine, boot, _ = locks._system().split()
+        machine, boot, _ = processes.system_ids().split()
         _put_lock(frozen, **_ours(system=f"{machine} {boot} pid:[4]"))
         with pytest.raises(RepositoryLocked):
             frozen.back_up()

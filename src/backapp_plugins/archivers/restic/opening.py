@@ -79,7 +79,9 @@ def create(
     try:
         transport.put(CONFIG_NAME, [sealed], size_bytes=len(sealed))
     except ObjectExists as error:
-        raise RepositoryExists(f"a repository already stands at {address}") from error
+        # What stands there is ours if only the answer to storing it was lost: no two seal alike.
+        if transport.read(CONFIG_NAME) != sealed:
+            raise RepositoryExists(f"a repository already stands at {address}") from error
     return _opened(transport, config, key, surroundings)
 
 

@@ -7,12 +7,10 @@ known to be dead: same machine, same boot, and no such process.
 """
 
 import os
-import socket
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import final
 
 import msgspec
@@ -28,13 +26,15 @@ from backapp_core.plugin_api import (
     Surroundings,
     Transport,
     TransportError,
+    host_name,
+    is_of_earlier_boot,
+    process_started,
+    system_ids,
 )
 from backapp_plugins.archivers.targz.layout import LOCKS
 
 STALE_AFTER = timedelta(minutes=30)
 REFRESH_SECONDS = 300.0
-_NO_ID = "none"
-_DEAD_STATES = {b"Z", b"X"}
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,10 +166,10 @@ def _write(
     lock = Lock(
         is_exclusive=is_exclusive,
         refreshed_at=surroundings.clock.now(),
-        hostname=socket.gethostname(),
+        hostname=host_name(),
         pid=os.getpid(),
-        system=_system(),
-        process_started=_process_started(os.getpid()),
+        system=system_ids(),
+        process_started=process_started(os.getpid()),
     )
     data = msgspec.json.encode(lock)
     transport.put(name, [data], size_bytes=len(data), replace=True)
@@ -246,47 +246,12 @@ def _read(transport: Transport, info: ObjectInfo, now: datetime) -> Lock | None:
 
 
 def _is_dead(lock: Lock, now: datetime) -> bool:
-    if lock.system and lock.process_started and lock.hostname == socket.gethostname():
-        theirs, ours = lock.system.split(), _system().split()
-        if theirs == ours:
+    if lock.system and lock.process_started and lock.hostname == host_name():
+        if lock.system == system_ids():
             # We see the very process table that it stands in, so no clock has a say: clocks jump.
-            return _process_started(lock.pid) != lock.process_started
-        if len(theirs) == len(ours) and theirs[0] == ours[0] != _NO_ID and theirs[1] != ours[1]:
-            # The same machine after a restart. Only the machine's own id says so: host names are
-            # given twice.
+            return process_started(lock.pid) != lock.process_started
+        if is_of_earlier_boot(lock.system):
             return True
     # A lock from the far future was written by a clock that is wrong; it must not stand for years.
     # Should its holder live, it finds the lock gone before it publishes or deletes anything.
     return abs(now - lock.refreshed_at) > STALE_AFTER
-
-
-def _system() -> str:
-    """Return the ids of the machine, of its boot and of the process table.
-
-    Containers on one kernel have different ones.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        table = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # the link names no path
-    except OSError:
-        return ""
-    try:
-        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        machine = ""
-    return f"{machine or _NO_ID} {boot} {table}"
-
-
-def _process_started(pid: int) -> str:
-    """Return when a process began: field 22 of /proc/PID/stat, see proc(5).
-
-    The answer is empty where there is no /proc or no such process, and for one that is dead and
-    only waits for its parent to ask how it ended.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return ""
-    # The second field is a name in brackets that may hold anything, spaces and brackets too.
-    fields = stat.rpartition(b") ")[2].split()
-    return "" if fields[0] in _DEAD_STATES else fields[19].decode()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, final
 
-from backapp_plugins.archivers.restic.access.this_process import is_exiting
+from backapp_core.plugin_api import process_is_exiting
 
 _Handler = Callable[[int, FrameType | None], Any]
 
@@ -98,4 +98,4 @@ def _has_terminal() -> bool:
     except OSError:
         return False
     leader = os.getsid(0)
-    return leader == os.getpid() or not is_exiting(leader)
+    return leader == os.getpid() or not process_is_exiting(leader)

@@ -23,6 +23,11 @@ from backapp_core.plugin_api import (
     Surroundings,
     Transport,
     TransportError,
+    host_name,
+    process_started,
+    system_ids,
+    user_and_group,
+    user_name,
 )
 from backapp_plugins.archivers.restic.access.hangups import surviving_questions
 from backapp_plugins.archivers.restic.access.locks import (
@@ -31,13 +36,6 @@ from backapp_plugins.archivers.restic.access.locks import (
     Holder,
     Lock,
     clear_way,
-)
-from backapp_plugins.archivers.restic.access.this_process import (
-    host_name,
-    started,
-    system_ids,
-    user_and_group,
-    user_name,
 )
 from backapp_plugins.archivers.restic.format.blobs import BlobCodec
 from backapp_plugins.archivers.restic.format.crypto import MasterKey
@@ -64,6 +62,7 @@ def hold(
     *,
     version: int,
     is_exclusive: bool,
+    left: set[str] | None = None,
 ) -> Generator["Hold"]:
     """Hold a lock; yields what is called to make sure that it still stands there.
 
@@ -77,6 +76,9 @@ def hold(
         surroundings: Tells the time, and is told what goes wrong with the lock.
         version: Of the repository's format.
         is_exclusive: Whether nobody else may be at work.
+        left: Locks of earlier runs of the same process that could not be removed; they exclude
+            nobody and are removed with this one. What cannot be is added. A lock of a process
+            that lives would be in its own way otherwise.
 
     Raises:
         RepositoryLocked: If another lock excludes this one.
@@ -92,6 +94,7 @@ def hold(
             version=version,
             is_exclusive=is_exclusive,
             hostname=hostname,
+            left=set() if left is None else left,
         )
         try:
             held.take()
@@ -116,6 +119,7 @@ class Hold:
         version: int,
         is_exclusive: bool,
         hostname: str,
+        left: set[str],
     ) -> None:
         """Prepare to hold; ``codec`` is not used by others, ``hostname`` is what the lock says."""
         self._transport = transport
@@ -129,7 +133,8 @@ class Hold:
         self._refresher: threading.Thread | None = None
         self._name = ""
         """The lock; empty while there is none."""
-        self._names: set[str] = set()
+        self._left = left
+        self._names = set(left)
         """What may stand there: the lock, and others of ours that it takes the place of."""
         self._written_at: tuple[datetime, float] | None = None
         """By the clock on the wall, which others read, and by the one that never jumps."""
@@ -180,6 +185,7 @@ class Hold:
             self._refresher.join()
         for name in tuple(self._names):
             self._delete(name)
+        self._left |= self._names
 
     def _require(self) -> None:
         if not self._name:
@@ -288,7 +294,7 @@ class Hold:
             pid=os.getpid(),
             uid=uid,
             gid=gid,
-            backapp=Holder(system_ids(), started(os.getpid())),
+            backapp=Holder(system_ids(), process_started(os.getpid())),
         )
         sealed = seal_document(self._codec, msgspec.json.encode(lock), version=self._version)
         name = f"{LOCKS}{id_of(sealed).hex()}"
@@ -317,6 +323,7 @@ class Hold:
             self._warn(f"the lock {name} could not be removed: {error.message}")
         else:
             self._names.discard(name)
+            self._left.discard(name)
 
     def _warn_of_no_room(self, error: StorageFull) -> None:
         if not self._has_warned:

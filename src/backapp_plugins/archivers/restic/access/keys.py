@@ -19,10 +19,11 @@ from backapp_core.plugin_api import (
     Transport,
     UnknownFormat,
     WrongPassword,
+    host_name,
+    user_name,
 )
 from backapp_plugins.archivers.restic.access import key_files
 from backapp_plugins.archivers.restic.access.key_files import KeyBroken, KeyFile, KeyRefused
-from backapp_plugins.archivers.restic.access.this_process import host_name, user_name
 from backapp_plugins.archivers.restic.format.crypto import MasterKey
 from backapp_plugins.archivers.restic.format.layout import KEYS, id_of, named_id
 

@@ -18,12 +18,10 @@ from backapp_core.plugin_api import (
     RepositoryLocked,
     Surroundings,
     Transport,
-)
-from backapp_plugins.archivers.restic.access.this_process import (
-    exists,
     host_name,
     is_of_earlier_boot,
-    started,
+    process_exists,
+    process_started,
     system_ids,
 )
 from backapp_plugins.archivers.restic.format.blobs import BlobCodec
@@ -175,7 +173,7 @@ def _is_dead(lock: Lock, now: datetime) -> bool:
     if holder is not None and holder.system and holder.started and _is_of_this_host(lock):
         if holder.system == system_ids():
             # We see the very process table that it stands in, so no clock has a say: clocks jump.
-            return started(lock.pid) != holder.started
+            return process_started(lock.pid) != holder.started
         if is_of_earlier_boot(holder.system):
             return True
     return _is_old(lock.time, now)
@@ -183,7 +181,7 @@ def _is_dead(lock: Lock, now: datetime) -> bool:
 
 def _is_abandoned(lock: Lock) -> bool:
     """Say whether it is restic's, and this machine has no process of its number."""
-    return lock.backapp is None and lock.hostname == host_name() and not exists(lock.pid)
+    return lock.backapp is None and lock.hostname == host_name() and not process_exists(lock.pid)
 
 
 def _is_old(at: datetime, now: datetime) -> bool:

@@ -4,12 +4,7 @@ import stat
 from collections import Counter
 from collections.abc import Sequence
 
-from backapp_core.plugin_api import Snapshot
-from backapp_plugins.archivers.restic.access.this_process import (
-    host_name,
-    user_and_group,
-    user_name,
-)
+from backapp_core.plugin_api import Snapshot, host_name, user_and_group, user_name
 from backapp_plugins.archivers.restic.format.go_modes import go_mode
 from backapp_plugins.archivers.restic.format.go_times import NS_PER_SECOND, local_times
 from backapp_plugins.archivers.restic.format.layout import SNAPSHOTS, BlobKind

@@ -1,4 +1,4 @@
-"""Who this process is, and whether another lives: what locks and keys say of their makers."""
+"""Who this process is, and whether another lives: what locks, keys and snapshots say of them."""
 
 import getpass
 import os
@@ -56,7 +56,7 @@ def is_of_earlier_boot(system: str) -> bool:
     return len(theirs) == len(ours) and theirs[:1] == ours[:1] != [_NO_ID] and theirs[1] != ours[1]
 
 
-def started(pid: int) -> str:
+def process_started(pid: int) -> str:
     """Return when a process began, in the kernel's count.
 
     Empty where that cannot be known, where there is no such process, and for one that is dead and
@@ -66,13 +66,13 @@ def started(pid: int) -> str:
     return "" if not fields or fields[0] in _DEAD_STATES else fields[_STARTED].decode()
 
 
-def is_exiting(pid: int) -> bool:
+def process_is_exiting(pid: int) -> bool:
     """Say whether a process is known to be on its way out."""
     fields = _stat_fields(pid)
     return bool(fields) and bool(int(fields[_FLAGS]) & _EXITING)
 
 
-def exists(pid: int) -> bool:
+def process_exists(pid: int) -> bool:
     """Say whether there is a process of this number; it is not disturbed."""
     if sys.platform == "win32":
         return True  # looking would end it there
