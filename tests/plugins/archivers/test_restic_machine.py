@@ -240,6 +240,8 @@ class ResticMachine(SourceMachine):
             if file.is_file() and file.stat().st_size:
                 data = bytearray(file.read_bytes())
                 data[at % len(data)] ^= 1
+                # In its place: what is mapped into memory was looked at and is memory since then.
+                file.unlink()
                 file.write_bytes(data)
 
     # The repository.

@@ -59,7 +59,6 @@ class Place:
         self.key = key
         self.surroundings = surroundings
         self._local = threading.local()
-        self._left_locks: set[str] = set()
 
     @property
     def codec(self) -> BlobCodec:
@@ -92,7 +91,6 @@ class Place:
             self.surroundings,
             version=self.config.version,
             is_exclusive=is_exclusive,
-            left=self._left_locks,
         )
 
     def say_uncached(self, error: OSError) -> None:

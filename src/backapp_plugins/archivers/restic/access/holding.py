@@ -48,6 +48,12 @@ _OVERDUE_AFTER = STALE_AFTER - 1.5 * timedelta(seconds=REFRESH_SECONDS)
 """Long before others may think us dead."""
 _SETTLE_SECONDS = 0.2
 """How long a lock may take to be seen by others; restic waits as long."""
+_left: set[str] = set()
+"""Locks of earlier runs of this process that could not be removed, each named by its content.
+
+They exclude nobody: since this process lives, they would be in its own way until they lapse. Whoever
+holds a lock where they stand removes them with it.
+"""
 _REMOVED = (
     "the lock of this run was removed meanwhile, so others may have changed the repository; "
     "run it again"
@@ -62,7 +68,6 @@ def hold(
     *,
     version: int,
     is_exclusive: bool,
-    left: set[str] | None = None,
 ) -> Generator["Hold"]:
     """Hold a lock; yields what is called to make sure that it still stands there.
 
@@ -76,9 +81,6 @@ def hold(
         surroundings: Tells the time, and is told what goes wrong with the lock.
         version: Of the repository's format.
         is_exclusive: Whether nobody else may be at work.
-        left: Locks of earlier runs of the same process that could not be removed; they exclude
-            nobody and are removed with this one. What cannot be is added. A lock of a process
-            that lives would be in its own way otherwise.
 
     Raises:
         RepositoryLocked: If another lock excludes this one.
@@ -94,7 +96,6 @@ def hold(
             version=version,
             is_exclusive=is_exclusive,
             hostname=hostname,
-            left=set() if left is None else left,
         )
         try:
             held.take()
@@ -119,7 +120,6 @@ class Hold:
         version: int,
         is_exclusive: bool,
         hostname: str,
-        left: set[str],
     ) -> None:
         """Prepare to hold; ``codec`` is not used by others, ``hostname`` is what the lock says."""
         self._transport = transport
@@ -133,8 +133,7 @@ class Hold:
         self._refresher: threading.Thread | None = None
         self._name = ""
         """The lock; empty while there is none."""
-        self._left = left
-        self._names = set(left)
+        self._names: set[str] = set()
         """What may stand there: the lock, and others of ours that it takes the place of."""
         self._written_at: tuple[datetime, float] | None = None
         """By the clock on the wall, which others read, and by the one that never jumps."""
@@ -185,7 +184,7 @@ class Hold:
             self._refresher.join()
         for name in tuple(self._names):
             self._delete(name)
-        self._left |= self._names
+        _left.update(self._names)
 
     def _require(self) -> None:
         if not self._name:
@@ -307,11 +306,11 @@ class Hold:
         self._name, self._written_at = name, now
 
     def _clear_way(self) -> None:
-        clear_way(
+        self._names |= clear_way(
             self._transport,
             self._codec,
             self._surroundings,
-            own=self._names,
+            own=self._names | _left,
             is_exclusive=self._is_exclusive,
         )
 
@@ -323,7 +322,7 @@ class Hold:
             self._warn(f"the lock {name} could not be removed: {error.message}")
         else:
             self._names.discard(name)
-            self._left.discard(name)
+            _left.discard(name)
 
     def _warn_of_no_room(self, error: StorageFull) -> None:
         if not self._has_warned:

@@ -99,8 +99,8 @@ def clear_way(
     *,
     own: Container[str],
     is_exclusive: bool,
-) -> None:
-    """Return if no lock of others excludes this one; stale ones are removed on the way.
+) -> set[str]:
+    """Return which own locks stand, if none of others excludes this one; stale ones are removed.
 
     Args:
         transport: Where the repository stands.
@@ -112,10 +112,11 @@ def clear_way(
     Raises:
         RepositoryLocked: If one does, or one cannot be read and is not old.
     """
+    standing: set[str] = set()
     for found in read_locks(transport, codec):
         if found.name in own:
-            continue
-        if found.is_stale(surroundings.clock.now()):
+            standing.add(found.name)
+        elif found.is_stale(surroundings.clock.now()):
             transport.delete(found.name)
             surroundings.events(LogLine(Level.WARNING, f"removed {_described(found)}"))
         elif found.lock is None:
@@ -128,6 +129,7 @@ def clear_way(
                 f"{transport.address} is locked {_how(found.lock)} by {_whose(found.lock)}; wait "
                 "until it ends, or if it is dead run unlock"
             )
+    return standing
 
 
 def unlock(

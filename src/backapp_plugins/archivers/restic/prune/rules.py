@@ -76,7 +76,9 @@ def _choose_repacked(
     )
     candidates = is_due | (unused > 0)
     merely_small = (used > 0) & is_small & ~candidates
-    if np.count_nonzero(merely_small) >= _MANY_SMALL:
+    # What is copied may leave a small pack of either kind, which the next prune would count.
+    copied_kinds = sum((candidates & (used > 0) & of_kind).any() for of_kind in (is_data, ~is_data))
+    if np.count_nonzero(merely_small) + copied_kinds >= _MANY_SMALL:
         candidates |= merely_small
     numbers = np.flatnonzero(candidates)
     ratio = unused[numbers] / stock.blob_bytes[numbers]
