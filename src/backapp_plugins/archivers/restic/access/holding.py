@@ -51,8 +51,8 @@ _SETTLE_SECONDS = 0.2
 _left: set[str] = set()
 """Locks of earlier runs of this process that could not be removed, each named by its content.
 
-They exclude nobody: since this process lives, they would be in its own way until they lapse. Whoever
-holds a lock where they stand removes them with it.
+They exclude nobody: since this process lives, they would be in its own way until they lapse.
+Whoever holds a lock where they stand removes them with it.
 """
 _REMOVED = (
     "the lock of this run was removed meanwhile, so others may have changed the repository; "
