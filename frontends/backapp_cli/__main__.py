@@ -1,5 +1,6 @@
 """The program: runs a command and turns whatever happens into one sentence and an exit code."""
 
+import contextlib
 import gc
 import sys
 
@@ -20,10 +21,24 @@ def main() -> int:
     # A backup makes many small objects and hardly a cycle; looking for those so often holds up all
     # threads, and took a twentieth of the processor's time.
     gc.set_threshold(100_000, 50, 100)
+    _share_heaps()
     code = run(sys.argv[1:])
     # Python would look through everything for garbage once more before it ends: 20 ms for nothing.
     gc.freeze()
     return code
+
+
+def _share_heaps() -> None:
+    """Have the C library keep two heaps and not one per thread; each keeps what was freed in it.
+
+    A backup took a quarter more memory otherwise, and no less time. See mallopt(3).
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        most_arenas = -8  # M_ARENA_MAX; other C libraries do not know it and change nothing
+        with contextlib.suppress(AttributeError):
+            ctypes.CDLL(None).mallopt(most_arenas, 2)
 
 
 if __name__ == "__main__":

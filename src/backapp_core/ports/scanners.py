@@ -155,6 +155,13 @@ class Scanner(ABC):
     have other times in every scan, for they are never unchanged.
     """
 
+    is_read_elsewhere: bool = False
+    """Whether what was found can be pickled, and then read by another process of this machine.
+
+    There `FoundDirectory.read_whole` gives what it would give here, and needs nothing but the
+    pickled directory and an entry. What fails there may succeed here.
+    """
+
     @abstractmethod
     def scan(self) -> Iterator[FoundDirectory]:
         """Walk all roots once and hand over one directory after another.

@@ -11,6 +11,7 @@ A scanner of something else than the local file system also supplies `top`, `pla
 """
 
 import os
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -43,6 +44,7 @@ OpenScanner = Callable[[Sequence[bytes], Surroundings], Scanner]
 Place = Callable[[TreeSpec], None]
 Change = Callable[[bytes, Item | None], None]
 _NOBODY = 2**32 - 3
+_MOST_BYTES = 512 << 10
 _SMALL = TreeSpec(
     {
         b"a/one": Item(b"first"),
@@ -174,6 +176,22 @@ class ScannerContract:
                 item = hostile.items[found.path.removeprefix(top + b"/")]
                 assert found.attributes(None) == tuple(sorted(item.xattrs))
         assert checked > len(hostile.items) // 2
+
+    def test_what_is_read_elsewhere_is_read_as_it_is_here(self, hostile_scanner: Scanner) -> None:
+        """Another process has nothing but what was pickled."""
+        if not hostile_scanner.is_read_elsewhere:
+            return
+        checked = 0
+        for found in hostile_scanner.scan():
+            again: FoundDirectory = pickle.loads(pickle.dumps(found))  # noqa: S301  # just made
+            for entry in found.entries:
+                if entry.kind is EntryKind.FILE:
+                    assert again.read_whole(entry, _MOST_BYTES) == found.read_whole(
+                        entry, _MOST_BYTES
+                    )
+                    checked += 1
+            again.close()
+        assert checked > 0
 
     def test_second_scan_hands_over_the_same(self, scanner: Scanner, events: Recording) -> None:
         first, second = see(scanner, events), see(scanner, events)

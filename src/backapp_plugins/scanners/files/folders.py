@@ -8,6 +8,7 @@ nearest open ancestor and must then be the very directory (device and inode) tha
 import os
 import threading
 from collections import OrderedDict
+from typing import TypeAlias
 
 from backapp_plugins.scanners.files.faults import replaced
 
@@ -16,24 +17,46 @@ _CHUNK_BYTES = 3500
 """Paths are opened in pieces well below the 4,096 bytes that the system takes at once."""
 
 
+Identity: TypeAlias = tuple[int, int]
+"""Device and inode."""
+
+
 class Folder:
     """One directory that the walk has met."""
 
-    __slots__ = ("descriptor", "holds", "is_listable", "parent", "path", "status", "uses")
+    __slots__ = ("descriptor", "holds", "identity", "is_listable", "parent", "path", "uses")
 
     def __init__(
-        self, parent: "Folder | None", path: bytes, *, descriptor: int, is_listable: bool
+        self,
+        parent: "Folder | None",
+        path: bytes,
+        identity: Identity,
+        *,
+        descriptor: int,
+        is_listable: bool,
     ) -> None:
         self.parent = parent
         self.path = path
+        self.identity = identity
         self.descriptor = descriptor
         """-1 while it is not open."""
         self.is_listable = is_listable
-        self.status = os.fstat(descriptor)
         self.holds = 2
         """Who may still come back to it: the walk and the one it was handed to."""
         self.uses = 1
         """Calls that are using the descriptor now; the first is the one that enters."""
+
+    @property
+    def device(self) -> int:
+        """Which device it is on."""
+        return self.identity[0]
+
+    @classmethod
+    def met_elsewhere(cls, path: bytes, identity: Identity) -> "Folder":
+        """Return a directory that another process has met, and that is not open here."""
+        folder = cls(None, path, identity, descriptor=-1, is_listable=False)
+        folder.holds, folder.uses = 1, 0
+        return folder
 
 
 class Folders:
@@ -48,18 +71,21 @@ class Folders:
         self._extras = (no_atime, 0) if no_atime and os.geteuid() == 0 else (0,)
         self._look_only = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
-    def enter_top(self, *, lists: bool) -> Folder:
+    def enter_top(self, *, lists: bool) -> tuple[Folder, os.stat_result]:
         """Open ``/``, to be listed or not; it is in use until `done` is called.
 
         Raises:
             OSError: If it cannot be opened.
         """
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC if lists else self._look_only
-        return self._keep(Folder(None, b"/", descriptor=os.open(b"/", flags), is_listable=lists))
+        descriptor = os.open(b"/", flags)
+        status = os.fstat(descriptor)
+        folder = Folder(None, b"/", _identity(status), descriptor=descriptor, is_listable=lists)
+        return self._keep(folder), status
 
     def enter(
         self, parent: Folder, name: bytes, path: bytes, *, follows: bool, lists: bool
-    ) -> Folder:
+    ) -> tuple[Folder, os.stat_result]:
         """Open a directory in ``parent``; it is in use until `done` is called.
 
         Args:
@@ -80,7 +106,9 @@ class Folders:
             lists = descriptor >= 0
             if not lists:
                 descriptor = os.open(name, self._look_only | link_flag, dir_fd=above)
-            folder = Folder(parent, path, descriptor=descriptor, is_listable=lists)
+            status = os.fstat(descriptor)
+            identity = _identity(status)
+            folder = Folder(parent, path, identity, descriptor=descriptor, is_listable=lists)
         except BaseException:
             self.done(parent)
             raise
@@ -88,7 +116,7 @@ class Folders:
             parent.uses -= 1
             self._close_idle(parent)
             self._remember(folder)
-        return folder
+        return folder, status
 
     def use(self, folder: Folder) -> int:
         """Return a descriptor of ``folder`` that stays open until `done` is called for it.
@@ -172,8 +200,7 @@ class Folders:
         above = start.descriptor if start else None
         rest = folder.path[len(start.path) :] if start else folder.path
         descriptor = self._descend(above, [part for part in rest.split(b"/") if part], folder)
-        status = os.fstat(descriptor)
-        if (status.st_dev, status.st_ino) != (folder.status.st_dev, folder.status.st_ino):
+        if _identity(os.fstat(descriptor)) != folder.identity:
             os.close(descriptor)
             raise replaced(folder.path)
         folder.descriptor = descriptor
@@ -199,3 +226,7 @@ class Folders:
             return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
         finally:
             os.close(here)
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino

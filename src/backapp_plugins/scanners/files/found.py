@@ -3,8 +3,9 @@
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache, partial
 from typing import final
 
 from typing_extensions import override
@@ -18,7 +19,7 @@ from backapp_core.plugin_api import (
 )
 from backapp_plugins.scanners.files.content import OpenedContent
 from backapp_plugins.scanners.files.faults import replaced, source_error
-from backapp_plugins.scanners.files.folders import Folder, Folders
+from backapp_plugins.scanners.files.folders import Folder, Folders, Identity
 from backapp_plugins.scanners.files.listing import entry_of
 from backapp_plugins.scanners.files.metadata import attributes_at, opened_attributes
 
@@ -47,6 +48,13 @@ class FilesDirectory(FoundDirectory):
         self._folders = folders
         self._has_content = has_content
         self._is_closed = False
+
+    @override
+    def __reduce__(self) -> tuple[Callable[..., FoundDirectory], tuple[object, ...]]:
+        """Pickle what another process needs to find the same directory and read files in it."""
+        identity = self._folder.identity
+        found_again = partial(_found_again, has_content=self._has_content)
+        return found_again, (self.path, identity, self.entry)
 
     @override
     def open(self, entry: Entry) -> OpenedFile:
@@ -163,6 +171,20 @@ class FilesDirectory(FoundDirectory):
 
     def _path_of(self, entry: Entry) -> bytes:
         return self.path.removesuffix(b"/") + b"/" + entry.name
+
+
+@cache
+def _folders() -> Folders:
+    """Return the directories that were found by others and are read here."""
+    return Folders()
+
+
+def _found_again(
+    path: bytes, identity: Identity, entry: Entry, *, has_content: bool
+) -> FilesDirectory:
+    """Return a directory that another process found; it is opened when it is needed."""
+    folder = Folder.met_elsewhere(path, identity)
+    return FilesDirectory(folder, _folders(), entry=entry, entries=(), has_content=has_content)
 
 
 def _read_on(descriptor: int, content: bytes, size_bytes: int) -> bytes:

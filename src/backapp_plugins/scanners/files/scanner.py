@@ -40,6 +40,8 @@ from backapp_plugins.scanners.files.walk import Limits, Walk
 class FilesScanner(Scanner):
     """Walks folders of this machine."""
 
+    is_read_elsewhere = True
+
     def __init__(self, settings: FilesSettings, surroundings: Surroundings) -> None:
         self._named = checked_roots(settings.roots)
         self.roots = outermost(without_missing(self._named))

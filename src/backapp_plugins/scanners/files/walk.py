@@ -80,8 +80,8 @@ class Walk:
     def directories(self) -> Iterator[FilesDirectory]:
         """Hand over one directory after another."""
         is_root = b"/" in self._ways.roots
-        top = self._folders.enter_top(lists=is_root)
-        yield self._hand_over(top, b"/", is_whole=is_root, is_outside=not is_root)
+        top, status = self._folders.enter_top(lists=is_root)
+        yield self._hand_over(top, entry_of(b"/", status), is_whole=is_root, is_outside=not is_root)
         levels = self._levels
         while levels:
             level = levels[-1]
@@ -104,7 +104,7 @@ class Walk:
         is_whole = is_root or (level.is_whole and name not in level.passages)
         is_outside = level.is_outside and not is_root
         try:
-            folder = self._folders.enter(
+            folder, status = self._folders.enter(
                 level.folder, name, path, follows=is_outside, lists=is_whole
             )
         except OSError as error:
@@ -115,18 +115,17 @@ class Walk:
             return None
         if is_whole and not is_root and self._is_border(level.folder, folder):
             is_whole = False
-        return self._hand_over(folder, name, is_whole=is_whole, is_outside=is_outside)
+        entry = entry_of(name, status)
+        return self._hand_over(folder, entry, is_whole=is_whole, is_outside=is_outside)
 
     def _is_border(self, above: Folder, folder: Folder) -> bool:
-        device = folder.status.st_dev
-        return device != above.status.st_dev and (
-            self._limits.one_file_system or device in self._kernel
-        )
+        device = folder.device
+        return device != above.device and (self._limits.one_file_system or device in self._kernel)
 
     def _hand_over(
-        self, folder: Folder, name: bytes, *, is_whole: bool, is_outside: bool
+        self, folder: Folder, entry: Entry, *, is_whole: bool, is_outside: bool
     ) -> FilesDirectory:
-        has_content = folder.status.st_dev not in self._kernel
+        has_content = folder.device not in self._kernel
         try:
             listing = self._contents(folder, has_content=has_content) if is_whole else None
             if listing is None:
@@ -140,14 +139,14 @@ class Walk:
         return FilesDirectory(
             folder,
             self._folders,
-            entry=entry_of(name, folder.status),
+            entry=entry,
             entries=listing.entries,
             has_content=has_content,
         )
 
     def _contents(self, folder: Folder, *, has_content: bool) -> Listing | None:
         """List a directory; None means that only what leads to further roots is kept of it."""
-        if self._skipped and (folder.status.st_dev, folder.status.st_ino) in self._skipped:
+        if self._skipped and folder.identity in self._skipped:
             return Listing()
         if not folder.is_listable:
             self._report(folder.path, "permission denied")
@@ -212,7 +211,7 @@ class Walk:
         if stat.S_ISDIR(status.st_mode):
             return None
         entry = entry_of(name, status)
-        is_view = folder.status.st_dev in self._kernel
+        is_view = folder.device in self._kernel
         return entry._replace(size_bytes=0, allocated_bytes=0) if is_view else entry
 
 

@@ -193,13 +193,13 @@ def test_directory_that_was_let_go_of_and_replaced_is_not_mistaken(source):
     """Few directories stay open; one that has to be found again must be the very same."""
     TreeSpec({b"a/x": Item(), b"b/x": Item()}).write(source.top)
     folders = Folders(limit=1)
-    path, folder = b"", folders.enter_top(lists=False)
+    path, (folder, _) = b"", folders.enter_top(lists=False)
     folders.done(folder)
     for name in [*source.top.split(b"/")[1:], b"a"]:
         path += b"/" + name
-        folder = folders.enter(folder, name, path, follows=False, lists=True)
+        folder, _ = folders.enter(folder, name, path, follows=False, lists=True)
         folders.done(folder)
-    other = folders.enter(folder.parent, b"b", source.top + b"/b", follows=False, lists=True)
+    other, _ = folders.enter(folder.parent, b"b", source.top + b"/b", follows=False, lists=True)
     folders.done(other)
     assert folder.descriptor < 0
     os.fstat(folders.use(folder))

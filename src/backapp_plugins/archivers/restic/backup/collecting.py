@@ -52,6 +52,7 @@ class Collector:
         old_root: bytes | None,
         memory: FolderMemory | None,
         check_lock: Callable[[], None],
+        threads: int,
         rereads_all: bool,
         reports_files: bool,
         expected: tuple[int, int] | None,
@@ -60,12 +61,13 @@ class Collector:
 
         Args:
             scanner: What is walked.
-            surroundings: Listeners, the wish to stop, how many threads there may be.
+            surroundings: Listeners, and the wish to stop.
             saver: Takes the trees.
             examiner: Makes the nodes of what is no directory.
             old_root: Root tree of the snapshot that this backup is compared with.
             memory: What this machine remembers of that snapshot.
             check_lock: Raises if the lock of this run is worth nothing any more; asked often.
+            threads: How many examine at a time.
             rereads_all: Whether nothing is believed to be unchanged.
             reports_files: Whether there is an event per file.
             expected: How many files and bytes there were last time.
@@ -77,6 +79,7 @@ class Collector:
         self._old_root = old_root
         self._memory = memory
         self._check_lock = check_lock
+        self._threads = threads
         self._rereads_all = rereads_all
         self._reports_files = reports_files
         self._expected = expected
@@ -107,7 +110,7 @@ class Collector:
             RepositoryLocked: If the lock was lost on the way.
             RunCancelled: If the run is asked to stop.
         """
-        with ThreadPoolExecutor(self._surroundings.threads, "examine") as pool:
+        with ThreadPoolExecutor(self._threads, "examine") as pool:
             try:
                 for found in self._scanner.scan():
                     self._arrive(found, pool)

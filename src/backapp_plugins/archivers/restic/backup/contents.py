@@ -2,11 +2,12 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, final
 
 from backapp_core.plugin_api import CancelToken, OpenedFile
+from backapp_plugins.archivers.restic.backup.small_files import SmallFileSaver
 from backapp_plugins.archivers.restic.chunking.chunker import Chunk, Chunker, open_chunker
 from backapp_plugins.archivers.restic.chunking.cutter import ZeroRun
 from backapp_plugins.archivers.restic.format.layout import MIN_CHUNK_BYTES, BlobKind
@@ -14,6 +15,8 @@ from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 
 _CHUNKS_AHEAD = 2
 """Per file that is being read; each holds 8 MiB at most."""
+_LONG_FILES = 2
+"""So many are read at a time: one of them does not keep all cores busy near its end."""
 
 
 class Content(NamedTuple):
@@ -37,22 +40,22 @@ class ContentSaver:
     def __init__(
         self,
         saver: BlobSaver,
+        small_files: SmallFileSaver,
         pool: ThreadPoolExecutor,
         cancel: CancelToken,
+        *,
         cutting: str,
         polynomial: int,
     ) -> None:
         self._saver = saver
+        self.save_small = small_files.save
         self._pool = pool
         self._cancel = cancel
         self._cutting = cutting
         self._polynomial = polynomial
         self._local = threading.local()
         self._zero_ids: dict[int, bytes] = {}
-
-    def save_whole(self, contents: Sequence[bytes]) -> list[bytes]:
-        """Return the ids of the chunks that many small files are, none of them empty."""
-        return self._saver.save_all(contents)
+        self._room = threading.BoundedSemaphore(_LONG_FILES)
 
     def save(self, file: OpenedFile, read_on: Callable[[int], None]) -> Content:
         """Return the ids of the chunks of a file, and how much there was of it.
@@ -88,6 +91,7 @@ class ContentSaver:
         ids: list[bytes] = []
         size_bytes = read_bytes = 0
         ahead: deque[Future[bytes]] = deque()
+        self._room.acquire()
         try:
             for chunk in chunks:
                 self._cancel.check()
@@ -109,6 +113,8 @@ class ContentSaver:
             for future in ahead:
                 future.cancel()
             raise
+        finally:
+            self._room.release()
         return Content(ids, size_bytes, read_bytes)
 
     def _zeros(self, length: int) -> bytes:

@@ -18,7 +18,6 @@ from backapp_core.plugin_api import (
     SourceError,
     Surroundings,
     Verb,
-    WholeFile,
 )
 from backapp_plugins.archivers.restic.backup.contents import ContentSaver
 from backapp_plugins.archivers.restic.backup.node_batches import BATCH_NODES
@@ -39,8 +38,6 @@ FORMAT = 0o170000
 """Type bits of a mode; asking an entry for its kind takes four times as long."""
 REGULAR = stat.S_IFREG
 ReadTree = Callable[[bytes], bytes]
-_BATCH_BYTES = 2 << 20
-"""Contents of small files that are encoded together."""
 _CHANGED = "changed while it was read; what was read is kept"
 _NO_ATTRIBUTES = "extended attributes could not be read"
 
@@ -50,11 +47,10 @@ Part: TypeAlias = tuple[PendingFolder, Sequence[Entry]]
 
 
 class _Small(NamedTuple):
-    """A file that was read whole and is to be saved with others."""
+    """A small file that is to be read and saved with others."""
 
     folder: PendingFolder
     listed: Entry
-    file: WholeFile
     old: TreeNode | None
 
 
@@ -104,40 +100,35 @@ class Examiner:
     def examine(self, parts: Sequence[Part], tally: Tally) -> None:
         """Add the nodes of entries to their folders, and count them."""
         small: list[_Small] = []
-        small_bytes = 0
         for folder, entries in parts:
             old_nodes = self.old_nodes(folder)
             for entry in entries:
-                whole = self._examine_one(folder, entry, old_nodes.get(entry.name), tally)
-                if whole is not None:
-                    small.append(whole)
-                    small_bytes += len(whole.file.content)
-                    if small_bytes >= _BATCH_BYTES:
-                        self._keep_small(small, tally)
-                        small, small_bytes = [], 0
-        self._keep_small(small, tally)
+                old = old_nodes.get(entry.name)
+                if self._is_small(entry) and not self._is_unchanged(entry, old):
+                    small.append(_Small(folder, entry, old))
+                else:
+                    self._examine_one(folder, entry, old, tally)
+        self._save_small(small, tally)
         for folder, _ in parts:
             if len(folder.nodes) >= BATCH_NODES:
                 folder.put_away()
 
     def _examine_one(
         self, folder: PendingFolder, entry: Entry, old: TreeNode | None, tally: Tally
-    ) -> _Small | None:
-        """Make the node of an entry; a small file that has to be saved is returned without one."""
+    ) -> None:
         self._surroundings.cancel.check()
-        if entry.ctime_ns >= self._racy_from_ns:
+        if self.is_racy(entry):
             folder.is_settled = False
         try:
-            if entry.mode & FORMAT == REGULAR and not self._is_unchanged(entry, old):
-                whole = folder.found.read_whole(entry, MIN_CHUNK_BYTES)
-                if whole is not None:
-                    return _Small(folder, entry, whole, old)
             node = self._node(folder, entry, old, tally)
         except SourceError as error:
             self.report(folder, entry, error.message, tally)
         else:
             folder.nodes.append((entry.name, node))
-        return None
+
+    @staticmethod
+    def _is_small(entry: Entry) -> bool:
+        return entry.mode & FORMAT == REGULAR and entry.size_bytes <= MIN_CHUNK_BYTES
 
     def is_racy(self, entry: Entry) -> bool:
         """Say whether an entry may change once more without its times telling."""
@@ -245,28 +236,31 @@ class Examiner:
             fault=_NO_ATTRIBUTES if xattrs is None else "",
         )
 
-    def _keep_small(self, small: Sequence[_Small], tally: Tally) -> None:
-        """Save the contents of small files together and make their nodes."""
-        ids = iter(
-            self._contents.save_whole([one.file.content for one in small if one.file.content])
-        )
-        for folder, listed, (entry, data, attributes, has_changed), old in small:
-            content = [next(ids)] if data else []
-            xattrs = attributes
+    def _save_small(self, small: Sequence[_Small], tally: Tally) -> None:
+        saved = self._contents.save_small([(folder.found, entry) for folder, entry, _ in small])
+        for (folder, listed, old), one in zip(small, saved, strict=True):
+            if isinstance(one, SourceError):
+                self.report(folder, listed, one.message, tally)
+                continue
+            if one is None:
+                self._examine_one(folder, listed, old, tally)
+                continue
+            if self.is_racy(listed):
+                folder.is_settled = False
+            xattrs = one.attributes
             if xattrs is None:
                 xattrs = self.attributes(folder, listed, tally)
-            fault = _CHANGED if has_changed else ""
-            tally.read_bytes += len(data)
+            tally.read_bytes += one.size_bytes
             node = self._kept(
                 folder,
                 listed,
-                entry,
+                one.entry,
                 tally,
                 old=old,
-                content=content,
+                content=one.content_ids,
                 xattrs=xattrs,
-                size_bytes=len(data),
-                fault=fault,
+                size_bytes=one.size_bytes,
+                fault=_CHANGED if one.has_changed else "",
             )
             folder.nodes.append((listed.name, node))
 

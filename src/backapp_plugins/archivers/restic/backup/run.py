@@ -29,6 +29,8 @@ from backapp_plugins.archivers.restic.backup.folder_memory import (
     memory_name,
     open_memory,
 )
+from backapp_plugins.archivers.restic.backup.small_file_reading import SmallFileReading
+from backapp_plugins.archivers.restic.backup.small_files import SmallFileSaver
 from backapp_plugins.archivers.restic.chunking.chunker import slowness
 from backapp_plugins.archivers.restic.format.layout import (
     INDEX,
@@ -42,6 +44,7 @@ from backapp_plugins.archivers.restic.format.snapshots import (
     decode_snapshot,
     encode_snapshot,
 )
+from backapp_plugins.archivers.restic.helping.crew import Crew
 from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.writing.saving import BlobSaver
@@ -113,9 +116,15 @@ class BackupRun:
     ) -> tuple[Collector, bytes]:
         place, options = self._place, self._options
         around = place.surroundings
-        with ThreadPoolExecutor(around.threads, "encode") as pool:
+        with ThreadPoolExecutor(around.threads, "encode") as pool, ExitStack() as stack:
+            crew = stack.enter_context(self._crew()) if self._has_use_for_helpers() else None
             contents = ContentSaver(
-                saver, pool, around.cancel, place.config.chunker, place.config.chunker_polynomial
+                saver,
+                SmallFileSaver(saver, crew, around.cancel),
+                pool,
+                around.cancel,
+                cutting=place.config.chunker,
+                polynomial=place.config.chunker_polynomial,
             )
             examiner = Examiner(
                 self._scanner,
@@ -136,11 +145,20 @@ class BackupRun:
                 old_root=parent.record.tree if parent else None,
                 memory=parent.memory if parent else None,
                 check_lock=check_lock,
+                threads=around.threads + (crew.size if crew else 0),
                 rereads_all=options.rereads_all,
                 reports_files=options.reports_files,
                 expected=_expected(parent),
             )
             return collector, collector.run()
+
+    def _has_use_for_helpers(self) -> bool:
+        return self._scanner.is_read_elsewhere and self._place.surroundings.threads > 1
+
+    def _crew(self) -> Crew:
+        around = self._place.surroundings
+        service = SmallFileReading(self._place.key.master)
+        return Crew(service, around.threads, around.cancel.check)
 
     def _tree_reader(self, index: Index) -> Callable[[bytes], bytes]:
         return lambda tree: self._place.read_blob(index, BlobKind.TREE, tree)

@@ -111,6 +111,8 @@ class BlobCodec:
         Raises:
             DamagedRepository: If one does not come back.
         """
+        if not contents:
+            return []
         packed = self._compress_all(contents, threads=1)
         sealed = self.sealer.seal_all(packed[at].tobytes() for at in range(len(packed)))
         try:

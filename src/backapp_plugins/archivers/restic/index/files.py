@@ -66,6 +66,13 @@ class _Document(msgspec.Struct, gc=False, omit_defaults=True):
     packs_to_delete: list[_Pack] | None = None
 
 
+class _Written(msgspec.Struct, gc=False, omit_defaults=True):
+    """The same on its way out, with packs that were encoded before."""
+
+    packs: Sequence[msgspec.Raw]
+    packs_to_delete: Sequence[msgspec.Raw] | None = None
+
+
 _decoder = msgspec.json.Decoder(_Document)
 _encoder = msgspec.json.Encoder()
 
@@ -112,34 +119,45 @@ def encode_index(
         packs: Id and blobs of each pack.
         marked: Packs to be deleted later; restic knows nothing of them.
     """
-    return _encode([_to_pack(*pack) for pack in packs], [_to_pack(*pack) for pack in marked])
+    return join_packs([encode_pack(*pack) for pack in packs], [encode_pack(*one) for one in marked])
+
+
+def encode_pack(
+    pack_id: bytes,
+    entries: Iterable[PackEntry],
+    noted_at: datetime | None = None,
+    size_bytes: int | None = None,
+) -> msgspec.Raw:
+    """Return what an index file says of one pack; in that form it takes the least memory."""
+    return msgspec.Raw(_encoder.encode(_to_pack(pack_id, entries, noted_at, size_bytes)))
+
+
+def join_packs(packs: Sequence[msgspec.Raw], marked: Sequence[msgspec.Raw] = ()) -> bytes:
+    """Return the index file that these packs make up."""
+    return _encoder.encode(_Written(packs, marked or None)) + b"\n"
 
 
 def encode_indexes(
     packs: Iterable[tuple[bytes, Sequence[PackEntry]]], marked: Iterable[MarkedPack] = ()
 ) -> Iterator[bytes]:
     """Yield index files of at most `MAX_INDEX_BLOBS` blobs, or of one pack that has more."""
-    batch: list[_Pack] = []
-    batch_marked: list[_Pack] = []
+    batch: list[msgspec.Raw] = []
+    batch_marked: list[msgspec.Raw] = []
     blobs = 0
     for side, pack in chain(
-        ((batch, _to_pack(*pack)) for pack in packs),
-        ((batch_marked, _to_pack(*pack)) for pack in marked),
+        ((batch, MarkedPack(*pack, None)) for pack in packs),
+        ((batch_marked, pack) for pack in marked),
     ):
-        count = len(pack.blobs or ())
+        count = len(pack.entries)
         if blobs and blobs + count > MAX_INDEX_BLOBS:
-            yield _encode(batch, batch_marked)
+            yield join_packs(batch, batch_marked)
             batch.clear()
             batch_marked.clear()
             blobs = 0
-        side.append(pack)
+        side.append(encode_pack(*pack))
         blobs += count
     if batch or batch_marked:
-        yield _encode(batch, batch_marked)
-
-
-def _encode(packs: list[_Pack], marked: list[_Pack]) -> bytes:
-    return _encoder.encode(_Document(packs, marked or None)) + b"\n"
+        yield join_packs(batch, batch_marked)
 
 
 def _to_pack(

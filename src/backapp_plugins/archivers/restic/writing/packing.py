@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self, TypeAlias, final
 
+import msgspec
+
 from backapp_core.plugin_api import BackappError, HasFolder, Level, StorageFull
 from backapp_plugins.archivers.restic.format.layout import (
     INDEX,
@@ -16,7 +18,7 @@ from backapp_plugins.archivers.restic.format.layout import (
     pack_name,
 )
 from backapp_plugins.archivers.restic.format.packs import PackEntry, encode_header, encode_trailer
-from backapp_plugins.archivers.restic.index.files import encode_index
+from backapp_plugins.archivers.restic.index.files import encode_pack, join_packs
 from backapp_plugins.archivers.restic.place import Place
 
 _INDEX_SECONDS = 240.0
@@ -87,7 +89,7 @@ class PackWriter:
         self._slots = threading.BoundedSemaphore(uploads)
         self._pool = ThreadPoolExecutor(uploads, "upload")
         self._sent: list[Future[None]] = []
-        self._unlisted: list[tuple[bytes, list[PackEntry]]] = []
+        self._unlisted: list[tuple[bytes, msgspec.Raw]] = []
         self._unlisted_blobs = 0
         self._listed_at = place.surroundings.clock.monotonic_seconds()
         self._failure: BaseException | None = None
@@ -190,9 +192,10 @@ class PackWriter:
             self._place.store(name, _pieces(view[:end]), end)
         if self._tell_stored is not None:
             self._tell_stored(pack_id, pack.entries)
+        said = encode_pack(pack_id, pack.entries)
         with self._lock:
             self.objects.append((name, end))
-            self._unlisted.append((pack_id, pack.entries))
+            self._unlisted.append((pack_id, said))
             self._unlisted_blobs += len(pack.entries)
             if len(buffer) <= 2 * PACK_BYTES:
                 self._spare.append(buffer)
@@ -224,7 +227,9 @@ class PackWriter:
             self._listed_at = self._place.surroundings.clock.monotonic_seconds()
         if packs:
             try:
-                index_id, size = self._place.write_document(INDEX, encode_index(packs))
+                index_id, size = self._place.write_document(
+                    INDEX, join_packs([said for _, said in packs])
+                )
             except BackappError:
                 with self._lock:
                     self._unlisted += packs

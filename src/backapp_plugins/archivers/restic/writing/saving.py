@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Self, final
+from typing import Self, TypeVar, final
 
 from backapp_core.plugin_api import InputError
 from backapp_plugins.archivers.restic.format.layout import LARGEST_BLOB_BYTES, BlobKind
@@ -12,6 +12,7 @@ from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.writing.packing import PackWriter
 
+_T = TypeVar("_T")
 _TREES_BYTES = 512 << 10
 """Trees are encoded together once there are so many; most are small."""
 
@@ -70,8 +71,36 @@ class BlobSaver:
             DamagedRepository: If a blob cannot be encoded without loss.
         """
         ids = [sha256(content).digest() for content in contents]
-        self._encode(BlobKind.DATA, self._claimed(BlobKind.DATA, zip(ids, contents, strict=True)))
+
+        def encode(new: Sequence[int]) -> Sequence[bytes]:
+            return self._place.codec.encode_all(
+                [contents[at] for at in new], [ids[at] for at in new]
+            )
+
+        self.save_made(BlobKind.DATA, ids, list(map(len, contents)), encode)
         return ids
+
+    def save_made(
+        self,
+        kind: BlobKind,
+        ids: Sequence[bytes],
+        sizes: Sequence[int],
+        make: Callable[[Sequence[int]], Sequence[bytes | memoryview]],
+    ) -> None:
+        """See to it that many blobs are or will be stored whose contents somebody else has.
+
+        Args:
+            kind: What they hold.
+            ids: The hashes of their contents.
+            sizes: The lengths of these.
+            make: Asked once for those that are new, by their places among ``ids``; returns each
+                compressed, sealed and verified.
+
+        Raises:
+            TransportError: If storing what came earlier failed.
+        """
+        new = list(self._claimed(kind, zip(ids, range(len(ids)), strict=True)).values())
+        self._add(kind, [ids[at] for at in new], make(new), [sizes[at] for at in new])
 
     def save_tree(self, tree: bytes) -> bytes:
         """Return the id of a tree, and see to it as `save` does, but when there are more of them.
@@ -119,10 +148,10 @@ class BlobSaver:
         )
         return blob_id
 
-    def _claimed(self, kind: BlobKind, blobs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    def _claimed(self, kind: BlobKind, blobs: Iterable[tuple[bytes, _T]]) -> dict[bytes, _T]:
         """Return those of the blobs that are new; from now on it is the caller's to store them."""
         stored, has = self._stored, self._index.has
-        fresh = {blob_id: content for blob_id, content in blobs if not has(kind, blob_id)}
+        fresh = {blob_id: what for blob_id, what in blobs if not has(kind, blob_id)}
         with self._lock:
             waiting = self._waiting[kind]
             for blob_id in [blob_id for blob_id in fresh if blob_id in waiting]:
@@ -138,7 +167,15 @@ class BlobSaver:
             return
         ids, contents = list(blobs), list(blobs.values())
         sealed = self._place.codec.encode_all(contents, ids)
-        sizes = list(map(len, contents))
+        self._add(kind, ids, sealed, list(map(len, contents)))
+
+    def _add(
+        self,
+        kind: BlobKind,
+        ids: Sequence[bytes],
+        sealed: Sequence[bytes | memoryview],
+        sizes: Sequence[int],
+    ) -> None:
         with self._lock:
             self.blobs[kind] += len(ids)
             self.new_bytes += sum(sizes)

@@ -1,0 +1,146 @@
+"""Reads and saves small files many at a time, by itself or with helpers."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple, TypeAlias, final
+
+from backapp_core.plugin_api import CancelToken, Entry, FoundDirectory, SourceError
+from backapp_plugins.archivers.restic.backup.small_file_reading import ReadFile
+from backapp_plugins.archivers.restic.format.layout import MIN_CHUNK_BYTES, BlobKind
+from backapp_plugins.archivers.restic.helping.crew import Crew
+from backapp_plugins.archivers.restic.helping.helper import Helper
+from backapp_plugins.archivers.restic.writing.saving import BlobSaver
+
+_BATCH_BYTES = 2 << 20
+"""So much is read and encoded together; a helper and its asker hold so much each."""
+
+SmallFile: TypeAlias = tuple[FoundDirectory, Entry]
+
+
+class Saved(NamedTuple):
+    """What was saved of a small file."""
+
+    entry: Entry
+    """The facts when it was opened."""
+    content_ids: list[bytes]
+    size_bytes: int
+    attributes: tuple[tuple[bytes, bytes], ...] | None
+    """None if they could not be read on the way."""
+    has_changed: bool
+    """Whether it changed while it was read."""
+
+
+@final
+class SmallFileSaver:
+    """Saves small files for any number of threads."""
+
+    def __init__(self, saver: BlobSaver, crew: Crew | None, cancel: CancelToken) -> None:
+        """Hand what is new to ``saver``; ``crew`` are helpers that run a `SmallFileReading`."""
+        self._saver = saver
+        self._crew = crew
+        self._check = cancel.check
+
+    def save(self, files: Sequence[SmallFile]) -> Iterator[Saved | SourceError | None]:
+        """Read and save files; yields for each what was saved, in their order.
+
+        None is yielded for a file that has grown so much that it is none of the small ones any
+        more, and the error for one that cannot be read.
+
+        Raises:
+            TransportError: If storing what came earlier failed.
+            DamagedRepository: If a blob cannot be encoded without loss.
+            HelperLost: If a helper ended that had taken something over.
+            RunCancelled: If the run is asked to stop.
+        """
+        for batch in _batches(files):
+            self._check()
+            helper = self._crew.borrow() if self._crew is not None else None
+            yield from (
+                self._save_by_itself(batch) if helper is None else self._save_with(helper, batch)
+            )
+
+    def _save_by_itself(self, files: Sequence[SmallFile]) -> Iterator[Saved | SourceError | None]:
+        read = list(map(self._read, files))
+        contents = [one[1] for one in read if isinstance(one, tuple) and one[1]]
+        ids = iter(self._saver.save_all(contents))
+        for one in read:
+            if isinstance(one, tuple):
+                saved, content = one
+                yield saved._replace(content_ids=[next(ids)]) if content else saved
+            else:
+                yield one
+
+    def _read(self, file: SmallFile) -> tuple[Saved, bytes] | SourceError | None:
+        self._check()
+        found, entry = file
+        try:
+            whole = found.read_whole(entry, MIN_CHUNK_BYTES)
+        except SourceError as error:
+            return error
+        if whole is None:
+            return None
+        entry, content, attributes, has_changed = whole
+        return Saved(entry, [], len(content), attributes, has_changed), content
+
+    def _save_with(
+        self, helper: Helper, files: Sequence[SmallFile]
+    ) -> Iterator[Saved | SourceError | None]:
+        crew, connection = self._crew, helper.connection
+        if crew is None:
+            raise ValueError("a helper of no crew")
+        try:
+            connection.send([*_by_directory(files)])
+            read: Sequence[ReadFile | None]
+            read, joined_ids = connection.recv()
+        except (EOFError, OSError):
+            crew.dismiss(helper)  # nothing was taken over yet
+            yield from self._save_by_itself(files)
+            return
+        ids = [joined_ids[at : at + 32] for at in range(0, len(joined_ids), 32)]
+        sizes = [one[1] for one in read if one is not None and one[1]]
+        try:
+            self._saver.save_made(BlobKind.DATA, ids, sizes, lambda new: _ask(connection, new))
+        except (EOFError, OSError) as error:
+            raise crew.dismiss(helper) from error
+        except BaseException:
+            crew.dismiss(helper)
+            raise
+        crew.give_back(helper)
+        left = iter(ids)
+        for file, one in zip(files, read, strict=True):
+            if one is None:
+                yield from self._save_by_itself([file])
+            else:
+                entry, size_bytes, attributes, has_changed = one
+                content_ids = [next(left)] if size_bytes else []
+                yield Saved(entry or file[1], content_ids, size_bytes, attributes, has_changed)
+
+
+def _batches(files: Sequence[SmallFile]) -> Iterator[Sequence[SmallFile]]:
+    start = size_bytes = 0
+    for at, (_, entry) in enumerate(files):
+        if size_bytes >= _BATCH_BYTES:
+            yield files[start:at]
+            start, size_bytes = at, 0
+        size_bytes += entry.size_bytes
+    if start < len(files):
+        yield files[start:]
+
+
+def _by_directory(files: Sequence[SmallFile]) -> Iterator[tuple[FoundDirectory, list[Entry]]]:
+    for found, group in groupby(files, key=lambda file: file[0]):
+        yield found, [entry for _, entry in group]
+
+
+def _ask(connection: "Connection[Any, Any]", new: Sequence[int]) -> list[memoryview]:
+    """Return the blobs with these numbers, encoded."""
+    connection.send(new)
+    lengths: list[int] = connection.recv()
+    joined = memoryview(connection.recv_bytes())
+    at = 0
+    blobs: list[memoryview] = []
+    for length in lengths:
+        blobs.append(joined[at : at + length])
+        at += length
+    return blobs

@@ -1,0 +1,115 @@
+"""One further process: started with a service, asked over a socket, and gone with whoever asks.
+
+It holds nothing of value: a helper that is killed costs what it was asked last.
+"""
+
+import gc
+import os
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from contextlib import closing, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from socket import socketpair
+from typing import Any, Final, final
+
+from backapp_core.plugin_api import BackappError
+
+_BEGIN: Final = (
+    "import sys; sys.path[:] = sys.argv[1:]; "
+    f"from {__name__} import serve_standard_input; serve_standard_input()"
+)
+_READY: Final = b"ready"
+_FEW_COLLECTIONS: Final = 50_000
+"""What helpers make has no cycles; looking for them took a tenth of their time."""
+
+
+class HelperLost(BackappError):
+    """A helper ended although it was needed."""
+
+
+class Service(ABC):
+    """What a helper does; it is pickled, so it is of a class that a module names."""
+
+    @abstractmethod
+    def serve(self, connection: "Connection[Any, Any]") -> None:
+        """Answer until the other side is gone.
+
+        Raises:
+            EOFError: When it is.
+            OSError: When it is, too.
+        """
+
+
+@final
+class Helper:
+    """A helper process, seen from the one that it works for; used by one thread at a time."""
+
+    def __init__(self, service: Service) -> None:
+        """Start it, which goes on when this returns.
+
+        The service goes through a socket that nobody else sees, so it may hold keys.
+
+        Raises:
+            OSError: If no further process can be started.
+        """
+        ours, theirs = socketpair()
+        with theirs:
+            paths = [str(Path(path).absolute()) for path in sys.path]
+            try:
+                self._process = subprocess.Popen(  # noqa: S603  # this interpreter, and our own words
+                    [sys.executable, "-I", "-c", _BEGIN, *paths],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    cwd="/",
+                    process_group=0,  # no signal from the terminal reaches it
+                )
+            except BaseException:
+                ours.close()
+                raise
+        self.connection: Connection[Any, Any] = Connection(ours.detach())
+        self._is_ready = False
+        with suppress(OSError):  # it is gone already; `is_ready` tells
+            self.connection.send(service)
+
+    def is_ready(self) -> bool:
+        """Say whether it has begun to serve; until then nothing may be asked.
+
+        Raises:
+            HelperLost: If it has ended.
+        """
+        try:
+            if not self._is_ready and self.connection.poll():
+                self._is_ready = self.connection.recv_bytes() == _READY
+        except (EOFError, OSError) as error:
+            raise self.lost() from error
+        return self._is_ready
+
+    def lost(self) -> HelperLost:
+        """Return the error for a helper that does not answer any more, after ending it."""
+        self.close()
+        code = self._process.returncode
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        return HelperLost(
+            f"a helper process {how} before it was done, perhaps for want of memory; run it again, "
+            "or with one thread, which needs no helpers"
+        )
+
+    def close(self) -> None:
+        """End it and wait for its end, which takes no time: it has nothing to finish."""
+        self.connection.close()
+        try:
+            self._process.wait(timeout=0.1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def serve_standard_input() -> None:
+    """Be a helper: standard input is a socket, and brings the service and then its requests."""
+    gc.set_threshold(_FEW_COLLECTIONS)
+    with closing(Connection(os.dup(0))) as connection, suppress(EOFError, OSError):
+        service: Service = connection.recv()
+        connection.send_bytes(_READY)
+        service.serve(connection)

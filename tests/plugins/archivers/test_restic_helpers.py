@@ -1,0 +1,283 @@
+"""Backups with further processes come to the same, and lose nothing when one of those ends."""
+
+import os
+import signal
+import sys
+import threading
+
+import pytest
+from attrs import evolve
+
+from backapp_core.errors import RunCancelled, TransportUnavailable
+from backapp_core.events import Problem
+from backapp_core.model.jobs import BackupOptions
+from backapp_core.ports.surroundings import CancelToken
+from backapp_core.testing.hooked_scanner import HookedScanner
+from backapp_core.testing.hostile_tree import hostile_tree
+from backapp_plugins.archivers.restic import listing
+from backapp_plugins.archivers.restic.backup import collecting, small_files
+from backapp_plugins.archivers.restic.backup.old_trees import nodes_by_name
+from backapp_plugins.archivers.restic.format.layout import BlobKind
+from backapp_plugins.archivers.restic.helping import crew as crews
+from backapp_plugins.archivers.restic.helping.helper import Helper, HelperLost
+from backapp_plugins.archivers.restic.writing.saving import BlobSaver
+
+if sys.platform == "win32":
+    pytest.skip("helpers are started where sockets can be inherited", allow_module_level=True)
+
+_READY_SECONDS = 30
+
+
+class Watched:
+    """The helpers that were started, and how often one was lent out."""
+
+    def __init__(self) -> None:
+        self.helpers: list[Helper] = []
+        self.lent = 0
+
+    def kill(self) -> None:
+        for helper in self.helpers:
+            os.kill(helper._process.pid, signal.SIGKILL)
+
+
+@pytest.fixture(autouse=True)
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    """Start helpers at the first occasion, and wait until they are ready."""
+    watched = Watched()
+    monkeypatch.setattr(crews, "_START_AT", 1)
+    is_ready, borrow = Helper.is_ready, crews.Crew.borrow
+
+    def waits_until_ready(helper: Helper) -> bool:
+        if helper not in watched.helpers:
+            watched.helpers.append(helper)
+            helper.connection.poll(_READY_SECONDS)
+        return is_ready(helper)
+
+    def counted(crew: crews.Crew) -> Helper | None:
+        helper = borrow(crew)
+        watched.lent += helper is not None
+        return helper
+
+    monkeypatch.setattr(Helper, "is_ready", waits_until_ready)
+    monkeypatch.setattr(crews.Crew, "borrow", counted)
+    return watched
+
+
+@pytest.fixture
+def bench(restic_bench):
+    for number in range(40):
+        (restic_bench.source / f"file {number}").write_bytes(b"%d" % number * 500)
+    return restic_bench
+
+
+def _alone(bench):
+    return bench.open(threads=1)
+
+
+def _require_clean(bench) -> None:
+    assert bench.repository.check(read_data=True).findings == ()
+    assert not [name for name in bench.bucket.objects if name.startswith("locks/")]
+
+
+def _trees(bench) -> set[str]:
+    return {each.id for each in bench.repository.snapshots()}
+
+
+def test_a_hostile_tree_comes_to_the_same_tree(restic_bench, watched):
+    hostile_tree().write(restic_bench.source)
+    by_itself = restic_bench.back_up(repository=_alone(restic_bench))
+    assert not watched.lent
+    snapshot = restic_bench.back_up(rereads_all=True)
+    assert watched.lent
+    assert snapshot.counts.files_unmodified == snapshot.counts.files
+    assert _tree_of_source(restic_bench, snapshot) == _tree_of_source(restic_bench, by_itself)
+    _require_clean(restic_bench)
+
+
+def test_a_hostile_tree_is_stored_by_helpers(restic_bench, watched):
+    hostile_tree().write(restic_bench.source)
+    facts = restic_bench.facts()
+    snapshot = restic_bench.back_up()
+    assert watched.lent
+    assert restic_bench.differences(snapshot, facts) == []
+    _require_clean(restic_bench)
+
+
+def test_a_changed_file_among_unchanged_ones_is_saved(bench, watched):
+    bench.back_up()
+    (bench.source / "file 7").write_bytes(b"changed")
+    facts = bench.facts()
+    snapshot = bench.back_up()
+    assert watched.lent == 2
+    assert (snapshot.counts.files_changed, snapshot.counts.read_bytes) == (1, 7)
+    assert bench.differences(snapshot, facts) == []
+
+
+def test_equal_files_are_stored_once(bench, random_bytes):
+    content = random_bytes(100_000)
+    for number in range(30):
+        (bench.source / f"equal {number}").write_bytes(content)
+    facts = bench.facts()
+    snapshot = bench.back_up()
+    assert snapshot.counts.stored_bytes < 2 * len(content)
+    assert bench.differences(snapshot, facts) == []
+    _require_clean(bench)
+
+
+def test_helpers_are_gone_when_a_backup_has_ended(bench, watched):
+    bench.back_up()
+    assert len(watched.helpers) == bench.surroundings.threads
+    assert all(helper._process.returncode is not None for helper in watched.helpers)
+    assert all(helper.connection.closed for helper in watched.helpers)
+
+
+def test_helpers_that_end_before_they_took_anything_over_cost_nothing(bench, watched, monkeypatch):
+    borrow = crews.Crew.borrow
+
+    def killed(crew: crews.Crew) -> Helper | None:
+        helper = borrow(crew)
+        watched.kill()
+        return helper
+
+    monkeypatch.setattr(crews.Crew, "borrow", killed)
+    facts = bench.facts()
+    assert bench.differences(bench.back_up(), facts) == []
+    _require_clean(bench)
+
+
+def test_a_helper_that_ends_with_what_it_took_over_ends_the_run(bench, watched, monkeypatch):
+    save_made = BlobSaver.save_made
+
+    def killed(saver: BlobSaver, kind, ids, sizes, make) -> None:
+        def make_nothing(new):
+            watched.kill()
+            return make(new)
+
+        save_made(saver, kind, ids, sizes, make_nothing)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BlobSaver, "save_made", killed)
+        with pytest.raises(HelperLost, match="killed by signal 9 before it was done"):
+            bench.back_up()
+    assert _trees(bench) == set()
+    facts = bench.facts()
+    assert bench.differences(bench.back_up(), facts) == []
+    _require_clean(bench)
+
+
+def test_a_run_that_fails_elsewhere_ends_and_leaves_no_helper(bench, watched, monkeypatch):
+    for folder in range(20):  # more work than there are threads
+        (bench.source / f"{folder}").mkdir()
+        for number in range(40):
+            (bench.source / f"{folder}" / f"{number}").write_bytes(b"%d %d" % (folder, number))
+    monkeypatch.setattr(collecting, "_PART_ENTRIES", 10)
+
+    def refuse(*_: object) -> None:
+        raise TransportUnavailable("the destination does not answer")
+
+    monkeypatch.setattr(BlobSaver, "save_made", refuse)
+    with pytest.raises(TransportUnavailable):
+        bench.back_up()
+    assert watched.helpers
+    assert all(helper._process.returncode is not None for helper in watched.helpers)
+
+
+def test_where_no_helper_can_be_started_the_backup_is_made_without(bench, watched, monkeypatch):
+    for interpreter in ("/nowhere/python", "/bin/false"):
+        monkeypatch.setattr(sys, "executable", interpreter)
+        (bench.source / "more").write_text(interpreter)
+        facts = bench.facts()
+        assert bench.differences(bench.back_up(), facts) == []
+    assert not watched.lent
+    _require_clean(bench)
+
+
+def test_files_that_change_under_way_are_treated_as_without_helpers(
+    bench, watched, monkeypatch, random_bytes
+):
+    by_directory = small_files._by_directory
+    grown = random_bytes(600_000)
+
+    def meanwhile(files):
+        (bench.source / "file 1").write_bytes(grown)
+        (bench.source / "file 2").unlink()
+        (bench.source / "file 3").unlink()
+        (bench.source / "file 3").symlink_to("file 4")
+        (bench.source / "file 5").write_bytes(b"")
+        return by_directory(files)
+
+    monkeypatch.setattr(small_files, "_by_directory", meanwhile)
+    snapshot = bench.back_up()
+    assert watched.lent
+    problems = {os.path.basename(path): text for path, text in _problems(bench).items()}
+    assert set(problems) == {b"file 2", b"file 3"}
+    assert "vanished" in problems[b"file 2"]
+    assert "replaced" in problems[b"file 3"]
+    top, _ = bench.extract(snapshot)
+    there = top / bench.source.relative_to("/")
+    assert (there / "file 1").read_bytes() == grown
+    assert (there / "file 5").read_bytes() == b""
+    assert not (there / "file 2").exists()
+
+
+def test_a_directory_that_was_moved_away_is_read_all_the_same(bench, watched, monkeypatch):
+    folder = bench.source / "folder"
+    folder.mkdir()
+    (folder / "inside").write_bytes(b"the right one")
+    by_directory = small_files._by_directory
+
+    def meanwhile(files):
+        if folder.exists():
+            folder.rename(bench.folder / "elsewhere")
+            (bench.folder / "trap").mkdir()
+            (bench.folder / "trap" / "inside").write_bytes(b"another one!!")
+            folder.symlink_to(bench.folder / "trap")
+        return by_directory(files)
+
+    monkeypatch.setattr(small_files, "_by_directory", meanwhile)
+    top, _ = bench.extract(bench.back_up())
+    assert watched.lent
+    inside = top / bench.source.relative_to("/") / "folder" / "inside"
+    assert inside.read_bytes() == b"the right one"
+
+
+def test_a_scanner_whose_directories_stay_here_is_read_here(bench, watched):
+    scanner = HookedScanner(bench.scanner(), lambda *_: None)
+    facts = bench.facts()
+    options = BackupOptions(hostname="host", username="user")
+    snapshot = bench.repository.backup(scanner, options).snapshot
+    assert not watched.helpers
+    assert bench.differences(snapshot, facts) == []
+
+
+def test_whoever_waits_for_a_helper_can_be_stopped(bench, monkeypatch):
+    cancel = CancelToken()
+    repository = bench.open(cancel=cancel)
+    borrow = crews.Crew.borrow
+    kept: list[Helper | None] = []
+
+    def keep_all(crew: crews.Crew) -> Helper | None:
+        while len(kept) < crew.size:
+            kept.append(borrow(crew))
+        threading.Timer(0.1, cancel.cancel).start()
+        return borrow(crew)
+
+    monkeypatch.setattr(crews.Crew, "borrow", keep_all)
+    around = evolve(bench.surroundings, cancel=cancel)
+    with pytest.raises(RunCancelled):
+        repository.backup(
+            bench.scanner(surroundings=around), BackupOptions(hostname="host", username="user")
+        )
+    assert _trees(bench) == set()
+
+
+def _problems(bench) -> dict[bytes, str]:
+    return {one.path: one.reason for one in bench.recording.of(Problem)}
+
+
+def _tree_of_source(bench, snapshot) -> bytes:
+    place = bench.repository._place
+    index, tree = place.load_index(), listing.find_record(place, snapshot.id).tree
+    for name in os.fsencode(bench.source).split(b"/")[1:]:
+        tree = nodes_by_name(place.read_blob(index, BlobKind.TREE, tree))[name].subtree_id()
+    return tree
