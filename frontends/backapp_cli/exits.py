@@ -18,6 +18,7 @@ from backapp_core.errors import (
     StoreError,
     TargetError,
     TransportError,
+    WorkerLost,
     WrongPassword,
 )
 
@@ -53,6 +54,7 @@ OF_ERROR: dict[type[BackappError], ExitCode] = {
     TargetError: ExitCode.FAILED,
     StoreError: ExitCode.FAILED,
     CommandFailed: ExitCode.FAILED,
+    WorkerLost: ExitCode.FAILED,
     DeliveryError: ExitCode.FAILED,
     RunCancelled: ExitCode.INTERRUPTED,
 }

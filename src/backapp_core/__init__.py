@@ -80,6 +80,7 @@ if typing.TYPE_CHECKING:
         TransportUnavailable,
         UnknownFormat,
         UnknownPlugin,
+        WorkerLost,
         WrongPassword,
     )
     from backapp_core.events import (
@@ -261,6 +262,7 @@ __all__ = [
     "Verb",
     "Verdict",
     "Within",
+    "WorkerLost",
     "WrongPassword",
     "assemble",
     "from_text",
@@ -288,7 +290,7 @@ _PLACES = {
         "PluginMisbehaved RepositoryError RepositoryExists RepositoryLocked RepositoryNotFound "
         "RunCancelled RunNotFound SnapshotNotFound SourceError SourceNotFound StorageFull "
         "StoreError StoreTooNew StoreUnavailable TargetError TransferCut TransportError "
-        "TransportUnavailable UnknownFormat UnknownPlugin WrongPassword"
+        "TransportUnavailable UnknownFormat UnknownPlugin WorkerLost WrongPassword"
     ),
     "backapp_core.events": (
         "Event EventSink FanOut FileDone Level LogLine Problem Progress Recording RunMoved "

@@ -18,6 +18,7 @@
         TargetError         EntryNotRestored
         StoreError          StoreUnavailable, StoreTooNew
         CommandFailed
+        WorkerLost
         DeliveryError
         RunCancelled
 
@@ -246,6 +247,10 @@ class StoreTooNew(StoreError):
 
 class CommandFailed(BackappError):
     """A command whose output was to be backed up did not run to a good end; nothing was saved."""
+
+
+class WorkerLost(BackappError):
+    """A further process of the same run ended before it was done; nothing was published."""
 
 
 class DeliveryError(BackappError):

@@ -44,6 +44,7 @@ from backapp_core.errors import (
     TransportError,
     TransportUnavailable,
     UnknownFormat,
+    WorkerLost,
     WrongPassword,
 )
 from backapp_core.events import (
@@ -249,6 +250,7 @@ __all__ = [
     "Verb",
     "WholeFile",
     "Within",
+    "WorkerLost",
     "WrongPassword",
     "check_job_name",
     "check_object_name",

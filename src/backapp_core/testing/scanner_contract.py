@@ -11,7 +11,6 @@ A scanner of something else than the local file system also supplies `top`, `pla
 """
 
 import os
-import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from backapp_core.testing.hostile_tree import hostile_tree
 from backapp_core.testing.scanner_probe import (
     change_on_disk,
     check_content,
+    check_read_elsewhere,
     facts_of,
     facts_wanted,
     opened_at,
@@ -44,7 +44,6 @@ OpenScanner = Callable[[Sequence[bytes], Surroundings], Scanner]
 Place = Callable[[TreeSpec], None]
 Change = Callable[[bytes, Item | None], None]
 _NOBODY = 2**32 - 3
-_MOST_BYTES = 512 << 10
 _SMALL = TreeSpec(
     {
         b"a/one": Item(b"first"),
@@ -176,22 +175,7 @@ class ScannerContract:
                 item = hostile.items[found.path.removeprefix(top + b"/")]
                 assert found.attributes(None) == tuple(sorted(item.xattrs))
         assert checked > len(hostile.items) // 2
-
-    def test_what_is_read_elsewhere_is_read_as_it_is_here(self, hostile_scanner: Scanner) -> None:
-        """Another process has nothing but what was pickled."""
-        if not hostile_scanner.is_read_elsewhere:
-            return
-        checked = 0
-        for found in hostile_scanner.scan():
-            again: FoundDirectory = pickle.loads(pickle.dumps(found))  # noqa: S301  # just made
-            for entry in found.entries:
-                if entry.kind is EntryKind.FILE:
-                    assert again.read_whole(entry, _MOST_BYTES) == found.read_whole(
-                        entry, _MOST_BYTES
-                    )
-                    checked += 1
-            again.close()
-        assert checked > 0
+        check_read_elsewhere(hostile_scanner)
 
     def test_second_scan_hands_over_the_same(self, scanner: Scanner, events: Recording) -> None:
         first, second = see(scanner, events), see(scanner, events)
@@ -413,5 +397,4 @@ class ScannerContract:
         assert next(iter(scanner.scan())).path == b"/"
 
     def test_owner_without_a_name_has_an_empty_one(self, scanner: Scanner) -> None:
-        assert scanner.user_name(_NOBODY) == ""
-        assert scanner.group_name(_NOBODY) == ""
+        assert scanner.user_name(_NOBODY) == scanner.group_name(_NOBODY) == ""

@@ -1,6 +1,7 @@
 """What the kit of scanners looks with: a whole scan as a value, one file, one change."""
 
 import os
+import pickle
 import stat
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ from backapp_core.ports.scanners import FoundDirectory, OpenedFile, Scanner
 from backapp_core.testing.trees import Item, parent_of, put_item
 
 _READ_BYTES = 70_000
+_MOST_BYTES = 512 << 10
 
 
 @frozen
@@ -120,3 +122,14 @@ def change_on_disk(top: bytes, path: bytes, item: Item | None) -> None:
         os.close(top_fd)
     if item:
         put_item(top, path, item)
+
+
+def check_read_elsewhere(scanner: Scanner) -> None:
+    """Require that what can be read elsewhere is, pickled and found again, what it is here."""
+    for found in scanner.scan() if scanner.is_read_elsewhere else ():
+        again: FoundDirectory = pickle.loads(pickle.dumps(found))  # noqa: S301  # just made
+        for entry in found.entries:
+            if entry.kind is EntryKind.FILE:
+                here = found.read_whole(entry, _MOST_BYTES)
+                assert again.read_whole(entry, _MOST_BYTES) == here
+        again.close()

@@ -44,9 +44,9 @@ from backapp_plugins.archivers.restic.format.snapshots import (
     decode_snapshot,
     encode_snapshot,
 )
-from backapp_plugins.archivers.restic.helping.crew import Crew
 from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.place import Place
+from backapp_plugins.archivers.restic.workers.crew import Crew
 from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 
 _RACY = timedelta(seconds=2)
@@ -117,7 +117,7 @@ class BackupRun:
         place, options = self._place, self._options
         around = place.surroundings
         with ThreadPoolExecutor(around.threads, "encode") as pool, ExitStack() as stack:
-            crew = stack.enter_context(self._crew()) if self._has_use_for_helpers() else None
+            crew = stack.enter_context(self._crew()) if self._has_use_for_workers() else None
             contents = ContentSaver(
                 saver,
                 SmallFileSaver(saver, crew, around.cancel),
@@ -152,7 +152,7 @@ class BackupRun:
             )
             return collector, collector.run()
 
-    def _has_use_for_helpers(self) -> bool:
+    def _has_use_for_workers(self) -> bool:
         return self._scanner.is_read_elsewhere and self._place.surroundings.threads > 1
 
     def _crew(self) -> Crew:

@@ -1,6 +1,6 @@
-"""What a helper does of a backup: it reads small files, and encodes what is new of them.
+"""What a worker does of a backup: it reads small files, and encodes what is new of them.
 
-Its module imports as little as possible, for that is what a helper takes to start.
+Its module imports as little as possible, for that is what a worker takes to start.
 """
 
 import os
@@ -15,17 +15,17 @@ from backapp_core.plugin_api import Entry, FoundDirectory, SourceError
 from backapp_plugins.archivers.restic.format.blobs import BlobCodec
 from backapp_plugins.archivers.restic.format.crypto import MasterKey
 from backapp_plugins.archivers.restic.format.layout import MIN_CHUNK_BYTES
-from backapp_plugins.archivers.restic.helping.helper import Service
+from backapp_plugins.archivers.restic.workers.worker import Service
 
 ReadFile: TypeAlias = tuple[Entry | None, int, tuple[tuple[bytes, bytes], ...] | None, bool]
-"""What a helper says of a file: its facts (None: those it was listed with), length, attributes,
+"""What a worker says of a file: its facts (None: those it was listed with), length, attributes,
 whether it changed. Instead of all of it None, for a file that it could not read in one go."""
 
 
 @final
 @frozen
 class SmallFileReading(Service):
-    """What a helper does for a `SmallFileSaver`.
+    """What a worker does for a `SmallFileSaver`.
 
     It is sent directories, each with files, and answers what it read and the ids of all contents;
     is then sent the numbers of those that are new, and answers with their lengths and with all of

@@ -1,4 +1,4 @@
-"""Reads and saves small files many at a time, by itself or with helpers."""
+"""Reads and saves small files many at a time, by itself or with workers."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, TypeAlias, final
 from backapp_core.plugin_api import CancelToken, Entry, FoundDirectory, SourceError
 from backapp_plugins.archivers.restic.backup.small_file_reading import ReadFile
 from backapp_plugins.archivers.restic.format.layout import MIN_CHUNK_BYTES, BlobKind
-from backapp_plugins.archivers.restic.helping.crew import Crew
-from backapp_plugins.archivers.restic.helping.helper import Helper
+from backapp_plugins.archivers.restic.workers.crew import Crew
+from backapp_plugins.archivers.restic.workers.worker import Worker
 from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 
 _BATCH_BYTES = 2 << 20
-"""So much is read and encoded together; a helper and its asker hold so much each."""
+"""So much is read and encoded together; a worker and its asker hold so much each."""
 
 SmallFile: TypeAlias = tuple[FoundDirectory, Entry]
 
@@ -36,7 +36,7 @@ class SmallFileSaver:
     """Saves small files for any number of threads."""
 
     def __init__(self, saver: BlobSaver, crew: Crew | None, cancel: CancelToken) -> None:
-        """Hand what is new to ``saver``; ``crew`` are helpers that run a `SmallFileReading`."""
+        """Hand what is new to ``saver``; ``crew`` are workers that run a `SmallFileReading`."""
         self._saver = saver
         self._crew = crew
         self._check = cancel.check
@@ -50,14 +50,14 @@ class SmallFileSaver:
         Raises:
             TransportError: If storing what came earlier failed.
             DamagedRepository: If a blob cannot be encoded without loss.
-            HelperLost: If a helper ended that had taken something over.
+            WorkerLost: If a worker ended that had taken something over.
             RunCancelled: If the run is asked to stop.
         """
         for batch in _batches(files):
             self._check()
-            helper = self._crew.borrow() if self._crew is not None else None
+            worker = self._crew.borrow() if self._crew is not None else None
             yield from (
-                self._save_by_itself(batch) if helper is None else self._save_with(helper, batch)
+                self._save_by_itself(batch) if worker is None else self._save_with(worker, batch)
             )
 
     def _save_by_itself(self, files: Sequence[SmallFile]) -> Iterator[Saved | SourceError | None]:
@@ -84,17 +84,17 @@ class SmallFileSaver:
         return Saved(entry, [], len(content), attributes, has_changed), content
 
     def _save_with(
-        self, helper: Helper, files: Sequence[SmallFile]
+        self, worker: Worker, files: Sequence[SmallFile]
     ) -> Iterator[Saved | SourceError | None]:
-        crew, connection = self._crew, helper.connection
+        crew, connection = self._crew, worker.connection
         if crew is None:
-            raise ValueError("a helper of no crew")
+            raise ValueError("a worker of no crew")
         try:
             connection.send([*_by_directory(files)])
             read: Sequence[ReadFile | None]
             read, joined_ids = connection.recv()
         except (EOFError, OSError):
-            crew.dismiss(helper)  # nothing was taken over yet
+            crew.dismiss(worker)  # nothing was taken over yet
             yield from self._save_by_itself(files)
             return
         ids = [joined_ids[at : at + 32] for at in range(0, len(joined_ids), 32)]
@@ -102,11 +102,11 @@ class SmallFileSaver:
         try:
             self._saver.save_made(BlobKind.DATA, ids, sizes, lambda new: _ask(connection, new))
         except (EOFError, OSError) as error:
-            raise crew.dismiss(helper) from error
+            raise crew.dismiss(worker) from error
         except BaseException:
-            crew.dismiss(helper)
+            crew.dismiss(worker)
             raise
-        crew.give_back(helper)
+        crew.give_back(worker)
         left = iter(ids)
         for file, one in zip(files, read, strict=True):
             if one is None:

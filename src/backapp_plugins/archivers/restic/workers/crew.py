@@ -1,4 +1,4 @@
-"""Some helpers, shared by the threads of one run."""
+"""Some workers, shared by the threads of one run."""
 
 import queue
 import threading
@@ -6,35 +6,36 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, final
 
-from backapp_plugins.archivers.restic.helping.helper import Helper, HelperLost, Service
+from backapp_core.plugin_api import WorkerLost
+from backapp_plugins.archivers.restic.workers.worker import Service, Worker
 
-_MOST_HELPERS = 4
+_MOST_WORKERS = 4
 """More would wait for the process that they work for."""
 _START_AT = 4
-"""With so many tasks it pays to start helpers, which takes as long as two tasks do."""
+"""With so many tasks it pays to start workers, which takes as long as two tasks do."""
 _LOOK_SECONDS = 0.1
 
 
 @final
 class Crew:
-    """Lends helpers to any number of threads, each to one of them at a time.
+    """Lends workers to any number of threads, each to one of them at a time.
 
     A context manager. None is started before there is something to do for them, and as long as none
     is ready, or where none can be started, whoever asks has to work alone.
     """
 
     def __init__(self, service: Service, count: int, check: Callable[[], None]) -> None:
-        """Have up to ``count`` helpers for ``service``; who waits for one calls ``check`` often."""
+        """Have up to ``count`` workers for ``service``; who waits for one calls ``check`` often."""
         self._service = service
-        self.size = min(count, _MOST_HELPERS)
+        self.size = min(count, _MOST_WORKERS)
         """How many there may be at most."""
         self._left = self.size
         self._check = check
         self._lock = threading.Lock()
         self._asked = 0
-        self._started: list[Helper] = []
-        self._starting: list[Helper] = []
-        self._idle: queue.SimpleQueue[Helper] = queue.SimpleQueue()
+        self._started: list[Worker] = []
+        self._starting: list[Worker] = []
+        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self._serving = 0
 
     def __enter__(self) -> Self:
@@ -46,11 +47,11 @@ class Crew:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for helper in self._started:
-            helper.close()
+        for worker in self._started:
+            worker.close()
 
-    def borrow(self) -> Helper | None:
-        """Return a helper, to be given back or dismissed; None if there is none to wait for.
+    def borrow(self) -> Worker | None:
+        """Return a worker, to be given back or dismissed; None if there is none to wait for.
 
         It must be one of the two whatever happens, or others wait for it for ever.
 
@@ -70,33 +71,33 @@ class Crew:
                 self._check()
         return None
 
-    def give_back(self, helper: Helper) -> None:
-        """Take back a helper that has answered everything."""
-        self._idle.put(helper)
+    def give_back(self, worker: Worker) -> None:
+        """Take back a worker that has answered everything."""
+        self._idle.put(worker)
 
-    def dismiss(self, helper: Helper) -> HelperLost:
-        """End a helper that did not answer, and return the error for it."""
+    def dismiss(self, worker: Worker) -> WorkerLost:
+        """End a worker that did not answer, and return the error for it."""
         with self._lock:
             self._serving -= 1
-        return helper.lost()
+        return worker.lost()
 
     def _start(self) -> None:
         count, self._left = self._left, 0
         try:
             for _ in range(count):
-                self._started.append(Helper(self._service))
+                self._started.append(Worker(self._service))
         except OSError:
             pass  # the system has no room for more processes; those that there are do
         self._starting = list(self._started)
 
     def _greet(self) -> None:
         starting, self._starting = self._starting, []
-        for helper in starting:
+        for worker in starting:
             try:
-                if not helper.is_ready():
-                    self._starting.append(helper)
+                if not worker.is_ready():
+                    self._starting.append(worker)
                     continue
-            except HelperLost:
+            except WorkerLost:
                 continue
             self._serving += 1
-            self._idle.put(helper)
+            self._idle.put(worker)

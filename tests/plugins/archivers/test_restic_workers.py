@@ -8,7 +8,7 @@ import threading
 import pytest
 from attrs import evolve
 
-from backapp_core.errors import RunCancelled, TransportUnavailable
+from backapp_core.errors import RunCancelled, TransportUnavailable, WorkerLost
 from backapp_core.events import Problem
 from backapp_core.model.jobs import BackupOptions
 from backapp_core.ports.surroundings import CancelToken
@@ -18,47 +18,47 @@ from backapp_plugins.archivers.restic import listing
 from backapp_plugins.archivers.restic.backup import collecting, small_files
 from backapp_plugins.archivers.restic.backup.old_trees import nodes_by_name
 from backapp_plugins.archivers.restic.format.layout import BlobKind
-from backapp_plugins.archivers.restic.helping import crew as crews
-from backapp_plugins.archivers.restic.helping.helper import Helper, HelperLost
+from backapp_plugins.archivers.restic.workers import crew as crews
+from backapp_plugins.archivers.restic.workers.worker import Worker
 from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 
 if sys.platform == "win32":
-    pytest.skip("helpers are started where sockets can be inherited", allow_module_level=True)
+    pytest.skip("workers are started where sockets can be inherited", allow_module_level=True)
 
 _READY_SECONDS = 30
 
 
 class Watched:
-    """The helpers that were started, and how often one was lent out."""
+    """The workers that were started, and how often one was lent out."""
 
     def __init__(self) -> None:
-        self.helpers: list[Helper] = []
+        self.workers: list[Worker] = []
         self.lent = 0
 
     def kill(self) -> None:
-        for helper in self.helpers:
-            os.kill(helper._process.pid, signal.SIGKILL)
+        for worker in self.workers:
+            os.kill(worker._process.pid, signal.SIGKILL)
 
 
 @pytest.fixture(autouse=True)
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    """Start helpers at the first occasion, and wait until they are ready."""
+    """Start workers at the first occasion, and wait until they are ready."""
     watched = Watched()
     monkeypatch.setattr(crews, "_START_AT", 1)
-    is_ready, borrow = Helper.is_ready, crews.Crew.borrow
+    is_ready, borrow = Worker.is_ready, crews.Crew.borrow
 
-    def waits_until_ready(helper: Helper) -> bool:
-        if helper not in watched.helpers:
-            watched.helpers.append(helper)
-            helper.connection.poll(_READY_SECONDS)
-        return is_ready(helper)
+    def waits_until_ready(worker: Worker) -> bool:
+        if worker not in watched.workers:
+            watched.workers.append(worker)
+            worker.connection.poll(_READY_SECONDS)
+        return is_ready(worker)
 
-    def counted(crew: crews.Crew) -> Helper | None:
-        helper = borrow(crew)
-        watched.lent += helper is not None
-        return helper
+    def counted(crew: crews.Crew) -> Worker | None:
+        worker = borrow(crew)
+        watched.lent += worker is not None
+        return worker
 
-    monkeypatch.setattr(Helper, "is_ready", waits_until_ready)
+    monkeypatch.setattr(Worker, "is_ready", waits_until_ready)
     monkeypatch.setattr(crews.Crew, "borrow", counted)
     return watched
 
@@ -94,7 +94,7 @@ def test_a_hostile_tree_comes_to_the_same_tree(restic_bench, watched):
     _require_clean(restic_bench)
 
 
-def test_a_hostile_tree_is_stored_by_helpers(restic_bench, watched):
+def test_a_hostile_tree_is_stored_by_workers(restic_bench, watched):
     hostile_tree().write(restic_bench.source)
     facts = restic_bench.facts()
     snapshot = restic_bench.back_up()
@@ -124,20 +124,20 @@ def test_equal_files_are_stored_once(bench, random_bytes):
     _require_clean(bench)
 
 
-def test_helpers_are_gone_when_a_backup_has_ended(bench, watched):
+def test_workers_are_gone_when_a_backup_has_ended(bench, watched):
     bench.back_up()
-    assert len(watched.helpers) == bench.surroundings.threads
-    assert all(helper._process.returncode is not None for helper in watched.helpers)
-    assert all(helper.connection.closed for helper in watched.helpers)
+    assert len(watched.workers) == bench.surroundings.threads
+    assert all(worker._process.returncode is not None for worker in watched.workers)
+    assert all(worker.connection.closed for worker in watched.workers)
 
 
-def test_helpers_that_end_before_they_took_anything_over_cost_nothing(bench, watched, monkeypatch):
+def test_workers_that_end_before_they_took_anything_over_cost_nothing(bench, watched, monkeypatch):
     borrow = crews.Crew.borrow
 
-    def killed(crew: crews.Crew) -> Helper | None:
-        helper = borrow(crew)
+    def killed(crew: crews.Crew) -> Worker | None:
+        worker = borrow(crew)
         watched.kill()
-        return helper
+        return worker
 
     monkeypatch.setattr(crews.Crew, "borrow", killed)
     facts = bench.facts()
@@ -145,7 +145,7 @@ def test_helpers_that_end_before_they_took_anything_over_cost_nothing(bench, wat
     _require_clean(bench)
 
 
-def test_a_helper_that_ends_with_what_it_took_over_ends_the_run(bench, watched, monkeypatch):
+def test_a_worker_that_ends_with_what_it_took_over_ends_the_run(bench, watched, monkeypatch):
     save_made = BlobSaver.save_made
 
     def killed(saver: BlobSaver, kind, ids, sizes, make) -> None:
@@ -157,7 +157,7 @@ def test_a_helper_that_ends_with_what_it_took_over_ends_the_run(bench, watched, 
 
     with monkeypatch.context() as patch:
         patch.setattr(BlobSaver, "save_made", killed)
-        with pytest.raises(HelperLost, match="killed by signal 9 before it was done"):
+        with pytest.raises(WorkerLost, match="killed by signal 9 before it was done"):
             bench.back_up()
     assert _trees(bench) == set()
     facts = bench.facts()
@@ -165,7 +165,7 @@ def test_a_helper_that_ends_with_what_it_took_over_ends_the_run(bench, watched, 
     _require_clean(bench)
 
 
-def test_a_run_that_fails_elsewhere_ends_and_leaves_no_helper(bench, watched, monkeypatch):
+def test_a_run_that_fails_elsewhere_ends_and_leaves_no_worker(bench, watched, monkeypatch):
     for folder in range(20):  # more work than there are threads
         (bench.source / f"{folder}").mkdir()
         for number in range(40):
@@ -178,11 +178,11 @@ def test_a_run_that_fails_elsewhere_ends_and_leaves_no_helper(bench, watched, mo
     monkeypatch.setattr(BlobSaver, "save_made", refuse)
     with pytest.raises(TransportUnavailable):
         bench.back_up()
-    assert watched.helpers
-    assert all(helper._process.returncode is not None for helper in watched.helpers)
+    assert watched.workers
+    assert all(worker._process.returncode is not None for worker in watched.workers)
 
 
-def test_where_no_helper_can_be_started_the_backup_is_made_without(bench, watched, monkeypatch):
+def test_where_no_worker_can_be_started_the_backup_is_made_without(bench, watched, monkeypatch):
     for interpreter in ("/nowhere/python", "/bin/false"):
         monkeypatch.setattr(sys, "executable", interpreter)
         (bench.source / "more").write_text(interpreter)
@@ -192,7 +192,7 @@ def test_where_no_helper_can_be_started_the_backup_is_made_without(bench, watche
     _require_clean(bench)
 
 
-def test_files_that_change_under_way_are_treated_as_without_helpers(
+def test_files_that_change_under_way_are_treated_as_without_workers(
     bench, watched, monkeypatch, random_bytes
 ):
     by_directory = small_files._by_directory
@@ -246,17 +246,17 @@ def test_a_scanner_whose_directories_stay_here_is_read_here(bench, watched):
     facts = bench.facts()
     options = BackupOptions(hostname="host", username="user")
     snapshot = bench.repository.backup(scanner, options).snapshot
-    assert not watched.helpers
+    assert not watched.workers
     assert bench.differences(snapshot, facts) == []
 
 
-def test_whoever_waits_for_a_helper_can_be_stopped(bench, monkeypatch):
+def test_whoever_waits_for_a_worker_can_be_stopped(bench, monkeypatch):
     cancel = CancelToken()
     repository = bench.open(cancel=cancel)
     borrow = crews.Crew.borrow
-    kept: list[Helper | None] = []
+    kept: list[Worker | None] = []
 
-    def keep_all(crew: crews.Crew) -> Helper | None:
+    def keep_all(crew: crews.Crew) -> Worker | None:
         while len(kept) < crew.size:
             kept.append(borrow(crew))
         threading.Timer(0.1, cancel.cancel).start()

@@ -1,6 +1,6 @@
 """One further process: started with a service, asked over a socket, and gone with whoever asks.
 
-It holds nothing of value: a helper that is killed costs what it was asked last.
+It holds nothing of value: a worker that is killed costs what it was asked last.
 """
 
 import gc
@@ -14,7 +14,7 @@ from pathlib import Path
 from socket import socketpair
 from typing import Any, Final, final
 
-from backapp_core.plugin_api import BackappError
+from backapp_core.plugin_api import WorkerLost
 
 _BEGIN: Final = (
     "import sys; sys.path[:] = sys.argv[1:]; "
@@ -22,15 +22,11 @@ _BEGIN: Final = (
 )
 _READY: Final = b"ready"
 _FEW_COLLECTIONS: Final = 50_000
-"""What helpers make has no cycles; looking for them took a tenth of their time."""
-
-
-class HelperLost(BackappError):
-    """A helper ended although it was needed."""
+"""What workers make has no cycles; looking for them took a tenth of their time."""
 
 
 class Service(ABC):
-    """What a helper does; it is pickled, so it is of a class that a module names."""
+    """What a worker does; it is pickled, so it is of a class that a module names."""
 
     @abstractmethod
     def serve(self, connection: "Connection[Any, Any]") -> None:
@@ -43,8 +39,8 @@ class Service(ABC):
 
 
 @final
-class Helper:
-    """A helper process, seen from the one that it works for; used by one thread at a time."""
+class Worker:
+    """A worker process, seen from the one that it works for; used by one thread at a time."""
 
     def __init__(self, service: Service) -> None:
         """Start it, which goes on when this returns.
@@ -77,7 +73,7 @@ class Helper:
         """Say whether it has begun to serve; until then nothing may be asked.
 
         Raises:
-            HelperLost: If it has ended.
+            WorkerLost: If it has ended.
         """
         try:
             if not self._is_ready and self.connection.poll():
@@ -86,14 +82,14 @@ class Helper:
             raise self.lost() from error
         return self._is_ready
 
-    def lost(self) -> HelperLost:
-        """Return the error for a helper that does not answer any more, after ending it."""
+    def lost(self) -> WorkerLost:
+        """Return the error for a worker that does not answer any more, after ending it."""
         self.close()
         code = self._process.returncode
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        return HelperLost(
-            f"a helper process {how} before it was done, perhaps for want of memory; run it again, "
-            "or with one thread, which needs no helpers"
+        return WorkerLost(
+            f"a worker process {how} before it was done, perhaps for want of memory; run it again, "
+            "or with one thread, which needs no workers"
         )
 
     def close(self) -> None:
@@ -107,7 +103,7 @@ class Helper:
 
 
 def serve_standard_input() -> None:
-    """Be a helper: standard input is a socket, and brings the service and then its requests."""
+    """Be a worker: standard input is a socket, and brings the service and then its requests."""
     gc.set_threshold(_FEW_COLLECTIONS)
     with closing(Connection(os.dup(0))) as connection, suppress(EOFError, OSError):
         service: Service = connection.recv()
