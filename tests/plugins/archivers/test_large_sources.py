@@ -99,10 +99,13 @@ class TestPeakMemory:
                 os.close(descriptor)
         finally:
             os.close(here)
-        for verb in ("backup", "backup", "restore"):
+        for number, verb in enumerate(("backup", "backup", "backup", "restore")):
+            if number == 2:
+                (source / "file-0500000").write_bytes(b"changed")
             files, problems, peak = _run(quick_folder, source, verb, archiver)
             assert (files, problems) == (1_000_000, 0)
-            assert peak <= 500
+            # Where something may have changed the old tree, of a third of a gigabyte, is opened.
+            assert peak <= (700 if number in {1, 2} else 500)
 
     def test_a_hundred_thousand_names_of_one_file(self, quick_folder, archiver):
         source = quick_folder / "source"

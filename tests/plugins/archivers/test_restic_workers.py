@@ -16,7 +16,7 @@ from backapp_core.testing.hooked_scanner import HookedScanner
 from backapp_core.testing.hostile_tree import hostile_tree
 from backapp_plugins.archivers.restic import listing
 from backapp_plugins.archivers.restic.backup import collecting, small_files
-from backapp_plugins.archivers.restic.backup.old_trees import nodes_by_name
+from backapp_plugins.archivers.restic.backup.old_trees import OldNodes
 from backapp_plugins.archivers.restic.format.layout import BlobKind
 from backapp_plugins.archivers.restic.workers import crew as crews
 from backapp_plugins.archivers.restic.workers.worker import Worker
@@ -279,5 +279,6 @@ def _tree_of_source(bench, snapshot) -> bytes:
     place = bench.repository._place
     index, tree = place.load_index(), listing.find_record(place, snapshot.id).tree
     for name in os.fsencode(bench.source).split(b"/")[1:]:
-        tree = nodes_by_name(place.read_blob(index, BlobKind.TREE, tree))[name].subtree_id()
+        node = OldNodes(place.read_blob(index, BlobKind.TREE, tree)).get(name)
+        tree = node.subtree_id()
     return tree

@@ -309,10 +309,7 @@ class Collector:
         )
 
     def _entry_nodes(self, folder: PendingFolder) -> list[NamedNode]:
-        if folder.is_same:
-            nodes = self._examiner.old_raw_nodes(folder)
-            if nodes is not None:
-                return nodes
+        if folder.is_same and not self._examiner.keep_old_nodes(folder):
             counted = Tally()
             self._examiner.examine([(folder, folder.found.entries)], counted)
             with self._lock:

@@ -20,11 +20,11 @@ from backapp_core.plugin_api import (
     Verb,
 )
 from backapp_plugins.archivers.restic.backup.contents import ContentSaver
-from backapp_plugins.archivers.restic.backup.node_batches import BATCH_NODES
+from backapp_plugins.archivers.restic.backup.node_batches import BATCH_NODES, NamedNode, NodeBatches
 from backapp_plugins.archivers.restic.backup.old_trees import (
+    OldNodes,
     attributes_of,
     entries_as_written,
-    nodes_by_name,
 )
 from backapp_plugins.archivers.restic.backup.pending import PendingFolder, Tally
 from backapp_plugins.archivers.restic.format.go_modes import go_mode
@@ -134,27 +134,34 @@ class Examiner:
         """Say whether an entry may change once more without its times telling."""
         return entry.ctime_ns >= self._racy_from_ns
 
-    def old_nodes(self, folder: PendingFolder) -> dict[bytes, TreeNode]:
+    def old_nodes(self, folder: PendingFolder) -> OldNodes:
         """Return what the old snapshot has in ``folder``; nothing, said so, if it is damaged."""
         if folder.old_tree is None:
-            return {}
+            return OldNodes()
         try:
-            return folder.old_nodes(lambda tree: nodes_by_name(self._read_tree(tree)))
+            return folder.old_nodes(self._read_tree)
         except (DamagedRepository, ValueError) as error:
             self._say_damaged(error)
             folder.forget_old()
-            return {}
+            return OldNodes()
 
-    def old_raw_nodes(self, folder: PendingFolder) -> list[tuple[bytes, bytes]] | None:
-        """Return name and JSON of what is in an unchanged directory and none; None if damaged."""
+    def keep_old_nodes(self, folder: PendingFolder) -> bool:
+        """Give an unchanged directory the nodes that it had; False if they cannot be read."""
         if folder.old_tree is None:
-            return None
+            return False
+        batches, nodes = NodeBatches(), list[NamedNode]()
         try:
-            return entries_as_written(self._read_tree(folder.old_tree))
+            for node in entries_as_written(self._read_tree(folder.old_tree)):
+                nodes.append(node)
+                if len(nodes) >= BATCH_NODES:
+                    batches.put_away(nodes)
+                    nodes = []
         except (DamagedRepository, ValueError) as error:
             self._say_damaged(error)
             folder.forget_old()
-            return None
+            return False
+        folder.nodes, folder.batches = nodes, batches or None
+        return True
 
     def report(self, folder: PendingFolder, entry: Entry | None, reason: str, tally: Tally) -> None:
         """Tell of an entry (None: the directory itself) that could not be read as it should."""

@@ -1,10 +1,31 @@
 """What a backup wants of the trees of the snapshot that it is compared with."""
 
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from typing import final
+
 import msgspec
 
 from backapp_core.plugin_api import EntryKind
+from backapp_plugins.archivers.restic.backup.node_batches import (
+    BATCH_NODES,
+    NamedNode,
+    open_batch,
+    pack_batch,
+)
 from backapp_plugins.archivers.restic.format.go_json import name_of
-from backapp_plugins.archivers.restic.format.trees import TreeBroken, TreeNode, decode_tree
+from backapp_plugins.archivers.restic.format.trees import (
+    WHOLE_TREE_BYTES,
+    TreeBroken,
+    TreeNode,
+    decode_node,
+    decode_tree,
+    raw_nodes,
+)
+
+_OPENED = 4
+"""So many batches are looked into at a time; entries come almost in the order of their names."""
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -12,38 +33,85 @@ class _Head(msgspec.Struct, gc=False):
     type: str
 
 
-class _Tree(msgspec.Struct, gc=False):
-    nodes: list[msgspec.Raw] | None
-
-
 _decode_head = msgspec.json.Decoder(_Head).decode
-_decode_tree = msgspec.json.Decoder(_Tree).decode
 
 
-def nodes_by_name(data: bytes) -> dict[bytes, TreeNode]:
-    """Return the nodes of a tree by what the entries are called.
+@final
+class OldNodes:
+    """The nodes of one old tree, found by name, by any number of threads.
+
+    Those of a very large directory are kept compressed and opened some thousands at a time: as
+    objects they took four times the memory of the tree.
+    """
+
+    def __init__(self, data: bytes = b"") -> None:
+        """Take the nodes of a tree, or of none.
+
+        Raises:
+            TreeBroken: If it is no tree.
+        """
+        self._nodes: Mapping[bytes, TreeNode] = {}
+        self._first_names: list[bytes] = []
+        self._batches: list[bytes] = []
+        self._opened: dict[int, Mapping[bytes, bytes]] = {}
+        self._lock = threading.Lock()
+        if not data:
+            return
+        if len(data) <= WHOLE_TREE_BYTES:
+            self._nodes = {node.raw_name: node for node in decode_tree(data)}
+            return
+        batch: list[NamedNode] = []
+        for name, _, raw in _heads(data):
+            batch.append((name, bytes(raw)))
+            if len(batch) >= BATCH_NODES:
+                self._put_away(batch)
+                batch = []
+        if batch:
+            self._put_away(batch)
+
+    def get(self, name: bytes) -> TreeNode | None:
+        """Return the node called ``name``, None if there is none that could be found and read."""
+        if not self._batches:
+            return self._nodes.get(name)
+        number = bisect_right(self._first_names, name) - 1
+        raw = self._batch(number).get(name) if number >= 0 else None
+        try:
+            return decode_node(raw) if raw is not None else None
+        except TreeBroken:  # what somebody else wrote is malformed, so nothing follows from it
+            return None
+
+    def _put_away(self, batch: list[NamedNode]) -> None:
+        self._first_names.append(batch[0][0])
+        self._batches.append(pack_batch(batch))
+
+    def _batch(self, number: int) -> Mapping[bytes, bytes]:
+        with self._lock:
+            opened = self._opened.get(number)
+            if opened is None:
+                if len(self._opened) >= _OPENED:
+                    del self._opened[min(self._opened)]
+                opened = self._opened[number] = dict(open_batch(self._batches[number]))
+            return opened
+
+
+def entries_as_written(data: bytes) -> Iterator[NamedNode]:
+    """Yield name and JSON, byte by byte, of every node that is no directory.
 
     Raises:
-        TreeBroken: If it is no tree.
+        TreeBroken: If it is no tree, perhaps after nodes that are.
     """
-    return {node.raw_name: node for node in decode_tree(data)}
+    for name, kind, raw in _heads(data):
+        if kind != EntryKind.DIRECTORY.value:
+            yield name, bytes(raw)
 
 
-def entries_as_written(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Return name and JSON, byte by byte, of every node that is no directory.
-
-    Raises:
-        TreeBroken: If it is no tree.
-    """
-    found: list[tuple[bytes, bytes]] = []
+def _heads(data: bytes) -> Iterator[tuple[bytes, str, msgspec.Raw]]:
     try:
-        for raw in _decode_tree(data).nodes or ():
+        for raw in raw_nodes(data):
             head = _decode_head(raw)
-            if head.type != EntryKind.DIRECTORY.value:
-                found.append((name_of(head.name), bytes(raw)))
+            yield name_of(head.name), head.type, raw
     except (msgspec.MsgspecError, UnicodeError, ValueError) as error:
         raise TreeBroken(f"it is malformed: {error}") from error
-    return found
 
 
 def attributes_of(node: TreeNode) -> tuple[tuple[bytes, bytes], ...] | None:

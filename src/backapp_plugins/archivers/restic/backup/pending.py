@@ -7,7 +7,7 @@ from typing import final
 from backapp_core.plugin_api import Counts, Entry, FoundDirectory
 from backapp_plugins.archivers.restic.backup.folder_memory import Remembered
 from backapp_plugins.archivers.restic.backup.node_batches import BATCH_NODES, NodeBatches
-from backapp_plugins.archivers.restic.format.trees import TreeNode
+from backapp_plugins.archivers.restic.backup.old_trees import OldNodes
 
 
 @final
@@ -56,7 +56,7 @@ class PendingFolder:
         """Name and JSON of each entry that is no directory, except those that were put away."""
         self.batches: NodeBatches | None = None
         self.children: list[Child] = []
-        self._old_nodes: dict[bytes, TreeNode] | None = None
+        self._old_nodes: OldNodes | None = None
         self._lock = threading.Lock()
 
     @property
@@ -64,11 +64,12 @@ class PendingFolder:
         """Its absolute path."""
         return self.found.path
 
-    def old_nodes(self, read: Callable[[bytes], dict[bytes, TreeNode]]) -> dict[bytes, TreeNode]:
+    def old_nodes(self, read: Callable[[bytes], bytes]) -> OldNodes:
         """Return what the old snapshot has in it, by name; read once, whoever asks first."""
         with self._lock:
             if self._old_nodes is None:
-                self._old_nodes = read(self.old_tree) if self.old_tree is not None else {}
+                data = read(self.old_tree) if self.old_tree is not None else b""
+                self._old_nodes = OldNodes(data)
             return self._old_nodes
 
     def put_away(self) -> None:
@@ -84,7 +85,7 @@ class PendingFolder:
         """Take it for new, since what the old snapshot has of it cannot be read."""
         self.old_tree = None
         self.is_same = False
-        self._old_nodes = {}
+        self._old_nodes = OldNodes()
 
 
 @final

@@ -166,8 +166,16 @@ def iter_tree(data: bytes) -> Iterator[TreeNode]:
     if len(data) <= WHOLE_TREE_BYTES:
         yield from decode_tree(data)
         return
-    for raw in raw_nodes(data):
-        yield _decode(_node_decoder, raw)
+    yield from map(decode_node, raw_nodes(data))
+
+
+def decode_node(raw: bytes | msgspec.Raw) -> TreeNode:
+    """Return a node of a tree.
+
+    Raises:
+        TreeBroken: If it is none.
+    """
+    return _decode(_node_decoder, raw)
 
 
 def raw_nodes(data: bytes) -> Sequence[msgspec.Raw]:
