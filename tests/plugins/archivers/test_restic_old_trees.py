@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
+from backapp_plugins.archivers.restic.backup import old_trees
 from backapp_plugins.archivers.restic.backup.old_trees import OldNodes, entries_as_written
-from backapp_plugins.archivers.restic.format.trees import WHOLE_TREE_BYTES, TreeBroken
+from backapp_plugins.archivers.restic.format.trees import TreeBroken
 
 MANY = 12_000
 
@@ -18,10 +19,15 @@ def _tree(*nodes: dict[str, object]) -> bytes:
     return msgspec.json.encode({"nodes": nodes})
 
 
+@pytest.fixture(autouse=True)
+def smaller_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(old_trees, "_LARGE_TREE_BYTES", 1 << 20)
+
+
 @pytest.fixture(scope="module")
 def large() -> bytes:
     data = _tree(*map(_node, range(MANY)))
-    assert len(data) > WHOLE_TREE_BYTES
+    assert len(data) > 1 << 20
     return data
 
 

@@ -4,11 +4,13 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
+from multiprocessing import Pipe
 
 import pytest
 from attrs import evolve
 
-from backapp_core.errors import RunCancelled, TransportUnavailable, WorkerLost
+from backapp_core.errors import DamagedRepository, RunCancelled, TransportUnavailable, WorkerLost
 from backapp_core.events import Problem
 from backapp_core.model.jobs import BackupOptions
 from backapp_core.ports.surroundings import CancelToken
@@ -17,6 +19,9 @@ from backapp_core.testing.hostile_tree import hostile_tree
 from backapp_plugins.archivers.restic import listing
 from backapp_plugins.archivers.restic.backup import collecting, small_files
 from backapp_plugins.archivers.restic.backup.old_trees import OldNodes
+from backapp_plugins.archivers.restic.backup.small_file_reading import SmallFileReading
+from backapp_plugins.archivers.restic.format.blobs import BlobCodec
+from backapp_plugins.archivers.restic.format.crypto import MasterKey
 from backapp_plugins.archivers.restic.format.layout import BlobKind
 from backapp_plugins.archivers.restic.workers import crew as crews
 from backapp_plugins.archivers.restic.workers.worker import Worker
@@ -44,7 +49,7 @@ class Watched:
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     """Start workers at the first occasion, and wait until they are ready."""
     watched = Watched()
-    monkeypatch.setattr(crews, "_START_AT", 1)
+    monkeypatch.setattr(small_files, "WORTH_WORKERS_BYTES", 1)
     is_ready, borrow = Worker.is_ready, crews.Crew.borrow
 
     def waits_until_ready(worker: Worker) -> bool:
@@ -53,8 +58,8 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
             worker.connection.poll(_READY_SECONDS)
         return is_ready(worker)
 
-    def counted(crew: crews.Crew) -> Worker | None:
-        worker = borrow(crew)
+    def counted(crew: crews.Crew, work: int) -> Worker | None:
+        worker = borrow(crew, work)
         watched.lent += worker is not None
         return worker
 
@@ -134,8 +139,8 @@ def test_workers_are_gone_when_a_backup_has_ended(bench, watched):
 def test_workers_that_end_before_they_took_anything_over_cost_nothing(bench, watched, monkeypatch):
     borrow = crews.Crew.borrow
 
-    def killed(crew: crews.Crew) -> Worker | None:
-        worker = borrow(crew)
+    def killed(crew: crews.Crew, work: int) -> Worker | None:
+        worker = borrow(crew, work)
         watched.kill()
         return worker
 
@@ -256,11 +261,11 @@ def test_whoever_waits_for_a_worker_can_be_stopped(bench, monkeypatch):
     borrow = crews.Crew.borrow
     kept: list[Worker | None] = []
 
-    def keep_all(crew: crews.Crew) -> Worker | None:
+    def keep_all(crew: crews.Crew, work: int) -> Worker | None:
         while len(kept) < crew.size:
-            kept.append(borrow(crew))
+            kept.append(borrow(crew, work))
         threading.Timer(0.1, cancel.cancel).start()
-        return borrow(crew)
+        return borrow(crew, work)
 
     monkeypatch.setattr(crews.Crew, "borrow", keep_all)
     around = evolve(bench.surroundings, cancel=cancel)
@@ -273,6 +278,29 @@ def test_whoever_waits_for_a_worker_can_be_stopped(bench, monkeypatch):
 
 def _problems(bench) -> dict[bytes, str]:
     return {one.path: one.reason for one in bench.recording.of(Problem)}
+
+
+def test_a_worker_on_a_machine_that_alters_what_it_makes_says_so(monkeypatch):
+    def refuse(*_: object) -> None:
+        raise DamagedRepository("blob ab does not come back")
+
+    monkeypatch.setattr(BlobCodec, "encode_all", refuse)
+    ours, theirs = Pipe()
+    service = SmallFileReading(MasterKey(bytes(32), bytes(16), bytes(16)))
+    serving = threading.Thread(target=_serve, args=(service, theirs))
+    serving.start()
+    for _ in range(2):  # it goes on
+        ours.send([])
+        assert ours.recv() == ([], b"")
+        with pytest.raises(DamagedRepository, match="blob ab does not come back"):
+            small_files._ask(ours, [])
+    ours.close()
+    serving.join()
+
+
+def _serve(service, connection) -> None:
+    with suppress(EOFError):
+        service.serve(connection)
 
 
 def _tree_of_source(bench, snapshot) -> bytes:

@@ -104,7 +104,11 @@ class Examiner:
             old_nodes = self.old_nodes(folder)
             for entry in entries:
                 old = old_nodes.get(entry.name)
-                if self._is_small(entry) and not self._is_unchanged(entry, old):
+                if entry.mode & FORMAT != REGULAR:
+                    self._examine_one(folder, entry, old, tally)
+                elif old is not None and self._is_unchanged(entry, old):
+                    self._keep_unchanged(folder, entry, old, tally)
+                elif entry.size_bytes <= MIN_CHUNK_BYTES:
                     small.append(_Small(folder, entry, old))
                 else:
                     self._examine_one(folder, entry, old, tally)
@@ -125,10 +129,6 @@ class Examiner:
             self.report(folder, entry, error.message, tally)
         else:
             folder.nodes.append((entry.name, node))
-
-    @staticmethod
-    def _is_small(entry: Entry) -> bool:
-        return entry.mode & FORMAT == REGULAR and entry.size_bytes <= MIN_CHUNK_BYTES
 
     def is_racy(self, entry: Entry) -> bool:
         """Say whether an entry may change once more without its times telling."""
@@ -190,8 +190,6 @@ class Examiner:
     ) -> bytes:
         kind = entry.kind
         if kind is EntryKind.FILE:
-            if old is not None and self._is_unchanged(entry, old):
-                return self._unchanged(folder, entry, old, tally)
             with folder.found.open(entry) as file:
                 return self._read(folder, entry, file, old, tally)
         target = folder.found.link_target(entry) if kind is EntryKind.SYMLINK else b""
@@ -206,11 +204,10 @@ class Examiner:
         tally.others += 1
         return node
 
-    def _is_unchanged(self, entry: Entry, old: TreeNode | None) -> bool:
+    def _is_unchanged(self, entry: Entry, old: TreeNode) -> bool:
         try:
             return (
-                old is not None
-                and not self._rereads_all
+                not self._rereads_all
                 and old.type == "file"
                 and old.size == entry.size_bytes
                 and old.inode == entry.inode
@@ -224,16 +221,22 @@ class Examiner:
         except ValueError:  # what somebody else wrote is malformed, so nothing follows from it
             return False
 
-    def _unchanged(self, folder: PendingFolder, entry: Entry, old: TreeNode, tally: Tally) -> bytes:
+    def _keep_unchanged(
+        self, folder: PendingFolder, entry: Entry, old: TreeNode, tally: Tally
+    ) -> None:
+        self._surroundings.cancel.check()
+        if self.is_racy(entry):
+            folder.is_settled = False
         user, group = self.owner(entry)
         xattrs = attributes_of(old)
         if xattrs is None:
             xattrs = self.attributes(folder, entry, tally)
         tally.files_unmodified += 1
         tally.processed_bytes += entry.size_bytes
-        self.name(join(folder.path, entry.name), "unmodified", entry.size_bytes)
+        if self._reports_files:
+            self.name(join(folder.path, entry.name), "unmodified", entry.size_bytes)
         # With the change time everything else of an inode is what it was, attributes too.
-        return self.writer.file(
+        node = self.writer.file(
             entry,
             user=user,
             group=group,
@@ -242,6 +245,7 @@ class Examiner:
             size_bytes=entry.size_bytes,
             fault=_NO_ATTRIBUTES if xattrs is None else "",
         )
+        folder.nodes.append((entry.name, node))
 
     def _save_small(self, small: Sequence[_Small], tally: Tally) -> None:
         saved = self._contents.save_small([(folder.found, entry) for folder, entry, _ in small])

@@ -16,7 +16,6 @@ from backapp_plugins.archivers.restic.backup.node_batches import (
 )
 from backapp_plugins.archivers.restic.format.go_json import name_of
 from backapp_plugins.archivers.restic.format.trees import (
-    WHOLE_TREE_BYTES,
     TreeBroken,
     TreeNode,
     decode_node,
@@ -24,6 +23,8 @@ from backapp_plugins.archivers.restic.format.trees import (
     raw_nodes,
 )
 
+_LARGE_TREE_BYTES = 8 << 20
+"""Of some twenty thousand entries."""
 _OPENED = 4
 """So many batches are looked into at a time; entries come almost in the order of their names."""
 
@@ -57,7 +58,7 @@ class OldNodes:
         self._lock = threading.Lock()
         if not data:
             return
-        if len(data) <= WHOLE_TREE_BYTES:
+        if len(data) <= _LARGE_TREE_BYTES:
             self._nodes = {node.raw_name: node for node in decode_tree(data)}
             return
         batch: list[NamedNode] = []
@@ -85,6 +86,9 @@ class OldNodes:
         self._batches.append(pack_batch(batch))
 
     def _batch(self, number: int) -> Mapping[bytes, bytes]:
+        opened = self._opened.get(number)
+        if opened is not None:
+            return opened
         with self._lock:
             opened = self._opened.get(number)
             if opened is None:

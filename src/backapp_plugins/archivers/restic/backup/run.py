@@ -1,6 +1,7 @@
 """One backup: packs of what is new, an index of them, and last the snapshot that publishes."""
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from backapp_core.plugin_api import (
     SnapshotSaved,
 )
 from backapp_plugins.archivers.restic import listing
+from backapp_plugins.archivers.restic.backup import small_files
 from backapp_plugins.archivers.restic.backup.collecting import Collector
 from backapp_plugins.archivers.restic.backup.contents import ContentSaver
 from backapp_plugins.archivers.restic.backup.examining import Examiner
@@ -153,12 +155,15 @@ class BackupRun:
             return collector, collector.run()
 
     def _has_use_for_workers(self) -> bool:
-        return self._scanner.is_read_elsewhere and self._place.surroundings.threads > 1
+        is_alone = self._place.surroundings.threads == 1 or sys.platform == "win32"
+        return self._scanner.is_read_elsewhere and not is_alone
 
     def _crew(self) -> Crew:
         around = self._place.surroundings
         service = SmallFileReading(self._place.key.master)
-        return Crew(service, around.threads, around.cancel.check)
+        return Crew(
+            service, around.threads, around.cancel.check, start_at=small_files.WORTH_WORKERS_BYTES
+        )
 
     def _tree_reader(self, index: Index) -> Callable[[bytes], bytes]:
         return lambda tree: self._place.read_blob(index, BlobKind.TREE, tree)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, final
 from attrs import frozen
 from typing_extensions import override
 
-from backapp_core.plugin_api import Entry, FoundDirectory, SourceError
+from backapp_core.plugin_api import DamagedRepository, Entry, FoundDirectory, SourceError
 from backapp_plugins.archivers.restic.format.blobs import BlobCodec
 from backapp_plugins.archivers.restic.format.crypto import MasterKey
 from backapp_plugins.archivers.restic.format.layout import MIN_CHUNK_BYTES
@@ -47,7 +47,11 @@ class SmallFileReading(Service):
             ids = [sha256(content).digest() for content in contents]
             connection.send((read, b"".join(ids)))
             new: list[int] = connection.recv()
-            encoded = codec.encode_all([contents[at] for at in new], [ids[at] for at in new])
+            try:
+                encoded = codec.encode_all([contents[at] for at in new], [ids[at] for at in new])
+            except DamagedRepository as error:
+                connection.send(error)
+                continue
             connection.send(list(map(len, encoded)))
             connection.send_bytes(b"".join(encoded))
 

@@ -5,7 +5,13 @@ from itertools import groupby
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, TypeAlias, final
 
-from backapp_core.plugin_api import CancelToken, Entry, FoundDirectory, SourceError
+from backapp_core.plugin_api import (
+    CancelToken,
+    DamagedRepository,
+    Entry,
+    FoundDirectory,
+    SourceError,
+)
 from backapp_plugins.archivers.restic.backup.small_file_reading import ReadFile
 from backapp_plugins.archivers.restic.format.layout import MIN_CHUNK_BYTES, BlobKind
 from backapp_plugins.archivers.restic.workers.crew import Crew
@@ -14,6 +20,11 @@ from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 
 _BATCH_BYTES = 2 << 20
 """So much is read and encoded together; a worker and its asker hold so much each."""
+
+_OPENING_BYTES = 8 << 10
+"""The way to a file takes about as long as so much of its content."""
+WORTH_WORKERS_BYTES = 32 << 20
+"""So much, ways included, takes about as long as starting workers."""
 
 SmallFile: TypeAlias = tuple[FoundDirectory, Entry]
 
@@ -55,7 +66,7 @@ class SmallFileSaver:
         """
         for batch in _batches(files):
             self._check()
-            worker = self._crew.borrow() if self._crew is not None else None
+            worker = self._crew.borrow(_work(batch)) if self._crew is not None else None
             yield from (
                 self._save_by_itself(batch) if worker is None else self._save_with(worker, batch)
             )
@@ -117,6 +128,10 @@ class SmallFileSaver:
                 yield Saved(entry or file[1], content_ids, size_bytes, attributes, has_changed)
 
 
+def _work(files: Sequence[SmallFile]) -> int:
+    return sum(_OPENING_BYTES + entry.size_bytes for _, entry in files)
+
+
 def _batches(files: Sequence[SmallFile]) -> Iterator[Sequence[SmallFile]]:
     start = size_bytes = 0
     for at, (_, entry) in enumerate(files):
@@ -134,9 +149,15 @@ def _by_directory(files: Sequence[SmallFile]) -> Iterator[tuple[FoundDirectory, 
 
 
 def _ask(connection: "Connection[Any, Any]", new: Sequence[int]) -> list[memoryview]:
-    """Return the blobs with these numbers, encoded."""
+    """Return the blobs with these numbers, encoded.
+
+    Raises:
+        DamagedRepository: If one could not be encoded without loss.
+    """
     connection.send(new)
-    lengths: list[int] = connection.recv()
+    lengths: list[int] | DamagedRepository = connection.recv()
+    if isinstance(lengths, DamagedRepository):
+        raise lengths
     joined = memoryview(connection.recv_bytes())
     at = 0
     blobs: list[memoryview] = []

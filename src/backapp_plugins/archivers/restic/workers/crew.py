@@ -11,8 +11,6 @@ from backapp_plugins.archivers.restic.workers.worker import Service, Worker
 
 _MOST_WORKERS = 4
 """More would wait for the process that they work for."""
-_START_AT = 4
-"""With so many tasks it pays to start workers, which takes as long as two tasks do."""
 _LOOK_SECONDS = 0.1
 
 
@@ -24,15 +22,26 @@ class Crew:
     is ready, or where none can be started, whoever asks has to work alone.
     """
 
-    def __init__(self, service: Service, count: int, check: Callable[[], None]) -> None:
-        """Have up to ``count`` workers for ``service``; who waits for one calls ``check`` often."""
+    def __init__(
+        self, service: Service, count: int, check: Callable[[], None], *, start_at: int
+    ) -> None:
+        """Prepare.
+
+        Args:
+            service: What each worker does.
+            count: How many there may be at most.
+            check: Called often by who waits for one.
+            start_at: How much work, as `borrow` is told of it, pays for starting them, which takes
+                the processor a sixth of a second each.
+        """
         self._service = service
+        self._start_at = start_at
         self.size = min(count, _MOST_WORKERS)
         """How many there may be at most."""
         self._left = self.size
         self._check = check
         self._lock = threading.Lock()
-        self._asked = 0
+        self._work = 0
         self._started: list[Worker] = []
         self._starting: list[Worker] = []
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
@@ -50,17 +59,20 @@ class Crew:
         for worker in self._started:
             worker.close()
 
-    def borrow(self) -> Worker | None:
+    def borrow(self, work: int) -> Worker | None:
         """Return a worker, to be given back or dismissed; None if there is none to wait for.
 
         It must be one of the two whatever happens, or others wait for it for ever.
+
+        Args:
+            work: How much there is to do.
 
         Raises:
             RunCancelled: If the run is asked to stop.
         """
         with self._lock:
-            self._asked += 1
-            if self._left and self._asked >= _START_AT:
+            self._work += work
+            if self._left and self._work >= self._start_at:
                 self._start()
             if self._starting:
                 self._greet()
