@@ -90,9 +90,11 @@ def test_a_signal_at_any_moment_ends_a_backup_within_seconds(programs, which):
         # A signal that comes before the program has got hold of them ends it at once.
         assert "Traceback" not in complaint or status == -which
         statuses.append(status)
-        if status == 0:
-            there = programs.snapshots()
         assert status in {0, 130, 143, -which}
+        before, there = set(there), programs.snapshots()
+        # One that was published and not acknowledged is there, and whole.
+        assert before <= set(there)
+        assert len(there) == len(before) + 1 if status == 0 else len(there) <= len(before) + 1
         programs.require_sound(there)
     print(f"signal {which}: {statuses}")
     assert any(statuses)
