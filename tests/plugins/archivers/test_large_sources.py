@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -99,13 +100,18 @@ class TestPeakMemory:
                 os.close(descriptor)
         finally:
             os.close(here)
+        settled_at = (source / "file-0999999").stat().st_ctime + 3
+        while (
+            time.time() < settled_at
+        ):  # what is younger may change again without its times telling
+            time.sleep(0.1)
         for number, verb in enumerate(("backup", "backup", "backup", "restore")):
             if number == 2:
                 (source / "file-0500000").write_bytes(b"changed")
             files, problems, peak = _run(quick_folder, source, verb, archiver)
             assert (files, problems) == (1_000_000, 0)
-            # Where something may have changed the old tree, of a third of a gigabyte, is opened.
-            assert peak <= (700 if number in {1, 2} else 500)
+            # Where something changed the old tree, of a third of a gigabyte, is opened.
+            assert peak <= (700 if number == 2 else 500)
 
     def test_a_hundred_thousand_names_of_one_file(self, quick_folder, archiver):
         source = quick_folder / "source"

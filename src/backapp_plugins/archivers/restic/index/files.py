@@ -141,23 +141,24 @@ def encode_indexes(
     packs: Iterable[tuple[bytes, Sequence[PackEntry]]], marked: Iterable[MarkedPack] = ()
 ) -> Iterator[bytes]:
     """Yield index files of at most `MAX_INDEX_BLOBS` blobs, or of one pack that has more."""
-    batch: list[msgspec.Raw] = []
-    batch_marked: list[msgspec.Raw] = []
+    batch: list[tuple[bytes, Sequence[PackEntry]]] = []
+    batch_marked: list[MarkedPack] = []
     blobs = 0
-    for side, pack in chain(
-        ((batch, MarkedPack(*pack, None)) for pack in packs),
-        ((batch_marked, pack) for pack in marked),
-    ):
-        count = len(pack.entries)
+    both: Iterable[tuple[bytes, Sequence[PackEntry]] | MarkedPack] = chain(packs, marked)
+    for pack in both:
+        count = len(pack.entries if isinstance(pack, MarkedPack) else pack[1])
         if blobs and blobs + count > MAX_INDEX_BLOBS:
-            yield join_packs(batch, batch_marked)
+            yield encode_index(batch, batch_marked)
             batch.clear()
             batch_marked.clear()
             blobs = 0
-        side.append(encode_pack(*pack))
+        if isinstance(pack, MarkedPack):
+            batch_marked.append(pack)
+        else:
+            batch.append(pack)
         blobs += count
     if batch or batch_marked:
-        yield join_packs(batch, batch_marked)
+        yield encode_index(batch, batch_marked)
 
 
 def _to_pack(

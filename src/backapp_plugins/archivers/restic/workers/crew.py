@@ -3,10 +3,11 @@
 import queue
 import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self, final
+from typing import final
 
-from backapp_core.plugin_api import WorkerLost
+from typing_extensions import override
+
+from backapp_core.plugin_api import Closing, WorkerLost
 from backapp_plugins.archivers.restic.workers.worker import Service, Worker
 
 _MOST_WORKERS = 4
@@ -15,7 +16,7 @@ _LOOK_SECONDS = 0.1
 
 
 @final
-class Crew:
+class Crew(Closing):
     """Lends workers to any number of threads, each to one of them at a time.
 
     A context manager. None is started before there is something to do for them, and as long as none
@@ -47,15 +48,9 @@ class Crew:
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self._serving = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    @override
+    def close(self) -> None:
+        """End all of them; what they were asked is lost."""
         for worker in self._started:
             worker.close()
 
