@@ -12,7 +12,7 @@ from backapp_core import processes
 from backapp_core.codec import from_plain
 from backapp_core.engine import watch
 from backapp_core.engine.browse import choose
-from backapp_core.errors import InputError, InvalidJob
+from backapp_core.errors import CommandFailed, InputError, InvalidJob
 from backapp_core.events import Level, LogLine, Problem, Verb, void
 from backapp_core.manager import PluginManager
 from backapp_core.model.jobs import BackupOptions
@@ -84,7 +84,12 @@ def take(
             "repository of the kind restic"
         )
     parent_id = choose(repository.snapshots(), request.parent).id if request.parent else None
-    result = repository.backup(scanner, _options(request, parent_id))
+    try:
+        result = repository.backup(scanner, _options(request, parent_id))
+    except CommandFailed:
+        # Ctrl-C reaches a command, too, and its end may be noticed first.
+        surroundings.cancel.check()
+        raise
     watch.saw(surroundings, repository, result.snapshot)
     return _suspect(surroundings, repository, result)
 
