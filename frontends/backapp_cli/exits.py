@@ -3,6 +3,7 @@
 from enum import IntEnum
 
 from backapp_core.errors import (
+    AccessError,
     BackappError,
     CommandFailed,
     ConflictError,
@@ -42,6 +43,7 @@ class ExitCode(IntEnum):
 
 OF_ERROR: dict[type[BackappError], ExitCode] = {
     InputError: ExitCode.BAD_USAGE,
+    AccessError: ExitCode.FAILED,
     MissingError: ExitCode.FAILED,
     RepositoryNotFound: ExitCode.NO_REPOSITORY,
     ConflictError: ExitCode.FAILED,

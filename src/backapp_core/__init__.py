@@ -31,7 +31,11 @@ if typing.TYPE_CHECKING:
         Upkeep,
     )
     from backapp_core.errors import (
+        AccessError,
         AccessRefused,
+        AgentNotFound,
+        AgentRevoked,
+        AgentRunning,
         AmbiguousSnapshot,
         BackappError,
         CommandFailed,
@@ -43,6 +47,7 @@ if typing.TYPE_CHECKING:
         EntryReplaced,
         EntryUnreadable,
         EntryVanished,
+        GrantRefused,
         IllegalTransition,
         InputError,
         InvalidAddress,
@@ -53,8 +58,11 @@ if typing.TYPE_CHECKING:
         InvalidSettings,
         JobNotFound,
         JobRunning,
+        LeaseLost,
         MissingError,
         NameTaken,
+        NotAllowed,
+        NotSignedIn,
         ObjectExists,
         ObjectMissing,
         PartMissing,
@@ -75,11 +83,14 @@ if typing.TYPE_CHECKING:
         StoreTooNew,
         StoreUnavailable,
         TargetError,
+        TokenRefused,
+        TooManyAttempts,
         TransferCut,
         TransportError,
         TransportUnavailable,
         UnknownFormat,
         UnknownPlugin,
+        UserNotFound,
         WorkerLost,
         WrongPassword,
     )
@@ -138,8 +149,12 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     "NO_KEYS",
+    "AccessError",
     "AccessRefused",
     "Action",
+    "AgentNotFound",
+    "AgentRevoked",
+    "AgentRunning",
     "AmbiguousSnapshot",
     "AnyPath",
     "BackappError",
@@ -178,6 +193,7 @@ __all__ = [
     "ForgetGroup",
     "ForgetPlan",
     "ForgetRequest",
+    "GrantRefused",
     "IllegalTransition",
     "IndexRepair",
     "InputError",
@@ -193,12 +209,15 @@ __all__ = [
     "Jobs",
     "KeyInfo",
     "Keys",
+    "LeaseLost",
     "Level",
     "LogLine",
     "Match",
     "MissingError",
     "NameTaken",
     "Node",
+    "NotAllowed",
+    "NotSignedIn",
     "ObjectExists",
     "ObjectMissing",
     "Overwrite",
@@ -253,12 +272,15 @@ __all__ = [
     "StoreUnavailable",
     "Surroundings",
     "TargetError",
+    "TokenRefused",
+    "TooManyAttempts",
     "TransferCut",
     "TransportError",
     "TransportUnavailable",
     "UnknownFormat",
     "UnknownPlugin",
     "Upkeep",
+    "UserNotFound",
     "Verb",
     "Verdict",
     "Within",
@@ -282,15 +304,18 @@ _PLACES = {
         "Differences ForgetPlan Match PluginManager RestorePlan Retagged Upkeep"
     ),
     "backapp_core.errors": (
-        "AccessRefused AmbiguousSnapshot BackappError CommandFailed ConflictError "
-        "DamagedRepository DeliveryError DuplicatePlugin EntryNotRestored EntryReplaced "
-        "EntryUnreadable EntryVanished IllegalTransition InputError InvalidAddress InvalidJob "
-        "InvalidName InvalidPattern InvalidSchedule InvalidSettings JobNotFound JobRunning "
-        "MissingError NameTaken ObjectExists ObjectMissing PartMissing PathNotFound PluginError "
-        "PluginMisbehaved RepositoryError RepositoryExists RepositoryLocked RepositoryNotFound "
-        "RunCancelled RunNotFound SnapshotNotFound SourceError SourceNotFound StorageFull "
-        "StoreError StoreTooNew StoreUnavailable TargetError TransferCut TransportError "
-        "TransportUnavailable UnknownFormat UnknownPlugin WorkerLost WrongPassword"
+        "AccessError AccessRefused AgentNotFound AgentRevoked AgentRunning AmbiguousSnapshot "
+        "BackappError CommandFailed ConflictError DamagedRepository DeliveryError "
+        "DuplicatePlugin EntryNotRestored EntryReplaced EntryUnreadable EntryVanished "
+        "GrantRefused IllegalTransition InputError InvalidAddress InvalidJob InvalidName "
+        "InvalidPattern InvalidSchedule InvalidSettings JobNotFound JobRunning LeaseLost "
+        "MissingError NameTaken NotAllowed NotSignedIn ObjectExists ObjectMissing "
+        "PartMissing PathNotFound PluginError PluginMisbehaved RepositoryError "
+        "RepositoryExists RepositoryLocked RepositoryNotFound RunCancelled RunNotFound "
+        "SnapshotNotFound SourceError SourceNotFound StorageFull StoreError StoreTooNew "
+        "StoreUnavailable TargetError TokenRefused TooManyAttempts TransferCut "
+        "TransportError TransportUnavailable UnknownFormat UnknownPlugin UserNotFound "
+        "WorkerLost WrongPassword"
     ),
     "backapp_core.events": (
         "Event EventSink FanOut FileDone Level LogLine Problem Progress Recording RunMoved "

@@ -7,9 +7,11 @@
                             InvalidJob, InvalidSettings (lists every fault with its path),
                             AmbiguousSnapshot
         MissingError        SourceNotFound, RepositoryNotFound, SnapshotNotFound, PathNotFound,
-                            JobNotFound, RunNotFound
+                            JobNotFound, RunNotFound, AgentNotFound, UserNotFound
         ConflictError       NameTaken, RepositoryExists, RepositoryLocked, JobRunning,
-                            IllegalTransition
+                            IllegalTransition, LeaseLost, AgentRunning
+        AccessError         NotSignedIn, NotAllowed, TokenRefused, TooManyAttempts,
+                            AgentRevoked, GrantRefused
         PluginError         UnknownPlugin, DuplicatePlugin, PluginMisbehaved, PartMissing
         TransportError      ObjectMissing, ObjectExists, AccessRefused, StorageFull,
                             TransportUnavailable, TransferCut
@@ -110,6 +112,14 @@ class RunNotFound(MissingError):
     """No run has this id."""
 
 
+class AgentNotFound(MissingError):
+    """No machine has this id or name."""
+
+
+class UserNotFound(MissingError):
+    """Nobody has this id or address."""
+
+
 class ConflictError(BackappError):
     """What was asked collides with the present state of things."""
 
@@ -132,6 +142,50 @@ class JobRunning(ConflictError):
 
 class IllegalTransition(ConflictError):
     """A run cannot move from its present state to the one asked for."""
+
+
+class LeaseLost(ConflictError):
+    """A run was taken over by somebody else meanwhile, or has ended; what it did does not count."""
+
+
+class AgentRunning(ConflictError):
+    """Another process works with the key of this machine at present."""
+
+
+class AccessError(BackappError):
+    """Somebody may not do what was asked for; nothing was changed."""
+
+
+class NotSignedIn(AccessError):
+    """Nobody is signed in, or e-mail address and password do not belong together."""
+
+
+class NotAllowed(AccessError):
+    """Whoever is signed in may not do this."""
+
+
+class TokenRefused(AccessError):
+    """A token, link or key is unknown, used or expired; the message says which."""
+
+
+class TooManyAttempts(AccessError):
+    """Too many wrong passwords in a short time.
+
+    Attributes:
+        wait_seconds: After how long it may be tried again.
+    """
+
+    def __init__(self, message: str, *, wait_seconds: float) -> None:
+        self.wait_seconds = wait_seconds
+        super().__init__(message)
+
+
+class AgentRevoked(AccessError):
+    """The key of this machine was taken back, or never was one."""
+
+
+class GrantRefused(AccessError):
+    """An agent asked for something that it may not do to a bucket."""
 
 
 class PluginError(BackappError):

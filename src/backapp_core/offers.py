@@ -11,14 +11,28 @@ from backapp_core.ports.archivers import ArchiverKind, Repository
 from backapp_core.ports.notifiers import Notifier, NotifierKind
 from backapp_core.ports.scanners import Scanner, ScannerKind
 from backapp_core.ports.schedulers import Scheduler, SchedulerKind
-from backapp_core.ports.stores import Store, StoreKind
+from backapp_core.ports.store_kinds import StoreKind
+from backapp_core.ports.stores import Store
 from backapp_core.ports.transports import Transport, TransportKind
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _PLACEHOLDERS = frozenset({"", "*"})
 """What a transport may claim besides schemes: plain paths, and whatever nobody else claims."""
 
-_ANSWERS: Mapping[type[Any], Mapping[str, type[Any] | None]] = {
+
+def _fleet() -> type[Any]:
+    from backapp_core.ports.fleet import Fleet  # noqa: PLC0415  # only servers need it
+
+    return Fleet
+
+
+def _work() -> type[Any]:
+    from backapp_core.ports.work import Work  # noqa: PLC0415  # only agents need it
+
+    return Work
+
+
+_ANSWERS: Mapping[type[Any], Mapping[str, type[Any] | Callable[[], type[Any]] | None]] = {
     ScannerKind: {"open": Scanner},
     ArchiverKind: {
         "recognises": bool,
@@ -29,9 +43,12 @@ _ANSWERS: Mapping[type[Any], Mapping[str, type[Any] | None]] = {
     TransportKind: {"parse": None, "open": Transport},
     SchedulerKind: {"parse": Scheduler},
     NotifierKind: {"open": Notifier},
-    StoreKind: {"open": Store},
+    StoreKind: {"open": Store, "open_fleet": _fleet, "open_work": _work},
 }
-"""What each function of a kind returns; None stands for an instance of the kind's settings."""
+"""What each function of a kind returns, or what says so when it is called.
+
+None stands for an instance of the kind's settings.
+"""
 
 
 class Named(Protocol):
@@ -112,7 +129,10 @@ def _are_schemes(schemes: object, allowed: frozenset[str]) -> bool:
 
 
 def _guarded(
-    function: Callable[..., object], answer_type: type[Any], who: str, what: str
+    function: Callable[..., object],
+    answer_type: type[Any] | Callable[[], type[Any]],
+    who: str,
+    what: str,
 ) -> Callable[..., object]:
     def call(*arguments: object) -> object:
         try:
@@ -123,10 +143,11 @@ def _guarded(
             raise PluginMisbehaved(
                 f"{who} raised {type(error).__name__} in {what}: {one_line(error)}"
             ) from error
-        if not isinstance(answer, answer_type):
+        expected = answer_type if isinstance(answer_type, type) else answer_type()
+        if not isinstance(answer, expected):
             raise PluginMisbehaved(
                 f"{who} returned {type(answer).__name__} from {what}; "
-                f"it must return an instance of {answer_type.__name__}"
+                f"it must return an instance of {expected.__name__}"
             )
         return answer
 

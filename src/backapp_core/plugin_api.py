@@ -7,7 +7,11 @@ group ``backapp``.
 from backapp_core.clock import Clock
 from backapp_core.codec import event_from_plain, event_to_plain, from_plain, to_plain
 from backapp_core.errors import (
+    AccessError,
     AccessRefused,
+    AgentNotFound,
+    AgentRevoked,
+    AgentRunning,
     BackappError,
     CommandFailed,
     DamagedRepository,
@@ -16,6 +20,7 @@ from backapp_core.errors import (
     EntryReplaced,
     EntryUnreadable,
     EntryVanished,
+    GrantRefused,
     IllegalTransition,
     InputError,
     InvalidAddress,
@@ -25,12 +30,16 @@ from backapp_core.errors import (
     InvalidSchedule,
     InvalidSettings,
     JobNotFound,
+    LeaseLost,
     NameTaken,
+    NotAllowed,
+    NotSignedIn,
     ObjectExists,
     ObjectMissing,
     PartMissing,
     RepositoryExists,
     RepositoryLocked,
+    RepositoryNotFound,
     RunCancelled,
     RunNotFound,
     SnapshotNotFound,
@@ -40,10 +49,13 @@ from backapp_core.errors import (
     StoreTooNew,
     StoreUnavailable,
     TargetError,
+    TokenRefused,
+    TooManyAttempts,
     TransferCut,
     TransportError,
     TransportUnavailable,
     UnknownFormat,
+    UserNotFound,
     WorkerLost,
     WrongPassword,
 )
@@ -70,6 +82,15 @@ from backapp_core.model.entries import (
     kind_of_mode,
     path_key,
 )
+from backapp_core.model.grants import (
+    Enforcement,
+    Grant,
+    Granted,
+    ObjectPage,
+    ObjectSeen,
+    ObjectSort,
+    WriteWish,
+)
 from backapp_core.model.jobs import BackupOptions, Job, check_job_name
 from backapp_core.model.names import from_text, to_line, to_text
 from backapp_core.model.notifications import Notification, Urgency
@@ -87,7 +108,7 @@ from backapp_core.model.repositories import (
     Severity,
 )
 from backapp_core.model.retention import Retention, Within
-from backapp_core.model.runs import Run, RunState
+from backapp_core.model.runs import RestoreOrder, Run, RunKind, RunState
 from backapp_core.model.schedules import Schedule
 from backapp_core.model.snapshots import Counts, Snapshot
 from backapp_core.model.subsets import DataSubset
@@ -110,7 +131,8 @@ from backapp_core.ports.scanners import (
     WholeFile,
 )
 from backapp_core.ports.schedulers import Scheduler, SchedulerKind
-from backapp_core.ports.stores import Jobs, RunFilter, Runs, Store, StoreKind
+from backapp_core.ports.store_kinds import StoreKind
+from backapp_core.ports.stores import Jobs, RunFilter, Runs, Store
 from backapp_core.ports.surroundings import NO_KEYS, CancelToken, Keys, Surroundings
 from backapp_core.ports.targets import Everything, Selection, Target, TargetFile
 from backapp_core.ports.transports import (
@@ -136,7 +158,11 @@ from backapp_core.secret_files import read_secret_file
 
 __all__ = [
     "NO_KEYS",
+    "AccessError",
     "AccessRefused",
+    "AgentNotFound",
+    "AgentRevoked",
+    "AgentRunning",
     "ArchiverKind",
     "BackappError",
     "BackupOptions",
@@ -159,6 +185,7 @@ __all__ = [
     "DamagedRepository",
     "DataSubset",
     "DeliveryError",
+    "Enforcement",
     "Entry",
     "EntryKind",
     "EntryNotRestored",
@@ -172,6 +199,9 @@ __all__ = [
     "FileDone",
     "Finding",
     "FoundDirectory",
+    "Grant",
+    "GrantRefused",
+    "Granted",
     "HasFolder",
     "HasKeys",
     "IllegalTransition",
@@ -188,16 +218,22 @@ __all__ = [
     "Jobs",
     "KeyInfo",
     "Keys",
+    "LeaseLost",
     "Level",
     "LogLine",
     "NameTaken",
     "Node",
+    "NotAllowed",
+    "NotSignedIn",
     "Notification",
     "Notifier",
     "NotifierKind",
     "ObjectExists",
     "ObjectInfo",
     "ObjectMissing",
+    "ObjectPage",
+    "ObjectSeen",
+    "ObjectSort",
     "OpenedFile",
     "PackRepair",
     "PartMissing",
@@ -208,11 +244,14 @@ __all__ = [
     "RepositoryExists",
     "RepositoryInfo",
     "RepositoryLocked",
+    "RepositoryNotFound",
     "RepositoryStats",
+    "RestoreOrder",
     "Retention",
     "Run",
     "RunCancelled",
     "RunFilter",
+    "RunKind",
     "RunMoved",
     "RunNotFound",
     "RunState",
@@ -240,6 +279,8 @@ __all__ = [
     "Target",
     "TargetError",
     "TargetFile",
+    "TokenRefused",
+    "TooManyAttempts",
     "TransferCut",
     "Transport",
     "TransportError",
@@ -247,10 +288,12 @@ __all__ = [
     "TransportUnavailable",
     "UnknownFormat",
     "Urgency",
+    "UserNotFound",
     "Verb",
     "WholeFile",
     "Within",
     "WorkerLost",
+    "WriteWish",
     "WrongPassword",
     "check_job_name",
     "check_object_name",

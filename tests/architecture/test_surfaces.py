@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import backapp_core
-from backapp_core import errors, plugin_api
+from backapp_core import errors, plugin_api, server_api
 
 ROOT = Path(__file__).parents[2]
 PORTS = sorted((ROOT / "src/backapp_core/ports").glob("[a-z]*.py"))
@@ -22,7 +22,9 @@ ERRORS = {
 FAMILIES = {name: value for name, value in ERRORS.items() if value.__base__ is errors.BackappError}
 
 
-@pytest.mark.parametrize("module", [backapp_core, plugin_api], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [backapp_core, plugin_api, server_api], ids=lambda module: module.__name__
+)
 def test_surface_is_sorted_and_without_duplicates(module):
     assert list(module.__all__) == sorted(set(module.__all__), key=place)
 
@@ -32,18 +34,21 @@ def place(name: str) -> tuple[int, str]:
     return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
 
 
-@pytest.mark.parametrize("module", [backapp_core, plugin_api], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [backapp_core, plugin_api, server_api], ids=lambda module: module.__name__
+)
 def test_surface_can_be_imported_as_a_whole(module):
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
-def test_plugin_surface_is_complete():
+@pytest.mark.parametrize("module", [plugin_api, server_api], ids=lambda module: module.__name__)
+def test_plugin_surface_is_complete(module):
     public = {
         name
-        for name, value in vars(plugin_api).items()
+        for name, value in vars(module).items()
         if not name.startswith("_") and not inspect.ismodule(value)
     }
-    assert public == set(plugin_api.__all__)
+    assert public == set(module.__all__)
 
 
 def test_host_surface_is_complete():
@@ -124,9 +129,13 @@ def undocumented(node: ast.AST, name: str):
                 yield from undocumented(child, f"{name}.{child.name}")
 
 
-@pytest.mark.parametrize("name", plugin_api.__all__)
-def test_what_a_plugin_may_import_is_documented(name):
-    value = getattr(plugin_api, name)
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(module, name) for module in (plugin_api, server_api) for name in module.__all__],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_what_a_plugin_may_import_is_documented(module, name):
+    value = getattr(module, name)
     if inspect.isclass(value) or inspect.isfunction(value):
         assert (value.__doc__ or "").strip()
         assert value.__doc__ != f"{name}({', '.join(getattr(value, '_fields', ()))})"

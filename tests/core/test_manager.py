@@ -4,7 +4,7 @@ from backapp_core.errors import DuplicatePlugin, PluginError, PluginMisbehaved, 
 from backapp_core.hookspecs import hookimpl
 from backapp_core.manager import PluginManager
 from backapp_core.ports.schedulers import SchedulerKind
-from backapp_core.ports.stores import StoreKind
+from backapp_core.ports.store_kinds import StoreKind
 from backapp_core.ports.transports import TransportKind
 
 

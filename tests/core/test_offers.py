@@ -9,7 +9,7 @@ from backapp_core.ports.archivers import ArchiverKind
 from backapp_core.ports.notifiers import NotifierKind
 from backapp_core.ports.scanners import ScannerKind
 from backapp_core.ports.schedulers import SchedulerKind
-from backapp_core.ports.stores import StoreKind
+from backapp_core.ports.store_kinds import StoreKind
 from backapp_core.ports.transports import TransportKind
 from backapp_core.testing.fakes import MemoryBucket, MemoryTransport, make_surroundings
 

@@ -46,7 +46,7 @@ def plugins(session: Session) -> None:
 def _details(kind: object) -> list[str]:
     from backapp_cli.archiver_options import described_options
     from backapp_core.ports.archivers import ArchiverKind
-    from backapp_core.ports.stores import StoreKind
+    from backapp_core.ports.store_kinds import StoreKind
     from backapp_core.ports.transports import TransportKind
 
     if isinstance(kind, ArchiverKind):

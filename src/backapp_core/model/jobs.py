@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 
 from attrs import field, frozen
 
@@ -76,3 +77,7 @@ class Job:
     identity_files: tuple[str, ...] = ()
     """Paths of age identity files."""
     is_enabled: bool = True
+    agent_id: str = ""
+    """The machine that runs it; empty for the store's own machine."""
+    due_after: datetime | None = None
+    """Only later moments of the schedule count; set when the schedule was made or switched on."""

@@ -36,6 +36,24 @@ class RunState(StrEnum):
         return state in _LEGAL.get(self, set())
 
 
+class RunKind(StrEnum):
+    """What a run does."""
+
+    BACKUP = "backup"
+    RESTORE = "restore"
+
+
+@frozen
+class RestoreOrder:
+    """What a run brings back, and whereto on the machine that runs it."""
+
+    snapshot_id: str
+    target: bytes
+    """Absolute path of a folder."""
+    paths: tuple[bytes, ...] = ()
+    """Only these, with everything below them; empty: all of the snapshot."""
+
+
 _LEGAL = {
     RunState.REQUESTED: {RunState.RUNNING, RunState.CANCELLED},
     RunState.RUNNING: {RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED},
@@ -59,6 +77,13 @@ class Run:
     counts: Counts | None = None
     error: str = ""
     """One sentence that says why it failed, or why it never began; empty otherwise."""
+    kind: RunKind = RunKind.BACKUP
+    restore: RestoreOrder | None = None
+    """What is to be restored, for a run of that kind."""
+    agent_id: str = ""
+    """The machine that runs it; empty where the store's own machine does."""
+    cancel_wished_at: datetime | None = None
+    """When somebody asked a running one to stop."""
 
     @property
     def has_warnings(self) -> bool:

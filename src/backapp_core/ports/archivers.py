@@ -8,6 +8,7 @@ from attrs import frozen
 from typing_extensions import override
 
 from backapp_core.model.entries import Node
+from backapp_core.model.grants import ObjectSort
 from backapp_core.model.jobs import BackupOptions
 from backapp_core.model.repositories import (
     CheckReport,
@@ -180,6 +181,10 @@ def _lacks_nothing(transport: Transport) -> str:
     return ""
 
 
+def _knows_no_objects(name: str) -> None:
+    del name
+
+
 @frozen
 class ArchiverKind:
     """A sort of repository that a plugin offers."""
@@ -210,3 +215,6 @@ class ArchiverKind:
     """Names the object without which `recognises` says no, if others say that a repository of this
     kind stood there; else empty. Asked where nobody recognises anything, so that people are not
     told to create a repository in the ruins of one."""
+    sort_of: Callable[[str], ObjectSort | None] = _knows_no_objects
+    """Says what an object of this name is to a repository of this kind; None for a name that its
+    repositories never hold. Whoever signs for a bucket asks this before anything else."""

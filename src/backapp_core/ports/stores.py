@@ -1,7 +1,7 @@
 """Stores remember jobs and runs, in intents that are atomic by themselves and grouped by noun."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from backapp_core.events import Event
 from backapp_core.model.jobs import Job
 from backapp_core.model.runs import Run, RunState
 from backapp_core.ports.closing import Closing
-from backapp_core.ports.surroundings import Surroundings
 
 
 class Jobs(ABC):
@@ -61,6 +60,11 @@ class RunFilter:
 
     job_name: str | None = None
     state: RunState | None = None
+    agent_id: str | None = None
+    since: datetime | None = None
+    """Only runs that were requested at this moment or later."""
+    until: datetime | None = None
+    """Only runs that were requested before this moment."""
     before_id: str | None = None
     """Only runs after this one in the order of `Runs.list` (keyset paging); a whole id."""
     limit: int = 50
@@ -146,23 +150,3 @@ class Store(Closing):
     @abstractmethod
     def close(self) -> None:
         """Give connections back; closing twice is fine."""
-
-
-@frozen
-class StoreKind:
-    """A sort of store that a plugin offers."""
-
-    name: str
-    schemes: frozenset[str]
-    """URL schemes it opens (``sqlite``); no two kinds may claim the same."""
-    open: Callable[[str, Surroundings], Store]
-    """Opens the store at a URL, creating it and bringing it up to date as needed.
-
-    Both are safe beside other processes.
-
-    Raises:
-        InvalidAddress: If the URL makes no sense.
-        StoreUnavailable: If it cannot be opened or created.
-        StoreTooNew: If a newer BackApp wrote it.
-        PartMissing: If a library is not installed.
-    """

@@ -11,6 +11,7 @@ from attrs import field, frozen
 from backapp_core.clock import Clock, SystemClock
 from backapp_core.errors import RunCancelled
 from backapp_core.events import EventSink, void
+from backapp_core.ports.grants import CanIssueGrants
 
 
 @final
@@ -61,6 +62,8 @@ class Surroundings:
     cancel: CancelToken = field(factory=CancelToken)
     threads: int = 2
     """How many threads native code (compression, hashing) may keep busy."""
+    grants: CanIssueGrants | None = None
+    """Who signs for the buckets of managed repositories; None where nobody does."""
 
 
 @frozen

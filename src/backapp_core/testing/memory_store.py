@@ -120,6 +120,9 @@ class MemoryRuns(Runs):
             for run in runs
             if run_filter.job_name in {None, run.job_name}
             and run_filter.state in {None, run.state}
+            and run_filter.agent_id in {None, run.agent_id}
+            and (run_filter.since is None or run.requested_at >= run_filter.since)
+            and (run_filter.until is None or run.requested_at < run_filter.until)
             and (last is None or _order(run) < last)
         ]
         return matching[: max(run_filter.limit, 0)]

@@ -34,7 +34,7 @@ from backapp_core.hookspecs import hookimpl
 from backapp_core.model.notifications import Urgency
 from backapp_core.ports.notifiers import Notifier, NotifierKind
 from backapp_core.ports.schedulers import Scheduler, SchedulerKind
-from backapp_core.ports.stores import StoreKind
+from backapp_core.ports.store_kinds import StoreKind
 from backapp_core.testing.fakes import MemoryBucket
 from backapp_core.testing.memory_scanner import Unreadable
 from backapp_core.testing.memory_store import MemoryStore

@@ -1,0 +1,262 @@
+"""What one tenant owns on a server: people, machines, repositories, runs; in groups by noun."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from backapp_core.events import Event, Progress
+from backapp_core.model.agents import Agent, EnrolmentToken
+from backapp_core.model.grants import Enforcement, ObjectSeen
+from backapp_core.model.managed_repositories import ManagedRepository
+from backapp_core.model.receipts import Receipt
+from backapp_core.model.runs import Run
+from backapp_core.model.snapshots import Snapshot
+from backapp_core.model.tenants import Tenant
+from backapp_core.model.users import ApiToken, Invitation, User
+from backapp_core.model.work import Question
+from backapp_core.ports.stores import Jobs, Runs
+from backapp_core.ports.work import Work
+
+
+class Users(ABC):
+    """The people of one tenant. Each method is one transaction."""
+
+    @abstractmethod
+    def get(self, user_id: str) -> User:
+        """Return a user.
+
+        Raises:
+            UserNotFound: If there is none of this id here.
+        """
+
+    @abstractmethod
+    def list(self) -> Sequence[User]:
+        """Return all, by e-mail address."""
+
+    @abstractmethod
+    def replace(self, user: User) -> None:
+        """Put ``user`` in the place of the one of the same id; switched off, sessions end.
+
+        Raises:
+            UserNotFound: If there is none of this id here.
+            NameTaken: If somebody else has the e-mail address.
+            IllegalTransition: If no enabled administrator would be left.
+        """
+
+    @abstractmethod
+    def set_password(self, user_id: str, password_hash: str, *, keep_session: str = "") -> None:
+        """Change the password; all sessions of the user end but the one with that token hash.
+
+        Raises:
+            UserNotFound: If there is none of this id here.
+        """
+
+    @abstractmethod
+    def invite(self, invitation: Invitation, token_hash: str) -> None:
+        """Remember an invitation.
+
+        Raises:
+            NameTaken: If the invited address has an account.
+        """
+
+    @abstractmethod
+    def invitations(self) -> Sequence[Invitation]:
+        """Return all that can still be used, the newest first."""
+
+    @abstractmethod
+    def add_api_token(self, token: ApiToken, token_hash: str) -> None:
+        """Remember a token.
+
+        Raises:
+            UserNotFound: If there is no such user here.
+        """
+
+    @abstractmethod
+    def api_tokens(self, user_id: str) -> Sequence[ApiToken]:
+        """Return a user's tokens, the newest first."""
+
+    @abstractmethod
+    def remove_api_token(self, user_id: str, token_id: str) -> None:
+        """Take a token back; removing what is absent is fine."""
+
+
+class Agents(ABC):
+    """The machines of one tenant. Each method is one transaction."""
+
+    @abstractmethod
+    def get(self, name: str) -> Agent:
+        """Return the machine of this id or name.
+
+        Raises:
+            AgentNotFound: If there is none.
+        """
+
+    @abstractmethod
+    def list(self) -> Sequence[Agent]:
+        """Return all machines by name, revoked ones too."""
+
+    @abstractmethod
+    def allow(self, token: EnrolmentToken, token_hash: str) -> None:
+        """Remember a token with which a machine may join.
+
+        Raises:
+            NameTaken: If a machine of that name is enrolled.
+        """
+
+    @abstractmethod
+    def enrolments(self) -> Sequence[EnrolmentToken]:
+        """Return the tokens that can still be used, the newest first."""
+
+    @abstractmethod
+    def revoke(self, agent_id: str) -> Agent:
+        """Take a machine's key back for good; its waiting runs are cancelled, running ones failed.
+
+        Its name may be used again. Doing so again changes nothing.
+
+        Raises:
+            AgentNotFound: If there is none of this id.
+        """
+
+
+class Repositories(ABC):
+    """The managed repositories of one tenant. Each method is one transaction."""
+
+    @abstractmethod
+    def add(self, repository: ManagedRepository) -> None:
+        """Remember a repository.
+
+        Raises:
+            NameTaken: If one has this name, or this address.
+            AgentNotFound: If its machine is none of this tenant's, or revoked.
+        """
+
+    @abstractmethod
+    def get(self, name: str) -> ManagedRepository:
+        """Return the repository of this id or name.
+
+        Raises:
+            RepositoryNotFound: If there is none.
+        """
+
+    @abstractmethod
+    def list(self) -> Sequence[ManagedRepository]:
+        """Return all, by name."""
+
+    @abstractmethod
+    def record_enforcement(self, repository_id: str, enforces: Enforcement) -> None:
+        """Remember what the bucket makes sure of.
+
+        Raises:
+            RepositoryNotFound: If there is none of this id.
+        """
+
+    @abstractmethod
+    def take_init_grant(self, repository_id: str, name: str, sha256: str) -> bool:
+        """Say whether the object ``name`` (the config, or the one key) may be created.
+
+        True the first time, and again for the same bytes; False for others, for good. One
+        transaction, so that of two that ask at once one is told False.
+
+        Raises:
+            RepositoryNotFound: If there is none of this id.
+        """
+
+    @abstractmethod
+    def add_locks(self, repository_id: str, names: Sequence[str]) -> None:
+        """Remember locks that the repository's machine was let create.
+
+        Raises:
+            RepositoryNotFound: If there is none of this id.
+        """
+
+    @abstractmethod
+    def owns_locks(self, repository_id: str, names: Sequence[str]) -> bool:
+        """Say whether `add_locks` was told of all of them."""
+
+    @abstractmethod
+    def receipts(self, repository_id: str) -> Sequence[Receipt]:
+        """Return all receipts in the order of their numbers.
+
+        Raises:
+            RepositoryNotFound: If there is none of this id.
+        """
+
+    @abstractmethod
+    def snapshots(self, repository_id: str, *, limit: int = 1000) -> Sequence[Snapshot]:
+        """Return the snapshots that were acknowledged, the newest first.
+
+        Raises:
+            RepositoryNotFound: If there is none of this id.
+        """
+
+
+class FleetRuns(Runs):
+    """The runs of one tenant's machines."""
+
+    @abstractmethod
+    def wish_cancel(self, run_id: str) -> Run:
+        """Cancel a run that waits, or ask the machine to stop a running one, and return it.
+
+        Raises:
+            RunNotFound: If there is none of this id.
+            IllegalTransition: If it has ended.
+        """
+
+    @abstractmethod
+    def progress(self, run_id: str) -> Progress | None:
+        """Return how far a run has come, None if nothing was reported.
+
+        Raises:
+            RunNotFound: If there is none of this id.
+        """
+
+    @abstractmethod
+    def events_after(
+        self, run_id: str, sequence: int, *, limit: int = 500
+    ) -> Sequence[tuple[int, datetime, Event]]:
+        """Return events with their numbers, from 1, that come after number ``sequence``.
+
+        Raises:
+            RunNotFound: If there is none of this id.
+        """
+
+
+class Questions(ABC):
+    """What people ask agents. Each method is one transaction; what expired is removed."""
+
+    @abstractmethod
+    def ask(self, question: Question) -> None:
+        """Let the agent find a question.
+
+        Raises:
+            AgentNotFound: If it is none of this tenant's, or revoked.
+        """
+
+    @abstractmethod
+    def get(self, question_id: str) -> Question | None:
+        """Return a question, with its answer if there is one; None if it is unknown or expired."""
+
+
+Witness = Callable[[ManagedRepository, Sequence[ObjectSeen]], None]
+"""Sees that every object is there with its size; raises `ObjectMissing` naming the first that is
+not."""
+
+
+class TenantStore(ABC):
+    """Everything that one tenant owns."""
+
+    tenant: Tenant
+    jobs: Jobs
+    runs: FleetRuns
+    users: Users
+    agents: Agents
+    repositories: Repositories
+    questions: Questions
+
+    @abstractmethod
+    def work(self, agent_id: str, witness: Witness) -> Work:
+        """Return what the machine may ask for; whether it may is looked at in every call.
+
+        ``witness`` looks into the bucket before a snapshot is acknowledged, outside of any
+        transaction.
+        """

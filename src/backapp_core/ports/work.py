@@ -1,0 +1,143 @@
+"""What an agent may ask of the store that it works for: its own work and nothing else.
+
+The `sql` store has it beside the tables, the `remote` one over HTTP; both pass the same kit.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+
+from backapp_core.events import Event, Progress
+from backapp_core.model.agents import AgentReport
+from backapp_core.model.grants import ObjectSeen
+from backapp_core.model.managed_repositories import ManagedRepository
+from backapp_core.model.receipts import Receipt
+from backapp_core.model.runs import Run
+from backapp_core.model.snapshots import Snapshot
+from backapp_core.model.work import Answer, Claim, Orders, Question, Renewal
+
+
+class Work(ABC):
+    """One agent's part of a store; from any thread. Each method is one transaction.
+
+    Time is the store's own. Besides what is listed, every method raises `AgentRevoked` once the
+    agent's key was taken back, and `StoreUnavailable` when the store does not answer.
+    """
+
+    @abstractmethod
+    def hello(self, report: AgentReport, *, alive_seconds: float) -> Orders:
+        """Say that the agent lives; remember ``report`` and the moment.
+
+        Raises:
+            AgentRunning: If another instance said so within the last ``alive_seconds``; nothing is
+                remembered then.
+        """
+
+    @abstractmethod
+    def goodbye(self, instance: str) -> None:
+        """Say that this instance ends, so that another need not wait; others are left alone."""
+
+    @abstractmethod
+    def claim(self, instance: str, *, lease_seconds: float) -> Claim | None:
+        """Take over the run that has waited longest, or whose lease ran out; one statement.
+
+        Only runs of this agent's, and none of a job of which another run has a lease that goes on.
+        Of several who ask at once, each gets a different run. The run is running then; what was
+        stored when it first began stays (`Run.started_at`). None if there is nothing to do.
+        """
+
+    @abstractmethod
+    def renew(self, run_id: str, fence: int, *, lease_seconds: float) -> Renewal:
+        """Go on with a run.
+
+        Raises:
+            LeaseLost: If somebody else took it over, or it has ended.
+            RunNotFound: If it is none of this agent's.
+        """
+
+    @abstractmethod
+    def report(
+        self,
+        run_id: str,
+        fence: int,
+        events: Sequence[tuple[datetime, Event]],
+        progress: Progress | None = None,
+    ) -> None:
+        """Append what happened, and put ``progress`` in the place of the former one.
+
+        Raises:
+            LeaseLost: If somebody else took it over, or it has ended.
+            RunNotFound: If it is none of this agent's.
+        """
+
+    @abstractmethod
+    def hand_back(self, run_id: str, fence: int) -> None:
+        """Give up the lease of a run that could not go on here; it may be claimed at once.
+
+        Raises:
+            LeaseLost: If somebody else took it over, or it has ended.
+            RunNotFound: If it is none of this agent's.
+        """
+
+    @abstractmethod
+    def finish(self, fence: int, ended: Run) -> None:
+        """Put a run in its final state; repeating the same end is fine.
+
+        Raises:
+            LeaseLost: If somebody else took it over, or it ended in another way.
+            IllegalTransition: If the move is not legal, or changes which run it is.
+            RunNotFound: If it is none of this agent's.
+        """
+
+    @abstractmethod
+    def acknowledge(
+        self, run_id: str, fence: int, snapshot: Snapshot, objects: Sequence[ObjectSeen]
+    ) -> Receipt:
+        """Tell of a snapshot, have every object that was written for it seen, and get a receipt.
+
+        For a repository on the agent's own machine, which the server cannot look into, the receipt
+        says so by counting no objects. Repeating it for the same run and snapshot gives the same
+        receipt.
+
+        Raises:
+            ObjectMissing: If an object is not there, or has another size; names the first.
+            LeaseLost: If somebody else took the run over, or it has ended.
+            RunNotFound: If it is none of this agent's.
+        """
+
+    @abstractmethod
+    def repository(self, repository_id: str) -> ManagedRepository:
+        """Return a repository of this agent's.
+
+        Raises:
+            RepositoryNotFound: If it has none of this id.
+        """
+
+    @abstractmethod
+    def repositories(self) -> Sequence[ManagedRepository]:
+        """Return all repositories of this agent's, by name."""
+
+    @abstractmethod
+    def report_created(self, repository_id: str, own_id: str) -> ManagedRepository:
+        """Tell that a repository exists now, and what it calls itself; once.
+
+        Raises:
+            RepositoryExists: If another was created under this name before.
+            RepositoryNotFound: If it has none of this id.
+        """
+
+    @abstractmethod
+    def confirm_sheet(self, repository_id: str) -> ManagedRepository:
+        """Tell that somebody keeps the recovery sheet; doing so again is fine.
+
+        Raises:
+            RepositoryNotFound: If it has none of this id.
+        """
+
+    @abstractmethod
+    def next_question(self) -> Question | None:
+        """Return a question that nobody answered yet, each to one caller; None if there is none."""
+
+    @abstractmethod
+    def answer(self, question_id: str, answer: Answer) -> None:
+        """Answer a question; if nobody waits for it any more, nothing happens."""

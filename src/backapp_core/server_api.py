@@ -1,0 +1,78 @@
+"""What plugins that work for servers and agents may import, besides `plugin_api`.
+
+A module of its own, so that commands that know no server do not pay for it.
+"""
+
+from backapp_core.model.agents import Agent, AgentReport, EnrolmentToken, check_agent_name
+from backapp_core.model.managed_repositories import Custody, ManagedRepository
+from backapp_core.model.receipts import NOTHING_BEFORE, Receipt
+from backapp_core.model.tenants import Tenant
+from backapp_core.model.users import (
+    Action,
+    ApiToken,
+    Invitation,
+    Member,
+    Role,
+    Session,
+    User,
+    check_email,
+)
+from backapp_core.model.work import (
+    Answer,
+    Claim,
+    Orders,
+    Question,
+    QuestionKind,
+    Renewal,
+)
+from backapp_core.ports.fleet import Announced, Fleet, KnownAgent, Login
+from backapp_core.ports.grants import CanIssueGrants
+from backapp_core.ports.tenants import (
+    Agents,
+    FleetRuns,
+    Questions,
+    Repositories,
+    TenantStore,
+    Users,
+    Witness,
+)
+from backapp_core.ports.work import Work
+
+__all__ = [
+    "NOTHING_BEFORE",
+    "Action",
+    "Agent",
+    "AgentReport",
+    "Agents",
+    "Announced",
+    "Answer",
+    "ApiToken",
+    "CanIssueGrants",
+    "Claim",
+    "Custody",
+    "EnrolmentToken",
+    "Fleet",
+    "FleetRuns",
+    "Invitation",
+    "KnownAgent",
+    "Login",
+    "ManagedRepository",
+    "Member",
+    "Orders",
+    "Question",
+    "QuestionKind",
+    "Questions",
+    "Receipt",
+    "Renewal",
+    "Repositories",
+    "Role",
+    "Session",
+    "Tenant",
+    "TenantStore",
+    "User",
+    "Users",
+    "Witness",
+    "Work",
+    "check_agent_name",
+    "check_email",
+]
