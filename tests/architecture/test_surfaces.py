@@ -13,6 +13,7 @@ import backapp_core
 from backapp_core import errors, plugin_api, server_api
 
 ROOT = Path(__file__).parents[2]
+SURFACES = [backapp_core, plugin_api, server_api]
 PORTS = sorted((ROOT / "src/backapp_core/ports").glob("[a-z]*.py"))
 ERRORS = {
     name: value
