@@ -73,6 +73,7 @@ from backapp_core.events import (
 )
 from backapp_core.hookspecs import hookimpl
 from backapp_core.model.copies import SnapshotCopy
+from backapp_core.model.enforcements import Enforcement
 from backapp_core.model.entries import (
     Entry,
     EntryKind,
@@ -136,9 +137,13 @@ from backapp_core.ports.stores import Jobs, RunFilter, Runs, Store
 from backapp_core.ports.surroundings import NO_KEYS, CancelToken, Keys, Surroundings
 from backapp_core.ports.targets import Everything, Selection, Target, TargetFile
 from backapp_core.ports.transports import (
+    LONGEST_LIFETIME_SECONDS,
+    CanPresign,
+    CanProbe,
     CanTidy,
     HasFolder,
     ObjectInfo,
+    SignedRequest,
     Transport,
     TransportKind,
     check_object_name,
@@ -157,6 +162,7 @@ from backapp_core.processes import (
 from backapp_core.secret_files import read_secret_file
 
 __all__ = [
+    "LONGEST_LIFETIME_SECONDS",
     "NO_KEYS",
     "AccessError",
     "AccessRefused",
@@ -169,6 +175,8 @@ __all__ = [
     "BackupResult",
     "CanCopy",
     "CanCountContent",
+    "CanPresign",
+    "CanProbe",
     "CanRepair",
     "CanShowObjects",
     "CanTidy",
@@ -263,6 +271,7 @@ __all__ = [
     "SchedulerKind",
     "Selection",
     "Severity",
+    "SignedRequest",
     "Snapshot",
     "SnapshotCopy",
     "SnapshotNotFound",

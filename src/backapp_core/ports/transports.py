@@ -3,15 +3,16 @@
 import re
 import unicodedata
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from attrs import frozen
+from attrs import field, frozen
 from typing_extensions import override
 
 from backapp_core.errors import InvalidName
+from backapp_core.model.enforcements import Enforcement
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.surroundings import Surroundings
 
@@ -199,6 +200,102 @@ class HasFolder(Protocol):
     @property
     def folder(self) -> Path:
         """Absolute path of the folder that holds the objects."""
+        ...
+
+
+LONGEST_LIFETIME_SECONDS = 900
+"""How long a signed request may be good for: 15 minutes."""
+
+
+@frozen
+class SignedRequest:
+    """One HTTP request that a destination answers without credentials, until it expires.
+
+    Whoever holds it may send it, so its URL is a secret, which is in no message and in no ``repr``.
+    """
+
+    method: str
+    """``PUT``, ``GET``, ``HEAD`` or ``DELETE``."""
+    url: str = field(repr=False)
+    """To be sent as it is; its query holds the signature."""
+    headers: Mapping[str, str] = field(repr=False)
+    """What has to be sent word for word, names in lower case; ``host``, which is signed as well,
+    follows from the URL and is not among them. The destination refuses other values, and a request
+    that leaves one out."""
+    expires_at: datetime
+    """From then on the destination refuses it, by its own clock."""
+
+
+@runtime_checkable
+class CanPresign(Protocol):
+    """A transport whose requests somebody else may send, who has no credentials.
+
+    Each method signs one exact request for one object, asks nobody, and may be called from any
+    thread. The object's name is in the signature, and so is everything in
+    `SignedRequest.headers`; whether the destination acts upon all of that, `CanProbe` finds out.
+
+    Lifetimes are whole seconds from 1 to `LONGEST_LIFETIME_SECONDS`, from now on by the clock that
+    the transport was given. Every method raises `InvalidName` for a name that no object may have,
+    `InputError` for a lifetime or a range outside of what is possible, and `AccessRefused` if there
+    are no credentials to sign with.
+    """
+
+    def sign_put(
+        self, name: str, *, size_bytes: int, sha256: bytes, md5: bytes, lifetime_seconds: int
+    ) -> SignedRequest:
+        """Sign the creation of an object that has exactly this size and these digests.
+
+        An object that exists is not replaced: the destination answers 412. An answer of 409 means
+        that another one is being stored under this name; trying again is fine.
+
+        Args:
+            name: The object's name.
+            size_bytes: Its size, at most 5 GiB.
+            sha256: The 32 bytes of the SHA-256 of its content.
+            md5: The 16 bytes of the MD5 of its content.
+            lifetime_seconds: How long the request is good for.
+
+        Raises:
+            InputError: Also if the size or a digest is none.
+        """
+        ...
+
+    def sign_get(
+        self, name: str, *, offset: int = 0, length_bytes: int | None = None, lifetime_seconds: int
+    ) -> SignedRequest:
+        """Sign the reading of an object, or of ``length_bytes`` (at least 1) from ``offset`` on.
+
+        The range is signed as well; a destination answers 206 to it, 416 if it begins beyond the
+        object's end, and 404 if there is no such object.
+        """
+        ...
+
+    def sign_head(self, name: str, *, lifetime_seconds: int) -> SignedRequest:
+        """Sign the question for an object's size; 404 means that there is none."""
+        ...
+
+    def sign_delete(self, name: str, *, lifetime_seconds: int) -> SignedRequest:
+        """Sign the removal of an object; the caller decides of which.
+
+        Removing what is absent is answered like the removal of what was there.
+        """
+        ...
+
+
+@runtime_checkable
+class CanProbe(Protocol):
+    """A transport whose destinations differ in what they enforce of a signed request."""
+
+    def probe(self) -> Enforcement:
+        """Find out, by storing tiny objects under a name that no object has; leaves nothing.
+
+        What it stores is not listed. May be called from any thread, beside everything else, once
+        the address is ready (see `Transport.prepare`).
+
+        Raises:
+            TransportUnavailable: If the destination does not answer.
+            AccessRefused: If it refuses to store, read or delete at all.
+        """
         ...
 
 

@@ -1,0 +1,20 @@
+"""What a destination enforces of the requests that are signed for others."""
+
+from attrs import frozen
+
+
+@frozen
+class Enforcement:
+    """What was found out; each says whether a request that breaks it was refused.
+
+    Where one is False, whoever signs must look at what was stored before relying on it.
+    """
+
+    create_only: bool
+    """A second object under a name that is taken, though ``If-None-Match: *`` was signed."""
+    signed_length: bool
+    """A body that is longer or shorter than the length that was signed."""
+    content_md5: bool
+    """A body of the same length with another MD5 than was signed."""
+    sha256_checksum: bool
+    """A body of the same length with another SHA-256 than was signed."""
