@@ -84,12 +84,11 @@ from backapp_core.model.entries import (
     path_key,
 )
 from backapp_core.model.grants import (
-    Enforcement,
-    Grant,
     Granted,
     ObjectPage,
     ObjectSeen,
     ObjectSort,
+    SignedRequest,
     WriteWish,
 )
 from backapp_core.model.jobs import BackupOptions, Job, check_job_name
@@ -143,7 +142,6 @@ from backapp_core.ports.transports import (
     CanTidy,
     HasFolder,
     ObjectInfo,
-    SignedRequest,
     Transport,
     TransportKind,
     check_object_name,
@@ -207,7 +205,6 @@ __all__ = [
     "FileDone",
     "Finding",
     "FoundDirectory",
-    "Grant",
     "GrantRefused",
     "Granted",
     "HasFolder",

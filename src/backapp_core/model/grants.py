@@ -1,5 +1,6 @@
-"""What an agent may do to one object in a bucket, and what the bucket makes sure of by itself."""
+"""What an agent may want of the objects in a bucket, and what it is told of them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -36,27 +37,32 @@ class WriteWish:
 
 
 @frozen
-class Grant:
-    """One request that may be sent as it is, and no other."""
+class SignedRequest:
+    """One HTTP request that a destination answers without credentials, until it expires.
 
-    name: str
-    """The object that it is about."""
+    Whoever holds it may send it, so its URL is a secret, which is in no message and in no ``repr``.
+    """
+
     method: str
-    """``GET``, ``PUT``, ``HEAD`` or ``DELETE``."""
+    """``PUT``, ``GET``, ``HEAD`` or ``DELETE``."""
     url: str = field(repr=False)
-    headers: tuple[tuple[str, str], ...]
-    """Headers that have to be sent with exactly these values."""
+    """To be sent as it is; its query holds the signature."""
+    headers: Mapping[str, str] = field(repr=False)
+    """What has to be sent word for word, names in lower case; ``host``, which is signed as well,
+    follows from the URL and is not among them. The destination refuses other values, and a request
+    that leaves one out."""
     expires_at: datetime
-    """By the issuer's clock."""
+    """From then on the destination refuses it, by its own clock."""
 
 
 @frozen
 class Granted:
     """What an issuer answered, and what time it was there."""
 
-    grants: tuple[Grant, ...]
+    requests: tuple[SignedRequest, ...]
     """In the order of the wishes."""
     issued_at: datetime
+    """By the clock that `SignedRequest.expires_at` goes by."""
 
 
 @frozen
@@ -75,22 +81,3 @@ class ObjectPage:
     objects: tuple[ObjectSeen, ...]
     next_after: str = ""
     """What to ask for next; empty at the end."""
-
-
-@frozen
-class Enforcement:
-    """What a bucket refuses by itself; found out by trying."""
-
-    creates_only: bool
-    """A signed ``If-None-Match: *`` is honoured."""
-    signed_length: bool
-    """A body of another length than the signed one is refused."""
-    content_md5: bool
-    """A body that differs from a signed ``Content-MD5`` is refused."""
-    sha256: bool
-    """A body that differs from a signed SHA-256 checksum is refused."""
-
-    @property
-    def pins_content(self) -> bool:
-        """Whether nothing but the agreed bytes can arrive under a grant."""
-        return self.signed_length and (self.content_md5 or self.sha256)

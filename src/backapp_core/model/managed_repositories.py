@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
-from backapp_core.model.grants import Enforcement
+from backapp_core.model.enforcements import Enforcement
 from backapp_core.model.jobs import check_job_name
 from backapp_core.model.repositories import DEFAULT_ARCHIVER
 

@@ -11,7 +11,7 @@ class CanIssueGrants(Protocol):
     """Hands out grants for the objects of managed repositories; from any thread, many at once.
 
     Names are those of the repository's own objects (``data/ab/ab...``); whatever the issuer makes
-    of them, it is composed anew and never taken over. Every method raises `RefusedGrant` for what
+    of them, it is composed anew and never taken over. Every method raises `GrantRefused` for what
     may not be had, the whole request with it, and `StoreUnavailable` when the issuer does not
     answer.
     """

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from backapp_core.events import Event, Progress
 from backapp_core.model.agents import Agent, EnrolmentToken
-from backapp_core.model.grants import Enforcement, ObjectSeen
+from backapp_core.model.enforcements import Enforcement
+from backapp_core.model.grants import ObjectSeen
 from backapp_core.model.managed_repositories import ManagedRepository
 from backapp_core.model.receipts import Receipt
 from backapp_core.model.runs import Run

@@ -3,16 +3,17 @@
 import re
 import unicodedata
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from attrs import field, frozen
+from attrs import frozen
 from typing_extensions import override
 
 from backapp_core.errors import InvalidName
 from backapp_core.model.enforcements import Enforcement
+from backapp_core.model.grants import SignedRequest
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.surroundings import Surroundings
 
@@ -205,25 +206,6 @@ class HasFolder(Protocol):
 
 LONGEST_LIFETIME_SECONDS = 900
 """How long a signed request may be good for: 15 minutes."""
-
-
-@frozen
-class SignedRequest:
-    """One HTTP request that a destination answers without credentials, until it expires.
-
-    Whoever holds it may send it, so its URL is a secret, which is in no message and in no ``repr``.
-    """
-
-    method: str
-    """``PUT``, ``GET``, ``HEAD`` or ``DELETE``."""
-    url: str = field(repr=False)
-    """To be sent as it is; its query holds the signature."""
-    headers: Mapping[str, str] = field(repr=False)
-    """What has to be sent word for word, names in lower case; ``host``, which is signed as well,
-    follows from the URL and is not among them. The destination refuses other values, and a request
-    that leaves one out."""
-    expires_at: datetime
-    """From then on the destination refuses it, by its own clock."""
 
 
 @runtime_checkable
