@@ -140,13 +140,16 @@ class _Template:
         return self.folder / name
 
 
-def _sweep(workbench, folder: Path, verb: str, *, large: bool = False) -> tuple[int, int]:
+def _sweep(
+    workbench, folder: Path, verb: str, *, every: int = 1, large: bool = False
+) -> tuple[int, int]:
+    """Kill at every ``every``-th point; return how many operations and how many deaths there were."""
     template = _Template(workbench, folder, verb, large=large)
     bench = template.bench
     recording = RecordingTransport(_transport(bench, template.copy("counted")))
     VERBS[verb](bench, bench.open(recording))
     fired = Counter()
-    for number, phase in points(recording.operations):
+    for number, phase in list(points(recording.operations))[::every]:
         copy = template.copy(f"{number}-{phase}")
         mark = folder / f"fired-{number}-{phase}"
         transport = FaultyTransport(_transport(bench, copy), _kill_at(number, phase, mark))
@@ -211,6 +214,16 @@ def _require_next_runs(bench, folder: Path, repository, here) -> None:
     assert len(repository.snapshots()) == len({at.taken_at for at in repository.snapshots()})
 
 
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.timeout(600)
+def test_a_run_killed_at_some_points_costs_nothing(workbench, quick_folder, verb):
+    # Not a multiple of the phases of an operation, so that every phase has its turn.
+    operations, fired = _sweep(workbench, quick_folder, verb, every=4)
+    assert operations > 5
+    assert fired >= operations // 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.timeout(600)
 def test_a_run_killed_anywhere_costs_nothing(workbench, quick_folder, verb):
