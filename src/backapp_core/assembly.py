@@ -51,6 +51,8 @@ def assemble(
         )
     if surroundings is None:
         surroundings = _surroundings(settings)
+    elif settings.transports:
+        surroundings = evolve(surroundings, transports=settings.transports)
     if events is not void:
         surroundings = evolve(surroundings, events=events)
     if cancel is not None:
@@ -78,4 +80,5 @@ def _surroundings(settings: Settings) -> Surroundings:
         cache_folder=Path(cache or platformdirs.user_cache_dir("backapp", appauthor=False)),
         state_folder=Path(state or platformdirs.user_state_dir("backapp", appauthor=False)),
         threads=settings.threads or min(os.cpu_count() or 1, _MOST_THREADS_BY_DEFAULT),
+        transports=settings.transports,
     )

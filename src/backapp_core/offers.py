@@ -107,13 +107,19 @@ def _fault_in(kind: Any, kind_type: type[Any]) -> str:
                 f"'{name}' whose schemes are {kind.schemes!a}; they must be a frozenset of "
                 "lower-case URL schemes without a colon, such as frozenset({'s3'})"
             )
-    if hasattr(kind, "settings"):
-        # A transport makes its settings itself; the others' are made from plain data.
-        is_fine = isinstance(kind.settings, type) and (
-            kind_type is TransportKind or has(cast("type[Any]", kind.settings))
-        )
-        if not is_fine:
-            return f"'{name}' whose settings are {kind.settings!a}; they must be an attrs class"
+    return _fault_in_settings(kind, kind_type) if hasattr(kind, "settings") else ""
+
+
+def _fault_in_settings(kind: Any, kind_type: type[Any]) -> str:
+    # A transport makes its settings itself; the others' are made from plain data.
+    is_fine = isinstance(kind.settings, type) and (
+        kind_type is TransportKind or has(cast("type[Any]", kind.settings))
+    )
+    if not is_fine:
+        return f"'{kind.name}' whose settings are {kind.settings!a}; they must be an attrs class"
+    options = kind.options if kind_type is TransportKind else None
+    if options is not None and not (isinstance(options, type) and has(options)):
+        return f"'{kind.name}' whose options are {options!a}; they must be an attrs class or None"
     return ""
 
 

@@ -70,6 +70,8 @@ class Settings:
     notifiers: Mapping[str, Mapping[str, object]] = field(factory=dict[str, Mapping[str, object]])
     """Notifiers by name of your choice; ``kind`` names the plugin's kind, the rest are its
     settings."""
+    transports: Mapping[str, Mapping[str, object]] = field(factory=dict[str, Mapping[str, object]])
+    """What addresses cannot say, by the name of the transport's kind, such as ``s3``."""
     threads: _Threads = 0
     """How many threads may compress and hash; 0 means as many as the machine has."""
     cache_folder: _Line = ""

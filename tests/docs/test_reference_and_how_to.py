@@ -9,6 +9,7 @@ import pytest
 
 from backapp_core import events
 from backapp_core.settings import PluginSettings, RepositorySettings, Settings
+from backapp_plugins.transports.s3 import S3Options
 
 ROOT = Path(__file__).parents[2]
 HOW_TO = ROOT / "docs/how-to/write-a-plugin.md"
@@ -33,13 +34,14 @@ def test_every_file_of_the_sample_is_shown_as_it_is():
         (Settings, "## At the top"),
         (RepositorySettings, "## `[repositories.NAME]`"),
         (PluginSettings, "## `[plugins]`"),
+        (S3Options, "## `[transports.s3]`"),
     ],
 )
 def test_every_setting_has_its_row(kind, heading):
     page = (ROOT / "docs/reference/settings.md").read_text()
     section = page.partition(heading)[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` ", section, re.MULTILINE)
-    tables = {"repositories", "plugins", "notifiers"}
+    tables = {"repositories", "plugins", "notifiers", "transports"}
     assert sorted(rows) == sorted(set(attrs.fields_dict(kind)) - tables)
 
 

@@ -1,14 +1,17 @@
 """Repository addresses: plain paths, URLs, restic's forms; and from an address to a transport."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from backapp_core.errors import InvalidAddress
+from backapp_core.codec import from_plain
+from backapp_core.errors import InvalidAddress, InvalidSettings
 from backapp_core.manager import PluginManager
 from backapp_core.model.names import to_line
 from backapp_core.ports.surroundings import Surroundings
-from backapp_core.ports.transports import Transport
+from backapp_core.ports.transports import Transport, TransportKind
 
 # One letter before the colon is a drive of Windows.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
@@ -72,13 +75,42 @@ def open_transport(plugins: PluginManager, address: str, surroundings: Surroundi
 
     Raises:
         InvalidAddress: If the address makes no sense.
+        InvalidSettings: If what the settings say of transports does not fit; lists every fault.
         UnknownPlugin: If no installed transport opens such addresses.
         TransportError: If the destination cannot be reached or refuses.
         PartMissing: If a library is not installed.
     """
     parsed = parse_address(address)
+    _check_tables(plugins, surroundings.transports)
     kind = plugins.transport_for(parsed.scheme)
-    return kind.open(kind.parse(parsed.text), surroundings)
+    settings = _with_options(kind, kind.parse(parsed.text), surroundings.transports)
+    return kind.open(settings, surroundings)
+
+
+def _check_tables(plugins: PluginManager, tables: Mapping[str, Mapping[str, object]]) -> None:
+    """Refuse what is said of a transport that is not there, or that has no options.
+
+    Raises:
+        InvalidSettings: If there is such; lists all.
+    """
+    if not tables:
+        return
+    known = sorted(kind.name for kind in plugins.transports.kinds if kind.options is not None)
+    reason = f"no installed transport has options under this name; known are: {', '.join(known)}"
+    faults = [(f"transports.{name}", reason) for name in tables if name not in known]
+    if faults:
+        raise InvalidSettings("the settings", faults)
+
+
+def _with_options(
+    kind: TransportKind, settings: Any, tables: Mapping[str, Mapping[str, object]]
+) -> Any:
+    if kind.options is None or kind.name not in tables:
+        return settings
+    options = from_plain(
+        dict(tables[kind.name]), kind.options, source=f"[transports.{kind.name}] of the settings"
+    )
+    return evolve(settings, options=options)
 
 
 def _refuse_far(text: str) -> None:

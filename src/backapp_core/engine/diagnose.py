@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from backapp_core.engine import opening
+from backapp_core.engine import enforcements, opening
 from backapp_core.engine.diagnose_machine import diagnose_machine
 from backapp_core.engine.diagnose_sources import diagnose_sources
 from backapp_core.engine.diagnose_target import diagnose_target
@@ -76,6 +76,7 @@ def _look_at(
         yield from _look_at_snapshots(surroundings, opened.repository.snapshots())
         if probes_writing:
             yield from _probe(surroundings, opened.transport)
+        yield from _look_at_enforcement(surroundings, opened, probes_writing=probes_writing)
     except BackappError as error:
         yield Diagnosis("repository", Verdict.PROBLEM, error.message)
 
@@ -100,6 +101,24 @@ def _look_at_snapshots(
             f"snapshot {newest.short_id} is of {newest.taken_at:%Y-%m-%d %H:%M} UTC, which is in "
             f"the future; this machine's clock says {now:%Y-%m-%d %H:%M} UTC",
         )
+
+
+def _look_at_enforcement(
+    surroundings: Surroundings, opened: opening.Opened, *, probes_writing: bool
+) -> Iterator[Diagnosis]:
+    """Say what the destination enforces of signed requests: as it is now, or as it was known."""
+    repository_id = opened.repository.info.id
+    if probes_writing:
+        found = enforcements.find_out(surroundings, opened.transport, repository_id)
+    else:
+        found = enforcements.known(surroundings, repository_id)
+    if found is None:
+        return
+    enforced, ignored = enforcements.describe(found)
+    if enforced:
+        yield Diagnosis("enforced", Verdict.FINE, enforced)
+    if ignored:
+        yield Diagnosis("not enforced", Verdict.NOTE, ignored)
 
 
 def _probe(surroundings: Surroundings, transport: Transport) -> Iterator[Diagnosis]:

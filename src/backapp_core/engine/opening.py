@@ -6,7 +6,7 @@ from pathlib import Path
 from attrs import frozen
 
 from backapp_core.codec import from_plain
-from backapp_core.engine import watch
+from backapp_core.engine import enforcements, watch
 from backapp_core.engine.addresses import open_transport
 from backapp_core.errors import (
     DamagedRepository,
@@ -75,6 +75,9 @@ def create_repository(
 ) -> Opened:
     """Create a repository where there is nothing yet, and open it.
 
+    What its destination enforces of signed requests, if that differs there, is found out,
+    remembered and said.
+
     Raises:
         RepositoryExists: If a repository of any kind stands there.
         InputError: If the address or the options make no sense, or other files stand there.
@@ -88,6 +91,7 @@ def create_repository(
         _check_free(plugins, transport)
         repository = kind.create(transport, settings, keys, surroundings)
         watch.know(surroundings, transport.address, repository)
+        enforcements.tell(surroundings, transport, repository.info.id)
         return Opened(repository, transport)
     except BaseException:
         transport.close()

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import final
 
@@ -62,8 +62,11 @@ class Surroundings:
     cancel: CancelToken = field(factory=CancelToken)
     threads: int = 2
     """How many threads native code (compression, hashing) may keep busy."""
-    grants: CanIssueGrants | None = None
-    """Who signs for the buckets of managed repositories; None where nobody does."""
+    transports: Mapping[str, Mapping[str, object]] = field(
+        factory=dict[str, Mapping[str, object]], repr=False
+    )
+    """What the settings file says of kinds of transports, as plain data, by their names; read where
+    an address is opened, see `TransportKind.options`."""
 
 
 @frozen

@@ -305,3 +305,7 @@ class TransportKind:
         AccessRefused: If it refuses.
         PartMissing: If a library is not installed.
     """
+    options: type[Any] | None = None
+    """The attrs class of what ``[transports.NAME]`` of a settings file may say, for what no address
+    can; None if there is nothing. `settings` then has a field ``options`` of that class, which is
+    filled in between `parse` and `open`."""

@@ -1,0 +1,99 @@
+"""Finds out what a destination enforces of signed requests, and remembers it on this machine."""
+
+import json
+import os
+from pathlib import Path
+
+from backapp_core.codec import from_plain, to_plain
+from backapp_core.errors import InvalidSettings, TransportError
+from backapp_core.events import Level, LogLine
+from backapp_core.model.enforcements import Enforcement
+from backapp_core.ports.surroundings import Surroundings
+from backapp_core.ports.transports import CanProbe, Transport
+
+_WORDS = {
+    "create_only": "that an object is not replaced",
+    "signed_length": "the length that was signed",
+    "content_md5": "Content-MD5",
+    "sha256_checksum": "the SHA-256 of the content",
+}
+
+
+def find_out(
+    surroundings: Surroundings, transport: Transport, repository_id: str
+) -> Enforcement | None:
+    """Probe the destination of a repository and remember what comes of it; None if it has no need.
+
+    A state folder that cannot be used is a warning.
+
+    Raises:
+        TransportError: If the destination does not answer, or refuses what a backup needs as well.
+    """
+    if not isinstance(transport, CanProbe):
+        return None
+    found = transport.probe()
+    try:
+        _write(_path(surroundings, repository_id), found)
+    except OSError as error:
+        text = (
+            f"what {transport.address} enforces cannot be remembered, since the state folder "
+            f"{surroundings.state_folder} cannot be used: {error.strerror or error}"
+        )
+        surroundings.events(LogLine(Level.WARNING, text))
+    return found
+
+
+def tell(surroundings: Surroundings, transport: Transport, repository_id: str) -> None:
+    """Find out and say in a line or two what a new repository's destination enforces.
+
+    That it cannot be found out is a warning, and so is a place where backups of several machines
+    may replace one another's objects.
+    """
+    try:
+        found = find_out(surroundings, transport, repository_id)
+    except TransportError as error:
+        text = f"what {transport.address} enforces of signed requests is not known: {error.message}"
+        surroundings.events(LogLine(Level.WARNING, text))
+        return
+    if found is None:
+        return
+    enforced, ignored = describe(found)
+    text = f"of signed requests {transport.address} enforces {enforced or 'nothing'}"
+    surroundings.events(LogLine(Level.INFO, f"{text}, and not {ignored}" if ignored else text))
+    if not found.create_only:
+        text = (
+            f"{transport.address} replaces objects where they were to be created only; "
+            "let one machine at a time write there"
+        )
+        surroundings.events(LogLine(Level.WARNING, text))
+
+
+def known(surroundings: Surroundings, repository_id: str) -> Enforcement | None:
+    """Return what was found out when the repository was last probed from this machine, if it was.
+
+    A record that cannot be read counts as none.
+    """
+    try:
+        plain = json.loads(_path(surroundings, repository_id).read_bytes())
+        return from_plain(plain, Enforcement, source="record of what a destination enforces")
+    except (OSError, ValueError, InvalidSettings):
+        return None
+
+
+def describe(found: Enforcement) -> tuple[str, str]:
+    """Return what is enforced and what is not, each as a list for people; empty for nothing."""
+    plain = to_plain(found)
+    enforced = [words for name, words in _WORDS.items() if plain[name]]
+    ignored = [words for name, words in _WORDS.items() if not plain[name]]
+    return ", ".join(enforced), ", ".join(ignored)
+
+
+def _path(surroundings: Surroundings, repository_id: str) -> Path:
+    return surroundings.state_folder / "enforcements" / f"{repository_id}.json"
+
+
+def _write(path: Path, found: Enforcement) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps(to_plain(found)), encoding="utf-8")
+    draft.replace(path)
