@@ -38,6 +38,14 @@ def test_folders_come_from_the_settings(tmp_path):
     assert surroundings.threads == 3
 
 
+def test_what_the_settings_say_of_transports_reaches_them(tmp_path):
+    settings = Settings(transports={"s3": {"region": "x"}})
+    assert backapp_core.assemble(settings).surroundings.transports == settings.transports
+    around = make_surroundings(tmp_path)
+    engine = backapp_core.assemble(settings, surroundings=around)
+    assert engine.surroundings.transports == settings.transports
+
+
 def test_folders_default_to_the_places_of_the_system(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "s"))

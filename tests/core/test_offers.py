@@ -57,6 +57,13 @@ def test_function_of_a_kind_that_cannot_be_called_is_refused(role, field):
         vet(role, **{field: "open"})
 
 
+@pytest.mark.parametrize("options", [5, "text", int, Path])
+def test_options_of_a_transport_are_an_attrs_class_or_none(options):
+    with pytest.raises(PluginMisbehaved, match="whose options are"):
+        vet("transport", options=options)
+    assert vet("transport", options=Nothing).options is Nothing
+
+
 @pytest.mark.parametrize("role", ["transport", "store"])
 @pytest.mark.parametrize(
     "schemes",

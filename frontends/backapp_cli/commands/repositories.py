@@ -111,6 +111,7 @@ def init(
     ):
         info = repository.info
         address = engine.address_of(repository)
+        found = engine.upkeep(repository).enforcement()
     session.output.message(
         "initialized",
         {
@@ -118,6 +119,7 @@ def init(
             "repository": to_line(address),
             "archiver": info.archiver,
             "version": info.version,
+            **({"enforced": found.enforced, "not_enforced": found.ignored} if found else {}),
         },
     )
     sealed = "encrypted " if info.is_encrypted else ""
@@ -127,6 +129,10 @@ def init(
         session.output.remark(
             f"keep the {opener} that opens it in a second place; nothing opens without it"
         )
+    if found:
+        session.output.remark(f"the store enforces: {', '.join(found.enforced) or 'nothing'}")
+    if found and found.ignored:
+        session.output.remark(f"the store does not enforce: {', '.join(found.ignored)}")
 
 
 @click.command(

@@ -114,11 +114,10 @@ def _look_at_enforcement(
         found = enforcements.known(surroundings, repository_id)
     if found is None:
         return
-    enforced, ignored = enforcements.describe(found)
-    if enforced:
-        yield Diagnosis("enforced", Verdict.FINE, enforced)
-    if ignored:
-        yield Diagnosis("not enforced", Verdict.NOTE, ignored)
+    if found.enforced:
+        yield Diagnosis("enforced", Verdict.FINE, ", ".join(found.enforced))
+    if found.ignored:
+        yield Diagnosis("not enforced", Verdict.NOTE, ", ".join(found.ignored))
 
 
 def _probe(surroundings: Surroundings, transport: Transport) -> Iterator[Diagnosis]:

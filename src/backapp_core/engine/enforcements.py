@@ -11,13 +11,6 @@ from backapp_core.model.enforcements import Enforcement
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.ports.transports import CanProbe, Transport
 
-_WORDS = {
-    "create_only": "that an object is not replaced",
-    "signed_length": "the length that was signed",
-    "content_md5": "Content-MD5",
-    "sha256_checksum": "the SHA-256 of the content",
-}
-
 
 def find_out(
     surroundings: Surroundings, transport: Transport, repository_id: str
@@ -43,11 +36,11 @@ def find_out(
     return found
 
 
-def tell(surroundings: Surroundings, transport: Transport, repository_id: str) -> None:
-    """Find out and say in a line or two what a new repository's destination enforces.
+def find_out_at_first(surroundings: Surroundings, transport: Transport, repository_id: str) -> None:
+    """Find out what a new repository's destination enforces.
 
-    That it cannot be found out is a warning, and so is a place where backups of several machines
-    may replace one another's objects.
+    That it cannot be found out is a warning, and so is a place where several machines may replace
+    one another's objects.
     """
     try:
         found = find_out(surroundings, transport, repository_id)
@@ -55,12 +48,7 @@ def tell(surroundings: Surroundings, transport: Transport, repository_id: str) -
         text = f"what {transport.address} enforces of signed requests is not known: {error.message}"
         surroundings.events(LogLine(Level.WARNING, text))
         return
-    if found is None:
-        return
-    enforced, ignored = describe(found)
-    text = f"of signed requests {transport.address} enforces {enforced or 'nothing'}"
-    surroundings.events(LogLine(Level.INFO, f"{text}, and not {ignored}" if ignored else text))
-    if not found.create_only:
+    if found is not None and not found.create_only:
         text = (
             f"{transport.address} replaces objects where they were to be created only; "
             "let one machine at a time write there"
@@ -78,14 +66,6 @@ def known(surroundings: Surroundings, repository_id: str) -> Enforcement | None:
         return from_plain(plain, Enforcement, source="record of what a destination enforces")
     except (OSError, ValueError, InvalidSettings):
         return None
-
-
-def describe(found: Enforcement) -> tuple[str, str]:
-    """Return what is enforced and what is not, each as a list for people; empty for nothing."""
-    plain = to_plain(found)
-    enforced = [words for name, words in _WORDS.items() if plain[name]]
-    ignored = [words for name, words in _WORDS.items() if not plain[name]]
-    return ", ".join(enforced), ", ".join(ignored)
 
 
 def _path(surroundings: Surroundings, repository_id: str) -> Path:

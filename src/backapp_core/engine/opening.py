@@ -75,8 +75,8 @@ def create_repository(
 ) -> Opened:
     """Create a repository where there is nothing yet, and open it.
 
-    What its destination enforces of signed requests, if that differs there, is found out,
-    remembered and said.
+    What its destination enforces of signed requests, where destinations differ in that, is found
+    out and remembered.
 
     Raises:
         RepositoryExists: If a repository of any kind stands there.
@@ -91,7 +91,7 @@ def create_repository(
         _check_free(plugins, transport)
         repository = kind.create(transport, settings, keys, surroundings)
         watch.know(surroundings, transport.address, repository)
-        enforcements.tell(surroundings, transport, repository.info.id)
+        enforcements.find_out_at_first(surroundings, transport, repository.info.id)
         return Opened(repository, transport)
     except BaseException:
         transport.close()

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import final
 
-from backapp_core.engine import watch
+from backapp_core.engine import enforcements, watch
 from backapp_core.engine.browse import find_snapshot
 from backapp_core.engine.mount_view import MountView
 from backapp_core.errors import InputError
 from backapp_core.model.copies import SnapshotCopy
+from backapp_core.model.enforcements import Enforcement
 from backapp_core.model.repairs import IndexRepair, PackRepair, SnapshotRepair
 from backapp_core.model.repositories import ContentStats, KeyInfo
 from backapp_core.model.snapshots import Snapshot, SnapshotFilter
@@ -40,6 +41,13 @@ class Upkeep:
     def view(self, snapshots: Sequence[Snapshot]) -> MountView:
         """Return ``snapshots`` as folders, to be mounted or looked at by path."""
         return MountView(self._repository, snapshots)
+
+    def enforcement(self) -> Enforcement | None:
+        """Return what the repository's place was found to enforce of signed requests.
+
+        None where it was never looked at from this machine, or has no need.
+        """
+        return enforcements.known(self._surroundings, self._repository.info.id)
 
     # --- repairs
 

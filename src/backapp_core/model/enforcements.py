@@ -1,6 +1,13 @@
 """What a destination enforces of the requests that are signed for others."""
 
-from attrs import frozen
+from attrs import asdict, frozen
+
+_WORDS = {
+    "create_only": "that an object is not replaced",
+    "signed_length": "the length that was signed",
+    "content_md5": "Content-MD5",
+    "sha256_checksum": "the SHA-256 of the content",
+}
 
 
 @frozen
@@ -18,3 +25,13 @@ class Enforcement:
     """A body of the same length with another MD5 than was signed."""
     sha256_checksum: bool
     """A body of the same length with another SHA-256 than was signed."""
+
+    @property
+    def enforced(self) -> tuple[str, ...]:
+        """What is enforced, in words for people."""
+        return tuple(words for name, words in _WORDS.items() if asdict(self)[name])
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """What is not enforced, in words for people."""
+        return tuple(words for name, words in _WORDS.items() if not asdict(self)[name])

@@ -1,9 +1,10 @@
 import pytest
+from attrs import evolve, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backapp_core.engine.addresses import open_transport, parse_address, without_secret
-from backapp_core.errors import InvalidAddress, TransportUnavailable
+from backapp_core.errors import InvalidAddress, InvalidSettings, TransportUnavailable
 from backapp_core.events import LogLine, Recording
 from backapp_core.hookspecs import hookimpl
 from backapp_core.manager import PluginManager
@@ -134,3 +135,54 @@ def test_sftp_address_that_names_no_place_is_refused_with_the_way_out(tmp_path, 
     plugins = PluginManager([("fsspec", "", fsspec_url)])
     with pytest.raises(InvalidAddress, match=r"an sftp address .*sftp://user@host"):
         open_transport(plugins, text, make_surroundings(tmp_path))
+
+
+@frozen
+class Colours:
+    """What the settings file may say of the transport below."""
+
+    colour: str = "none"
+
+
+@frozen
+class Painted:
+    address: str
+    options: Colours = Colours()
+
+
+class Painter:
+    @hookimpl
+    def backapp_transports(self):
+        def opened(settings, surroundings):
+            raise TransportUnavailable(f"{settings.address} in {settings.options.colour}")
+
+        return [
+            TransportKind("paint", frozenset({"paint"}), Painted, Painted, opened, options=Colours)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [({}, "in none"), ({"paint": {}}, "in none"), ({"paint": {"colour": "red"}}, "in red")],
+)
+def test_what_the_settings_say_of_a_transport_reaches_it(tmp_path, tables, said):
+    plugins = PluginManager([("painter", "", Painter())])
+    surroundings = evolve(make_surroundings(tmp_path), transports=tables)
+    with pytest.raises(TransportUnavailable, match=said):
+        open_transport(plugins, "paint:x", surroundings)
+
+
+@pytest.mark.parametrize(
+    ("tables", "fault"),
+    [
+        ({"paint": {"color": "red"}}, "color"),
+        ({"paint": {"colour": 5}}, "colour"),
+        ({"s4": {}}, r"transports\.s4: no installed transport .* known are: paint"),
+        ({"far": {}}, r"transports\.far: "),
+    ],
+)
+def test_what_the_settings_say_wrong_of_a_transport_is_refused(tmp_path, tables, fault):
+    plugins = PluginManager([("painter", "", Painter()), ("places", "", Places())])
+    surroundings = evolve(make_surroundings(tmp_path), transports=tables)
+    with pytest.raises(InvalidSettings, match=fault):
+        open_transport(plugins, "paint:x", surroundings)

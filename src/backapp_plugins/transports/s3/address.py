@@ -68,7 +68,7 @@ def parse_s3(address: str) -> S3Address:
 def _parse_url(url: str) -> S3Address:
     try:
         parts = urlsplit(url)
-        is_server = _SERVER.fullmatch(parts.netloc) and (parts.port or 1) > 0
+        is_server = _SERVER.fullmatch(parts.netloc) and parts.port != 0
     except ValueError:
         raise InvalidAddress(f"{_FORMS}; its port is a number up to 65535") from None
     if "@" in parts.netloc:

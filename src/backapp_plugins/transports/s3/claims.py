@@ -20,8 +20,8 @@ from backapp_plugins.transports.s3.bucket import Bucket
 FOLDER = ".backapp-claims/"
 """Keys in it are no objects: their names begin with a dot."""
 _ABANDONED_SECONDS = 600.0
-_LOOK_SECONDS = 1.0
-_LOOKS = 900
+_LOOKS = 80
+_LONGEST_LOOK_SECONDS = 10
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def claimed(bucket: Bucket, key: str, tag: str) -> Generator[None]:
 
 def _take(bucket: Bucket, claim: str, key: str, tag: str) -> None:
     body = tag.encode()
-    for _ in range(_LOOKS):
+    for number in range(_LOOKS):
         with contextlib.suppress(ObjectExists):
             bucket.put(claim, body, replace=False)
             return
@@ -59,7 +59,7 @@ def _take(bucket: Bucket, claim: str, key: str, tag: str) -> None:
                 return
         if bucket.exists(key):
             raise ObjectExists(_taken(bucket, key))
-        bucket.client.patience.wait(_LOOK_SECONDS)
+        bucket.client.patience.wait(min(1 + number, _LONGEST_LOOK_SECONDS))
     raise TransportUnavailable(
         f"somebody else is about to store '{key}' and does not come to an end"
     )

@@ -1,4 +1,4 @@
-"""The border to boto3: makes its client, and calls it with retries and errors of ours.
+"""The border to botocore, which boto3 stands on: its client, with retries and errors of ours.
 
 Nothing else in this package knows the library; what it returns is untyped up to `Client.call`.
 """
@@ -174,7 +174,7 @@ def connect(settings: S3Settings, surroundings: Surroundings) -> Client:
         PartMissing: If boto3 is not installed.
     """
     try:
-        import boto3
+        # All that boto3 puts on top costs a quarter of a second to import.
         from botocore import session as sessions
         from botocore.exceptions import BotoCoreError
     except ImportError:
@@ -183,7 +183,6 @@ def connect(settings: S3Settings, surroundings: Surroundings) -> Client:
         ) from None
     options = settings.options
     keys = _keys_of(options)
-    untyped: Any = boto3
     makers: Any = sessions
     kinds: Any = BotoCoreError
     try:
@@ -194,8 +193,7 @@ def connect(settings: S3Settings, surroundings: Surroundings) -> Client:
         )
         if keys is not None:
             own.set_credentials(keys.access_key, keys.secret_key)
-        session = untyped.session.Session(botocore_session=own)
-        client = session.client("s3", **_arguments(settings, own, surroundings.threads))
+        client = own.create_client("s3", **_arguments(settings, own, surroundings.threads))
     except (kinds, ValueError) as error:
         raise AccessRefused(
             f"'{settings.address.text}' cannot be opened with the profile and environment for "
@@ -213,8 +211,12 @@ def _arguments(settings: S3Settings, session: Any, threads: int) -> Mapping[str,
     amazon = _AMAZON.fullmatch(endpoint)
     region = options.region or (amazon and amazon["region"])
     style = options.addressing
-    if style == "auto" and (amazon is None if endpoint else _endpoint_of_environment(session)):
-        style = "path"
+    if style == "auto":
+        is_elsewhere = amazon is None if endpoint else _is_elsewhere_by_environment(session)
+        # Certificates are for one label before Amazon's name. What is not said outright is signed
+        # for a name that serves one region only.
+        is_path = is_elsewhere or "." in settings.address.bucket
+        style = "path" if is_path else "virtual"
     config = made(
         signature_version="s3v4",
         retries={"total_max_attempts": 1, "mode": "standard"},  # see Patience
@@ -234,8 +236,8 @@ def _arguments(settings: S3Settings, session: Any, threads: int) -> Mapping[str,
     }
 
 
-def _endpoint_of_environment(session: Any) -> bool:
-    """Say whether the environment or a profile names a server."""
+def _is_elsewhere_by_environment(session: Any) -> bool:
+    """Say whether the environment or a profile names a server that is not Amazon's."""
     made = session.create_client("s3", region_name=_DEFAULT_REGION)
     return not _is_amazon(str(made.meta.endpoint_url))
 

@@ -1,6 +1,6 @@
 """Signs one request in its URL, by AWS's Signature Version 4.
 
-The library does the same in ten times the time, and writes what it signs into its log.
+The library does the same in eight times the time, and writes what it signs into its log.
 """
 
 import base64
