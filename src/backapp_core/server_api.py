@@ -4,7 +4,7 @@ A module of its own, so that commands that know no server do not pay for it.
 """
 
 from backapp_core.model.agents import Agent, AgentReport, EnrolmentToken, check_agent_name
-from backapp_core.model.managed_repositories import Custody, ManagedRepository
+from backapp_core.model.managed_repositories import SCHEME, Custody, ManagedRepository
 from backapp_core.model.receipts import NOTHING_BEFORE, Receipt
 from backapp_core.model.tenants import Tenant
 from backapp_core.model.users import (
@@ -40,6 +40,7 @@ from backapp_core.ports.work import Work
 
 __all__ = [
     "NOTHING_BEFORE",
+    "SCHEME",
     "Action",
     "Agent",
     "AgentReport",

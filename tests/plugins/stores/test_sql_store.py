@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from backapp_core.clock import SystemClock
 from backapp_core.errors import InvalidAddress, JobNotFound, StoreTooNew, StoreUnavailable
-from backapp_core.events import Level, LogLine
+from backapp_core.events import Level, LogLine, void
 from backapp_core.model.runs import RunState
 from backapp_core.ports.stores import RunFilter
 from backapp_core.testing.store_fixtures import AT, JOB, make_run
-from backapp_plugins.stores.sql.connection import Database
 from backapp_plugins.stores.sql.open import path_of
 from backapp_plugins.stores.sql.schema import REVISIONS
+from backapp_plugins.stores.sql.sqlite import SqliteDatabase
 from backapp_plugins.stores.sql.store import SqlStore
 from backapp_plugins.stores.sql.tables import METADATA
 
@@ -135,7 +136,7 @@ def test_store_is_found_again_in_the_same_file(open_at, path):
 
 def test_commits_wait_for_the_disk_and_references_are_checked(open_at, path):
     open_at(path)
-    database = Database(path)
+    database = SqliteDatabase(path, SystemClock(), void)
     with database.reading() as connection:
         asked = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
@@ -371,7 +372,7 @@ def test_migrations_make_the_tables_that_the_program_expects(open_at, path, tmp_
 
 def normalized(found):
     return sorted(
-        json.dumps(one, sort_keys=True) for one in (found if isinstance(found, list) else [found])
+        json.dumps(one, sort_keys=True, default=str) for one in (found if isinstance(found, list) else [found])
     )
 
 
@@ -593,7 +594,10 @@ def test_writer_that_waits_too_long_is_told_that_the_store_is_busy(open_at, path
 
 def test_all_who_open_one_file_claim_jobs_in_the_same_folder(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "jobs.sqlite")
-    stores = [SqlStore(Database(tmp_path / name)) for name in ("jobs.sqlite", "link", "other")]
+    stores = [
+        SqlStore(SqliteDatabase(tmp_path / name, SystemClock(), void))
+        for name in ("jobs.sqlite", "link", "other")
+    ]
     direct, linked, other = [store.claims_folder for store in stores]
     assert direct == linked == tmp_path.resolve() / "jobs.sqlite-claims"
     assert other != direct

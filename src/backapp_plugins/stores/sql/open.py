@@ -7,9 +7,9 @@ import threading
 from pathlib import Path
 
 from backapp_core.plugin_api import InvalidAddress, StoreUnavailable, Surroundings, to_line
-from backapp_plugins.stores.sql.connection import Database, translated
+from backapp_plugins.stores.sql.database import Database
 from backapp_plugins.stores.sql.schema import bring_up_to_date
-from backapp_plugins.stores.sql.store import SqlStore
+from backapp_plugins.stores.sql.sqlite import SqliteDatabase, translated
 
 _HINT = "write it as sqlite:///absolute/path"
 # Files are made by one thread at a time: closing a descriptor of a file drops the locks that SQLite
@@ -17,24 +17,30 @@ _HINT = "write it as sqlite:///absolute/path"
 _MAKING_FILES = threading.Lock()
 
 
-def open_sqlite(url: str, surroundings: Surroundings) -> SqlStore:
-    """Open the store at ``url``, creating it as needed: file mode 0600, missing folders 0700.
+def open_database(url: str, surroundings: Surroundings) -> Database:
+    """Open the database at ``url`` and bring its tables up to date.
+
+    An SQLite file is made as needed, with mode 0600, and missing folders with mode 0700.
 
     Raises:
         InvalidAddress: If ``url`` names no absolute path.
         StoreUnavailable: If it cannot be opened or created, or is no store.
         StoreTooNew: If a newer BackApp wrote it.
     """
-    path = path_of(url)
-    with _MAKING_FILES, translated(path):
-        _make_file(path)
-    database = Database(path)
+    database = _database(url, surroundings)
     try:
-        bring_up_to_date(database, surroundings.clock)
+        bring_up_to_date(database)
     except BaseException:
         database.close()
         raise
-    return SqlStore(database)
+    return database
+
+
+def _database(url: str, surroundings: Surroundings) -> Database:
+    path = path_of(url)
+    with _MAKING_FILES, translated(path):
+        _make_file(path)
+    return SqliteDatabase(path, surroundings.clock, surroundings.events)
 
 
 def path_of(url: str) -> Path:

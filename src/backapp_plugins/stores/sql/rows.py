@@ -1,8 +1,11 @@
-"""Rows to model values and back; SQL knows columns, everybody else knows the model."""
+"""Model values to columns and back; SQL knows columns, everybody else knows the model."""
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
+
+from attrs import evolve
 
 from backapp_core.plugin_api import (
     Event,
@@ -10,6 +13,8 @@ from backapp_core.plugin_api import (
     InvalidSettings,
     Job,
     Run,
+    RunKind,
+    RunState,
     StoreUnavailable,
     check_job_name,
     event_from_plain,
@@ -19,9 +24,10 @@ from backapp_core.plugin_api import (
     to_plain,
 )
 
+_T = TypeVar("_T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_LONGEST_RUN_ID = 64
+_LONGEST_ID = 64
 
 
 def moment_to_column(moment: datetime) -> int:
@@ -34,9 +40,62 @@ def moment_from_column(microseconds: int) -> datetime:
     return _EPOCH + microseconds * _MICROSECOND
 
 
+def optional_moment_to_column(moment: datetime | None) -> int | None:
+    """Return microseconds since 1970; None for None."""
+    return None if moment is None else moment_to_column(moment)
+
+
+def optional_moment_from_column(microseconds: int | None) -> datetime | None:
+    """Return the moment that `optional_moment_to_column` wrote."""
+    return None if microseconds is None else moment_from_column(microseconds)
+
+
+def seconds_to_column(seconds: float) -> int:
+    """Return microseconds."""
+    return round(seconds * 1_000_000)
+
+
+def is_id(text: str) -> bool:
+    """Say whether ``text`` can be the id of something, or the beginning of one."""
+    return 0 < len(text) <= _LONGEST_ID and text.isascii() and text.isprintable()
+
+
+def check_id(text: str, noun: str) -> str:
+    """Return ``text`` if it can be the id of a ``noun``.
+
+    Raises:
+        InvalidName: If it cannot be kept in a column.
+    """
+    if not is_id(text):
+        raise InvalidName(f"'{to_line(text[:_LONGEST_ID])}' cannot be the id of a {noun}")
+    return text
+
+
+def hash_of(text: str) -> str:
+    """Return SHA-256 of any text, 64 hex digits, to be compared in its place."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def to_body(value: Any) -> str:
+    """Return the column that holds a model value."""
+    return _to_json(to_plain(value))
+
+
+def from_body(body: str, kind: type[_T], noun: str) -> _T:
+    """Return the model value that a column holds.
+
+    Raises:
+        StoreUnavailable: If this program cannot read it; names the ``noun``.
+    """
+    try:
+        return from_plain(json.loads(body), kind, source=noun)
+    except (InvalidSettings, ValueError) as error:
+        raise StoreUnavailable(_unreadable(noun, error)) from error
+
+
 def job_to_row(job: Job) -> dict[str, Any]:
     """Return the columns of a job."""
-    return {"name": job.name, "body": _to_body(to_plain(job))}
+    return {"name": job.name, "body": to_body(job)}
 
 
 def job_from_body(body: str) -> Job:
@@ -45,51 +104,59 @@ def job_from_body(body: str) -> Job:
     Raises:
         StoreUnavailable: If this program cannot read it.
     """
-    try:
-        return from_plain(json.loads(body), Job, source="job")
-    except (InvalidSettings, ValueError) as error:
-        raise StoreUnavailable(_unreadable("job", error)) from error
+    return from_body(body, Job, "job")
 
 
 def run_to_row(run: Run) -> dict[str, Any]:
     """Return the columns of a run.
 
     Raises:
-        InvalidName: If its id or the name of its job cannot be kept in a column.
+        InvalidName: If its id, the name of its job or its machine cannot be kept in a column.
     """
     check_job_name(run.job_name)
-    if not is_run_id(run.id):
-        raise InvalidName(f"'{to_line(run.id[:_LONGEST_RUN_ID])}' cannot be the id of a run")
+    if run.agent_id:
+        check_id(run.agent_id, "machine")
     return {
-        "id": run.id,
+        "id": check_id(run.id, "run"),
         "job_name": run.job_name,
         "state": run.state.value,
         "requested_at": moment_to_column(run.requested_at),
-        "due_at": None if run.due_at is None else moment_to_column(run.due_at),
-        "body": _to_body(to_plain(run)),
+        "due_at": optional_moment_to_column(run.due_at),
+        "agent_id": run.agent_id,
+        "kind": run.kind.value,
+        "started_at": optional_moment_to_column(run.started_at),
+        "cancel_wished_at": optional_moment_to_column(run.cancel_wished_at),
+        "body": to_body(run),
     }
 
 
-def is_run_id(text: str) -> bool:
-    """Say whether ``text`` can be the id of a run, or the beginning of one."""
-    return 0 < len(text) <= _LONGEST_RUN_ID and text.isascii() and text.isprintable()
-
-
-def run_from_body(body: str) -> Run:
-    """Return the run that a row holds.
+def run_from_row(row: Any) -> Run:
+    """Return the run that a row holds; it needs the columns `RUN_COLUMNS`.
 
     Raises:
         StoreUnavailable: If this program cannot read it.
     """
+    run = from_body(row.body, Run, "run")
     try:
-        return from_plain(json.loads(body), Run, source="run")
-    except (InvalidSettings, ValueError) as error:
+        return evolve(
+            run,
+            state=RunState(row.state),
+            agent_id=row.agent_id,
+            kind=RunKind(row.kind),
+            started_at=optional_moment_from_column(row.started_at),
+            cancel_wished_at=optional_moment_from_column(row.cancel_wished_at),
+        )
+    except ValueError as error:
         raise StoreUnavailable(_unreadable("run", error)) from error
+
+
+RUN_COLUMNS = ("id", "body", "state", "agent_id", "kind", "started_at", "cancel_wished_at")
+"""What `run_from_row` reads, and the id."""
 
 
 def event_to_body(event: Event) -> str:
     """Return the column that holds an event."""
-    return _to_body(event_to_plain(event))
+    return _to_json(event_to_plain(event))
 
 
 def event_from_body(body: str) -> Event:
@@ -104,7 +171,7 @@ def event_from_body(body: str) -> Event:
         raise StoreUnavailable(_unreadable("event", error)) from error
 
 
-def _to_body(plain: Any) -> str:
+def _to_json(plain: Any) -> str:
     return json.dumps(plain, separators=(",", ":"))
 
 

@@ -7,12 +7,18 @@ revision = "0001"
 down_revision = None
 
 
+def _word(name: str, length: int) -> sa.Column[str]:
+    # Everywhere sorted and compared by code points.
+    kind = sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+    return sa.Column(name, kind, nullable=False)
+
+
 def upgrade() -> None:
     """Make the first tables."""
     tenants = op.create_table(
         "tenants",
         sa.Column("id", sa.Integer, nullable=False, autoincrement=False),
-        sa.Column("name", sa.String(64), nullable=False),
+        _word("name", 64),
         sa.PrimaryKeyConstraint("id", name="pk_tenants"),
         sa.UniqueConstraint("name", name="uq_tenants_name"),
     )
@@ -20,7 +26,7 @@ def upgrade() -> None:
     op.create_table(
         "jobs",
         sa.Column("tenant_id", sa.Integer, nullable=False),
-        sa.Column("name", sa.String(64), nullable=False),
+        _word("name", 64),
         sa.Column("body", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "name", name="pk_jobs"),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="fk_jobs_tenant_id_tenants"),
@@ -28,9 +34,9 @@ def upgrade() -> None:
     op.create_table(
         "runs",
         sa.Column("tenant_id", sa.Integer, nullable=False),
-        sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("job_name", sa.String(64), nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
+        _word("id", 64),
+        _word("job_name", 64),
+        _word("state", 16),
         sa.Column("requested_at", sa.BigInteger, nullable=False),
         sa.Column("due_at", sa.BigInteger),
         sa.Column("body", sa.Text, nullable=False),
@@ -49,7 +55,7 @@ def upgrade() -> None:
     op.create_table(
         "run_events",
         sa.Column("tenant_id", sa.Integer, nullable=False),
-        sa.Column("run_id", sa.String(64), nullable=False),
+        _word("run_id", 64),
         sa.Column("sequence", sa.Integer, nullable=False),
         sa.Column("happened_at", sa.BigInteger, nullable=False),
         sa.Column("body", sa.Text, nullable=False),

@@ -1,0 +1,71 @@
+"""What servers may do with runs, besides what every store can."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import final
+
+from attrs import evolve
+from sqlalchemy import select
+from typing_extensions import override
+
+from backapp_core.plugin_api import Event, IllegalTransition, Progress, Run, RunNotFound, RunState
+from backapp_core.server_api import FleetRuns
+from backapp_plugins.stores.sql.collisions import again_after_collisions
+from backapp_plugins.stores.sql.rows import (
+    event_from_body,
+    from_body,
+    moment_from_column,
+    run_from_row,
+    run_to_row,
+)
+from backapp_plugins.stores.sql.runs import SqlRuns, check_run_id, no_run
+from backapp_plugins.stores.sql.tables import RUN_EVENTS, RUNS
+
+
+@final
+@again_after_collisions
+class SqlFleetRuns(SqlRuns, FleetRuns):
+    """The runs of one tenant's machines."""
+
+    @override
+    def wish_cancel(self, run_id: str) -> Run:
+        check_run_id(run_id)
+        with self._database.writing() as connection:
+            row = self._scope.lock(connection, RUNS, id=run_id)
+            if row is None:
+                raise RunNotFound(no_run(run_id))
+            run = run_from_row(row)
+            now = self._database.now(connection)
+            if run.state.is_final:
+                raise IllegalTransition(f"run {run.id[:8]} is {run.state} and cannot be cancelled")
+            if run.state is RunState.REQUESTED:
+                wished = run.cancel(at=now)
+            else:
+                wished = evolve(run, cancel_wished_at=run.cancel_wished_at or now)
+            self._scope.change(connection, RUNS, run_to_row(wished), id=run_id)
+            self._database.announce(connection, "runs", run_id)
+        return wished
+
+    @override
+    def progress(self, run_id: str) -> Progress | None:
+        with self._database.reading() as connection:
+            row = self._row_or_refuse(connection, run_id)
+        return None if row.progress is None else from_body(row.progress, Progress, "progress")
+
+    @override
+    def events_after(
+        self, run_id: str, sequence: int, *, limit: int = 500
+    ) -> Sequence[tuple[int, datetime, Event]]:
+        query = (
+            select(RUN_EVENTS.c.sequence, RUN_EVENTS.c.happened_at, RUN_EVENTS.c.body)
+            .where(self._scope.of(RUN_EVENTS, run_id=run_id), RUN_EVENTS.c.sequence > sequence)
+            .order_by(RUN_EVENTS.c.sequence)
+            .limit(max(limit, 0))
+        )
+        with self._database.reading() as connection:
+            self._row_or_refuse(connection, run_id)
+            rows = connection.execute(query).all()
+        return [
+            (row.sequence, moment_from_column(row.happened_at), event_from_body(row.body))
+            for row in rows
+        ]

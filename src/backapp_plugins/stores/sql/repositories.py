@@ -1,0 +1,204 @@
+"""The managed repositories of one tenant, in tables; every method is one transaction."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+from attrs import evolve
+from sqlalchemy import Connection, func, or_, select
+from typing_extensions import override
+
+from backapp_core.plugin_api import (
+    AgentNotFound,
+    Enforcement,
+    InvalidName,
+    NameTaken,
+    RepositoryNotFound,
+    Snapshot,
+    to_line,
+)
+from backapp_core.server_api import ManagedRepository, Receipt, Repositories
+from backapp_plugins.stores.sql.agents import no_agent
+from backapp_plugins.stores.sql.collisions import again_after_collisions
+from backapp_plugins.stores.sql.repository_rows import repository_from_row, repository_to_row
+from backapp_plugins.stores.sql.rows import from_body, is_id, to_body
+from backapp_plugins.stores.sql.scopes import Scope
+from backapp_plugins.stores.sql.tables import (
+    AGENTS,
+    INIT_GRANTS,
+    LOCKS,
+    RECEIPTS,
+    REPOSITORIES,
+    SNAPSHOTS,
+)
+
+_SHOWN_CHARACTERS = 64
+_LONGEST_NAME = 200
+
+
+@final
+@again_after_collisions
+class SqlRepositories(Repositories):
+    """The managed repositories of one tenant."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._database = scope.database
+
+    @override
+    def add(self, repository: ManagedRepository) -> None:
+        row = repository_to_row(repository, self._scope.tenant_id)
+        if not is_id(repository.agent_id):
+            raise AgentNotFound(no_agent(repository.agent_id))
+        with self._database.writing() as connection:
+            # Held, so that it is not revoked meanwhile.
+            agent = self._scope.lock(connection, AGENTS, id=repository.agent_id)
+            if agent is None or agent.revoked_at is not None:
+                raise AgentNotFound(no_agent(repository.agent_id))
+            if not self._scope.add(connection, REPOSITORIES, row):
+                raise self._taken(connection, repository)
+
+    @override
+    def get(self, name: str) -> ManagedRepository:
+        if not is_id(name):
+            raise RepositoryNotFound(no_repository(name))
+        query = (
+            select(REPOSITORIES)
+            .where(
+                self._scope.of(REPOSITORIES),
+                or_(REPOSITORIES.c.id == name, REPOSITORIES.c.name == name),
+            )
+            .order_by((REPOSITORIES.c.id == name).desc())
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise RepositoryNotFound(no_repository(name))
+        return repository_from_row(row)
+
+    @override
+    def list(self) -> Sequence[ManagedRepository]:
+        query = (
+            select(REPOSITORIES).where(self._scope.of(REPOSITORIES)).order_by(REPOSITORIES.c.name)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return [repository_from_row(row) for row in rows]
+
+    @override
+    def record_enforcement(self, repository_id: str, enforces: Enforcement) -> None:
+        with self._database.writing() as connection:
+            change_repository(
+                connection, self._scope, repository_id, lambda one: evolve(one, enforces=enforces)
+            )
+
+    @override
+    def take_init_grant(self, repository_id: str, name: str, sha256: str) -> bool:
+        if not _is_object_name(name) or not is_id(sha256):
+            raise InvalidName(f"'{to_line(name[:_SHOWN_CHARACTERS])}' cannot be granted")
+        wanted = {"repository_id": repository_id, "name": name}
+        with self._database.writing() as connection:
+            locked_repository(connection, self._scope, repository_id)
+            taken = self._scope.one(connection, INIT_GRANTS, **wanted)
+            if taken is not None:
+                return bool(taken.sha256 == sha256)
+            return self._scope.add(connection, INIT_GRANTS, {**wanted, "sha256": sha256})
+
+    @override
+    def add_locks(self, repository_id: str, names: Sequence[str]) -> None:
+        for name in names:
+            if not _is_object_name(name):
+                raise InvalidName(f"'{to_line(name[:_SHOWN_CHARACTERS])}' is no name of a lock")
+        with self._database.writing() as connection:
+            locked_repository(connection, self._scope, repository_id)
+            for name in sorted(set(names)):
+                self._scope.add(connection, LOCKS, {"repository_id": repository_id, "name": name})
+
+    @override
+    def owns_locks(self, repository_id: str, names: Sequence[str]) -> bool:
+        wanted = set(names)
+        if not is_id(repository_id) or not all(_is_object_name(name) for name in wanted):
+            return False
+        query = (
+            select(func.count())
+            .select_from(LOCKS)
+            .where(self._scope.of(LOCKS, repository_id=repository_id), LOCKS.c.name.in_(wanted))
+        )
+        with self._database.reading() as connection:
+            return connection.execute(query).scalar_one() == len(wanted)
+
+    @override
+    def receipts(self, repository_id: str) -> Sequence[Receipt]:
+        query = (
+            select(RECEIPTS.c.body)
+            .where(self._scope.of(RECEIPTS, repository_id=repository_id))
+            .order_by(RECEIPTS.c.sequence)
+        )
+        with self._database.reading() as connection:
+            self._row_or_refuse(connection, repository_id)
+            bodies = connection.execute(query).scalars().all()
+        return [from_body(body, Receipt, "receipt") for body in bodies]
+
+    @override
+    def snapshots(self, repository_id: str, *, limit: int = 1000) -> Sequence[Snapshot]:
+        query = (
+            select(SNAPSHOTS.c.body)
+            .where(self._scope.of(SNAPSHOTS, repository_id=repository_id))
+            .order_by(SNAPSHOTS.c.taken_at.desc(), SNAPSHOTS.c.id.desc())
+            .limit(max(limit, 0))
+        )
+        with self._database.reading() as connection:
+            self._row_or_refuse(connection, repository_id)
+            bodies = connection.execute(query).scalars().all()
+        return [from_body(body, Snapshot, "snapshot") for body in bodies]
+
+    def _row_or_refuse(self, connection: Connection, repository_id: str) -> Any:
+        if not is_id(repository_id):
+            raise RepositoryNotFound(no_repository(repository_id))
+        row = self._scope.one(connection, REPOSITORIES, id=repository_id)
+        if row is None:
+            raise RepositoryNotFound(no_repository(repository_id))
+        return row
+
+    def _taken(self, connection: Connection, repository: ManagedRepository) -> NameTaken:
+        for column, value in (("name", repository.name), ("id", repository.id)):
+            if self._scope.one(connection, REPOSITORIES, **{column: value}) is not None:
+                return NameTaken(f"a repository called '{value}' exists already")
+        return NameTaken(f"a repository at {to_line(repository.address)} exists already")
+
+
+def locked_repository(connection: Connection, scope: Scope, repository_id: str) -> Any:
+    """Return the row of a repository, held until the transaction ends.
+
+    Raises:
+        RepositoryNotFound: If the tenant has none of this id.
+    """
+    row = scope.lock(connection, REPOSITORIES, id=repository_id) if is_id(repository_id) else None
+    if row is None:
+        raise RepositoryNotFound(no_repository(repository_id))
+    return row
+
+
+def change_repository(
+    connection: Connection,
+    scope: Scope,
+    repository_id: str,
+    change: Callable[[ManagedRepository], ManagedRepository],
+) -> ManagedRepository:
+    """Put what ``change`` makes of a repository in its place, and return it.
+
+    Raises:
+        RepositoryNotFound: If the tenant has none of this id.
+    """
+    changed = change(repository_from_row(locked_repository(connection, scope, repository_id)))
+    scope.change(connection, REPOSITORIES, {"body": to_body(changed)}, id=repository_id)
+    return changed
+
+
+def no_repository(name: str) -> str:
+    """Return the sentence that there is no such repository."""
+    return f"there is no repository '{to_line(name[:_SHOWN_CHARACTERS])}' here"
+
+
+def _is_object_name(name: str) -> bool:
+    return 0 < len(name) <= _LONGEST_NAME and name.isascii() and name.isprintable()

@@ -1,0 +1,37 @@
+"""Rows of managed repositories to model values and back."""
+
+from typing import Any
+
+from backapp_core.server_api import ManagedRepository
+from backapp_plugins.stores.sql.rows import check_id, from_body, hash_of, to_body
+
+
+def repository_to_row(repository: ManagedRepository, tenant_id: int) -> dict[str, Any]:
+    """Return the columns of a repository.
+
+    Raises:
+        InvalidName: If its id cannot be kept.
+    """
+    return {
+        "id": check_id(repository.id, "repository"),
+        "name": repository.name,
+        "agent_id": repository.agent_id,
+        "place_hash": hash_of(_place(repository, tenant_id)),
+        "body": to_body(repository),
+    }
+
+
+def repository_from_row(row: Any) -> ManagedRepository:
+    """Return the repository that a row holds.
+
+    Raises:
+        StoreUnavailable: If this program cannot read it.
+    """
+    return from_body(row.body, ManagedRepository, "repository")
+
+
+def _place(repository: ManagedRepository, tenant_id: int) -> str:
+    # The same folder on another machine is another place, the same bucket is not, whoever asks.
+    if repository.is_local:
+        return f"folder {tenant_id} {repository.agent_id} {repository.address}"
+    return f"bucket {repository.address}"
