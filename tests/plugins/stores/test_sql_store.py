@@ -372,7 +372,8 @@ def test_migrations_make_the_tables_that_the_program_expects(open_at, path, tmp_
 
 def normalized(found):
     return sorted(
-        json.dumps(one, sort_keys=True, default=str) for one in (found if isinstance(found, list) else [found])
+        json.dumps(one, sort_keys=True, default=str)
+        for one in (found if isinstance(found, list) else [found])
     )
 
 

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 from backapp_core.plugin_api import StoreUnavailable
 
 _C = TypeVar("_C", bound=type)
-_F = TypeVar("_F", bound=Callable[..., Any])
 # Serialization failure, deadlock.
 _COLLISIONS = {"40001", "40P01"}
 
@@ -20,7 +19,7 @@ def again_after_collisions(group: _C) -> _C:
     return group
 
 
-def _again(method: _F) -> Any:
+def _again(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def repeated(*arguments: Any, **options: Any) -> Any:
         try:

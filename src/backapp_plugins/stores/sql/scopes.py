@@ -1,6 +1,7 @@
 """One tenant's part of the tables: every query of what is owned is composed here."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from attrs import frozen
@@ -67,9 +68,10 @@ class Scope:
 
 def add_row(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     """Insert a row of any tenant; as `Scope.add`."""
+    # PostgreSQL gives a whole transaction up at the first error, SQLite only the statement.
+    is_fragile = connection.dialect.name == "postgresql"
     try:
-        # A savepoint, since PostgreSQL gives a whole transaction up at the first error.
-        with connection.begin_nested():
+        with connection.begin_nested() if is_fragile else nullcontext():
             connection.execute(insert(table).values(**row))
     except IntegrityError:
         return False

@@ -6,8 +6,6 @@ events are ASCII (JSON escapes the rest), so that text which is no valid Unicode
 file name in an error, survives.
 """
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -37,10 +35,10 @@ METADATA = MetaData(
 DEFAULT_TENANT = 1
 
 
-def _word(name: str, length: int = 64, **options: Any) -> Column[str]:
+def _word(name: str, length: int = 64, *, default: str | None = None) -> Column[str]:
     # Everywhere sorted and compared by code points, as Python does.
     kind = String(length).with_variant(String(length, collation="C"), "postgresql")
-    return Column(name, kind, **{"nullable": False, **options})
+    return Column(name, kind, nullable=False, server_default=default)
 
 
 def _moment(name: str, *, is_optional: bool = False) -> Column[int]:
@@ -91,15 +89,15 @@ RUNS = Table(
     _moment("requested_at"),
     _moment("due_at", is_optional=True),
     _body(),
-    _word("agent_id", server_default=""),
-    _word("kind", 16, server_default="backup"),
+    _word("agent_id", default=""),
+    _word("kind", 16, default="backup"),
     _moment("started_at", is_optional=True),
     _moment("cancel_wished_at", is_optional=True),
     # Who has it: the lease is over when it is missing or past. Fences only ever grow.
     Column("fence", Integer, nullable=False, server_default="0"),
     _moment("lease_until", is_optional=True),
-    _word("instance", server_default=""),
-    _word("repository_id", server_default=""),
+    _word("instance", default=""),
+    _word("repository_id", default=""),
     _body("progress", is_optional=True),
     PrimaryKeyConstraint("tenant_id", "id"),
     # A missing due_at differs from every other, so runs that people ask for never collide.
@@ -210,7 +208,7 @@ AGENTS = Table(
     _moment("enrolled_at"),
     _moment("revoked_at", is_optional=True),
     _moment("last_seen_at", is_optional=True),
-    _word("instance", server_default=""),
+    _word("instance", default=""),
     _body("report", is_optional=True),
     PrimaryKeyConstraint("tenant_id", "id"),
     UniqueConstraint("key_hash"),
@@ -234,7 +232,7 @@ ENROLMENTS = Table(
     _moment("created_at"),
     _moment("expires_at"),
     _moment("used_at", is_optional=True),
-    _word("agent_id", server_default=""),
+    _word("agent_id", default=""),
     _body(),
     PrimaryKeyConstraint("tenant_id", "id"),
     UniqueConstraint("token_hash"),
