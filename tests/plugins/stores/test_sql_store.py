@@ -90,7 +90,7 @@ def test_path_is_taken_as_it_stands():
         "sqlite://host/b.db",
         "sqlite:///:memory:",
         "sqlite::memory:",
-        "postgresql:///b",
+        "mysql:///b",
         "sqlite:///b.db?mode=ro",
         "sqlite:///a\0b",
         "sqlite:///a\nb",

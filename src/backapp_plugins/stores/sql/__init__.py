@@ -39,11 +39,13 @@ def open_fleet(url: str, surroundings: Surroundings) -> Fleet:
 def _open_database(url: str, surroundings: Surroundings) -> Database:
     try:
         from backapp_plugins.stores.sql.open import open_database
+
+        return open_database(url, surroundings)
     except ModuleNotFoundError as error:
+        extra = "postgres" if str(error.name).startswith("psycopg") else "sql"
         raise PartMissing(
-            f"the sql store needs {error.name}; install it with: pip install 'backapp[sql]'"
+            f"the sql store needs {error.name}; install it with: pip install 'backapp[{extra}]'"
         ) from error
-    return open_database(url, surroundings)
 
 
 @hookimpl
@@ -52,7 +54,7 @@ def backapp_stores() -> Sequence[StoreKind]:
     return (
         StoreKind(
             name="sql",
-            schemes=frozenset({"sqlite"}),
+            schemes=frozenset({"sqlite", "postgresql"}),
             open=open_store,
             open_fleet=open_fleet,
         ),

@@ -20,10 +20,11 @@ _MAKING_FILES = threading.Lock()
 def open_database(url: str, surroundings: Surroundings) -> Database:
     """Open the database at ``url`` and bring its tables up to date.
 
-    An SQLite file is made as needed, with mode 0600, and missing folders with mode 0700.
+    An SQLite file is made as needed, with mode 0600, and missing folders with mode 0700. A
+    PostgreSQL database has to be there, tables are made as needed.
 
     Raises:
-        InvalidAddress: If ``url`` names no absolute path.
+        InvalidAddress: If ``url`` names no absolute path, or no PostgreSQL database.
         StoreUnavailable: If it cannot be opened or created, or is no store.
         StoreTooNew: If a newer BackApp wrote it.
     """
@@ -37,6 +38,11 @@ def open_database(url: str, surroundings: Surroundings) -> Database:
 
 
 def _database(url: str, surroundings: Surroundings) -> Database:
+    if url.partition(":")[0].lower() == "postgresql":
+        # psycopg is asked for by those alone who have such a store.
+        from backapp_plugins.stores.sql.postgres import PostgresDatabase
+
+        return PostgresDatabase(url, surroundings.clock, surroundings.events)
     path = path_of(url)
     with _MAKING_FILES, translated(path):
         _make_file(path)

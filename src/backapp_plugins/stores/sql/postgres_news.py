@@ -1,0 +1,123 @@
+"""News among several servers: NOTIFY within transactions, and a thread that hears of them."""
+
+from __future__ import annotations  # what only servers need is not loaded for others
+
+import json
+import select
+import socket
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, final
+
+import psycopg
+from sqlalchemy import Connection, text
+
+from backapp_core.plugin_api import Clock, EventSink, Level, LogLine
+from backapp_plugins.stores.sql.announcements import News, tell
+from backapp_plugins.stores.sql.postgres_errors import reason_of
+
+if TYPE_CHECKING:
+    from backapp_core.server_api import Announced
+
+_CHANNEL = "backapp"
+_MOST_BYTES = 7_000  # PostgreSQL refuses 8000, and the whole transaction with it
+_EVERYTHING: News = ("all", "")
+_SILENCE_SECONDS = 30.0
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 10.0
+
+
+def notify(connection: Connection, topic: str, subject_id: str) -> None:
+    """Let all who listen know, once the transaction is committed."""
+    payload = json.dumps([topic, subject_id])  # ASCII, whatever there is in it
+    if len(payload) > _MOST_BYTES:
+        payload = json.dumps(_EVERYTHING)
+    connection.execute(
+        text("SELECT pg_notify(:channel, :payload)"), {"channel": _CHANNEL, "payload": payload}
+    )
+
+
+@final
+class Listener:
+    """A thread with a connection of its own, which it makes anew whenever it is lost."""
+
+    def __init__(
+        self, conninfo: str, announced: Announced, clock: Clock, events: EventSink
+    ) -> None:
+        self._conninfo = conninfo
+        self._announced = announced
+        self._clock = clock
+        self._events = events
+        self._is_listening = threading.Event()
+        self._is_over = threading.Event()
+        # Writing a byte into it wakes the thread, whatever it waits for.
+        self._wake, self._woken = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name="announcements", daemon=True)
+
+    @contextmanager
+    def running(self) -> Generator[None, None, None]:
+        """Listen until left; what is announced after this was entered is heard."""
+        self._thread.start()
+        self._is_listening.wait()
+        try:
+            yield
+        finally:
+            self._is_over.set()
+            self._wake.send(b"x")
+            self._thread.join()
+            self._wake.close()
+            self._woken.close()
+
+    def _run(self) -> None:
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        is_first = True
+        while not self._is_over.is_set():
+            try:
+                with self._connected() as connection:
+                    if not is_first:
+                        tell(self._announced, _EVERYTHING, self._events)
+                    is_first, pause_seconds = False, _FIRST_PAUSE_SECONDS
+                    self._is_listening.set()
+                    self._hear(connection)
+            except (psycopg.Error, OSError) as error:
+                self._events(
+                    LogLine(Level.WARNING, f"listening to the store: it {reason_of(error)}")
+                )
+                # Whoever began to listen need not wait for a server that is away.
+                is_first = False
+                self._is_listening.set()
+                self._pause(pause_seconds)
+                pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+
+    @contextmanager
+    def _connected(self) -> Generator[psycopg.Connection[Any], None, None]:
+        connection = psycopg.connect(self._conninfo, autocommit=True, connect_timeout=10)
+        try:
+            # What arrives while a statement is answered is handed to this.
+            connection.add_notify_handler(lambda found: self._pass_on(found.payload))
+            connection.execute(f"LISTEN {_CHANNEL}")
+            yield connection
+        finally:
+            connection.close()
+
+    def _hear(self, connection: psycopg.Connection[Any]) -> None:
+        while not self._is_over.is_set():
+            if not self._wait_for(connection.pgconn.socket):
+                # Says whether anybody is there at all.
+                connection.execute("SELECT 1")
+            connection.pgconn.consume_input()
+            while (found := connection.pgconn.notifies()) is not None:
+                self._pass_on(found.extra.decode())
+
+    def _pass_on(self, payload: str) -> None:
+        with suppress(ValueError):  # somebody else's
+            topic, subject_id = json.loads(payload)
+            tell(self._announced, (str(topic), str(subject_id)), self._events)
+
+    def _wait_for(self, descriptor: int) -> bool:
+        readable, _, _ = select.select([descriptor, self._woken], [], [], _SILENCE_SECONDS)
+        return bool(readable)
+
+    def _pause(self, seconds: float) -> None:
+        select.select([self._woken], [], [], seconds)
