@@ -203,9 +203,9 @@ def everything(machine: Machine) -> dict[str, Any]:
     }
 
 
-def outcome_of(call: Callable[[], object]) -> object:
+def outcome_of(call: Callable[..., object], *arguments: Any) -> object:
     """Return what a call returns, or the class of what it raises."""
     try:
-        return call()
+        return call(*arguments)
     except BackappError as error:
         return type(error)

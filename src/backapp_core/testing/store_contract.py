@@ -264,6 +264,33 @@ class RunsContract(_WithStore):
         for name in [*HOSTILE, "eve", "EVEN", "e%", "____"]:
             assert store.runs.list(RunFilter(job_name=name)) == []
 
+    def test_machine_and_time_restrict_a_listing(self, store: Store) -> None:
+        """The moment of `since` is within, that of `until` is not; runs of no machine are found by
+        an empty id.
+        """
+        for number in range(8):
+            store.runs.add(
+                make_run(
+                    number,
+                    requested_at=AT + timedelta(seconds=number),
+                    agent_id="a" * 32 if number % 2 else "",
+                )
+            )
+
+        def found(**fields: Any) -> list[int]:
+            return [int(run.id, 16) for run in store.runs.list(RunFilter(**fields))]
+
+        assert found(agent_id="a" * 32) == [7, 5, 3, 1]
+        assert found(agent_id="") == [6, 4, 2, 0]
+        since, until = AT + timedelta(seconds=2), AT + timedelta(seconds=5)
+        assert found(since=since) == [7, 6, 5, 4, 3, 2]
+        assert found(until=until) == [4, 3, 2, 1, 0]
+        assert found(since=since, until=until, agent_id="a" * 32) == [3]
+        assert found(since=since, before_id=make_run(4).id) == [3, 2]
+        assert found(agent_id="a" * 32, state=RunState.REQUESTED, job_name="home", limit=1) == [7]
+        for word in [*HOSTILE[1:], "a" * 31, "A" * 32]:
+            assert found(agent_id=word) == []
+
     def test_events_come_back_in_the_order_of_appending(self, store: Store) -> None:
         """Also when a clock went back in between."""
         run = make_run()

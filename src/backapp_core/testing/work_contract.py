@@ -123,7 +123,7 @@ class NeighboursContract(WithMachine):
         """By no method, and nothing of them changes."""
         before = everything(theirs.machine)
         for name, (call, outcome) in sorted(_CASES.items()):
-            assert outcome_of(lambda call=call: call(work, theirs)) == outcome, name
+            assert outcome_of(call, work, theirs) == outcome, name
             assert everything(theirs.machine) == before, name
 
     def test_machine_whose_key_was_taken_back_may_do_nothing(
@@ -140,7 +140,7 @@ class NeighboursContract(WithMachine):
         before = everything(machine)
         own = _Theirs(machine, claim, question)
         for name, (call, _) in sorted(_CASES.items()):
-            assert outcome_of(lambda call=call: call(work, own)) is AgentRevoked, name
+            assert outcome_of(call, work, own) is AgentRevoked, name
         assert everything(machine) == before
         states = {run.state for run in before["runs"]}
         assert states == {RunState.CANCELLED, RunState.FAILED}
@@ -148,15 +148,13 @@ class NeighboursContract(WithMachine):
     def test_hostile_words_are_ids_of_nothing(self, work: Work) -> None:
         """Nothing in them is a pattern."""
         for word in HOSTILE:
-            calls: list[tuple[Callable[[], object], type[Exception]]] = [
-                (lambda word=word: work.renew(word, 1, lease_seconds=LONG), RunNotFound),
-                (lambda word=word: work.repository(word), RepositoryNotFound),
-                (lambda word=word: work.confirm_sheet(word), RepositoryNotFound),
-            ]
-            for call, error in calls:
-                with pytest.raises(error) as caught:
-                    call()
-                assert str(caught.value).isprintable()
+            with pytest.raises(RunNotFound) as no_run:
+                work.renew(word, 1, lease_seconds=LONG)
+            with pytest.raises(RepositoryNotFound) as no_repository:
+                work.repository(word)
+            assert no_run.value.message.isprintable()
+            assert no_repository.value.message.isprintable()
+            assert outcome_of(work.confirm_sheet, word) is RepositoryNotFound
 
 
 class WorkContract(

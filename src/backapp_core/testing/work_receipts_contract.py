@@ -109,7 +109,7 @@ class ReceiptsContract(WithMachine):
         repositories = machine.store.repositories
         assert list(repositories.receipts(machine.repository.id)) == []
         assert list(repositories.snapshots(machine.repository.id)) == []
-        assert work.renew(claim.run.id, claim.fence, lease_seconds=LONG)
+        work.renew(claim.run.id, claim.fence, lease_seconds=LONG)
 
     def test_every_object_is_looked_for_in_the_repository_of_the_run(
         self, machine: Machine, open_work: OpenWork

@@ -116,7 +116,8 @@ class Listener:
             tell(self._announced, (str(topic), str(subject_id)), self._events)
 
     def _wait_for(self, descriptor: int) -> bool:
-        readable, _, _ = select.select([descriptor, self._woken], [], [], _SILENCE_SECONDS)
+        waited_for: list[int | socket.socket] = [descriptor, self._woken]
+        readable, _, _ = select.select(waited_for, [], [], _SILENCE_SECONDS)
         return bool(readable)
 
     def _pause(self, seconds: float) -> None:
