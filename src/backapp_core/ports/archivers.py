@@ -217,4 +217,7 @@ class ArchiverKind:
     told to create a repository in the ruins of one."""
     sort_of: Callable[[str], ObjectSort | None] = _knows_no_objects
     """Says what an object of this name is to a repository of this kind; None for a name that its
-    repositories never hold. Whoever signs for a bucket asks this before anything else."""
+    repositories never hold. Whoever signs for a bucket asks this before anything else.
+
+    Where the last part of a name is 64 hex digits, alone or before a dot, these are the SHA-256 of
+    the object; whoever signs insists on it."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from backapp_core.plugin_api import (
     ArchiverKind,
     Keys,
+    ObjectSort,
     PartMissing,
     Repository,
     Surroundings,
@@ -50,6 +51,12 @@ def _lacks(transport: Transport) -> str:
     return lacks(transport)
 
 
+def _sort_of(name: str) -> ObjectSort | None:
+    from backapp_plugins.archivers.restic.format.layout import sort_of
+
+    return sort_of(name)
+
+
 @hookimpl
 def backapp_archivers() -> Sequence[ArchiverKind]:
     """Offer the restic archiver."""
@@ -61,5 +68,6 @@ def backapp_archivers() -> Sequence[ArchiverKind]:
             create=_create,
             open=_open,
             lacks=_lacks,
+            sort_of=_sort_of,
         )
     ]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from backapp_core.plugin_api import (
     ArchiverKind,
     Keys,
+    ObjectSort,
     Repository,
     Surroundings,
     Transport,
@@ -39,6 +40,12 @@ def _lacks(transport: Transport) -> str:
     return lacks(transport)
 
 
+def _sort_of(name: str) -> ObjectSort | None:
+    from backapp_plugins.archivers.targz.layout import sort_of
+
+    return sort_of(name)
+
+
 @hookimpl
 def backapp_archivers() -> Sequence[ArchiverKind]:
     """Offer the tar.gz archiver."""
@@ -50,5 +57,6 @@ def backapp_archivers() -> Sequence[ArchiverKind]:
             create=_create,
             open=_open,
             lacks=_lacks,
+            sort_of=_sort_of,
         )
     ]

@@ -24,6 +24,7 @@ from attrs import fields
 from backapp_core.plugin_api import (
     Counts,
     DamagedRepository,
+    ObjectSort,
     RepositoryInfo,
     Snapshot,
     UnknownFormat,
@@ -41,6 +42,13 @@ LOCKS = "locks/"
 SNAPSHOT_NAME = re.compile(r"snapshots/[0-9a-f]{64}\.json")
 _MANIFEST_NAME = re.compile(r"manifests/[0-9A-Za-z][0-9A-Za-z.-]{0,127}")
 _ARCHIVE_NAME = re.compile(r"archives/[0-9A-Za-z][0-9A-Za-z.-]{0,127}")
+_RUN = "[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}-(?:full|incr)"
+_SORTS = (
+    (SNAPSHOT_NAME, ObjectSort.SNAPSHOT),
+    (re.compile(rf"archives/{_RUN}\.tar\.gz(?:\.age)?"), ObjectSort.DATA),
+    (re.compile(rf"manifests/{_RUN}\.jsonl\.gz(?:\.age)?"), ObjectSort.DATA),
+    (re.compile(r"locks/[0-9a-f]{32}\.json"), ObjectSort.LOCK),
+)
 _LARGEST_RECORD_BYTES = 16 << 20
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -225,6 +233,13 @@ def archive_name(run: str, *, is_encrypted: bool) -> str:
 def manifest_name(run: str, *, is_encrypted: bool) -> str:
     """Return the object name of a backup's manifest."""
     return f"{MANIFESTS}{run}.jsonl.gz{'.age' if is_encrypted else ''}"
+
+
+def sort_of(name: str) -> ObjectSort | None:
+    """Say what an object of this name is, None for names that nothing here has."""
+    if name == CONFIG_NAME:
+        return ObjectSort.CONFIG
+    return next((sort for shape, sort in _SORTS if shape.fullmatch(name)), None)
 
 
 def _checksum(config: Config) -> str:

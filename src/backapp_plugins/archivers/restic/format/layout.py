@@ -8,6 +8,8 @@ import re
 from enum import IntEnum
 from hashlib import sha256
 
+from backapp_core.plugin_api import ObjectSort
+
 CONFIG_NAME = "config"
 KEYS = "keys/"
 SNAPSHOTS = "snapshots/"
@@ -35,6 +37,16 @@ MAX_INDEX_BLOBS = 50_000
 """Blobs per index file."""
 
 _HEX_ID = re.compile("[0-9a-f]{64}")
+_NAMED_BY_ID = re.compile(
+    "(?:(keys|snapshots|index|locks)/[0-9a-f]{64}|(data)/([0-9a-f]{2})/\\3[0-9a-f]{62})"
+)
+_SORTS = {
+    "keys": ObjectSort.KEY,
+    "snapshots": ObjectSort.SNAPSHOT,
+    "index": ObjectSort.DATA,
+    "locks": ObjectSort.LOCK,
+    "data": ObjectSort.DATA,
+}
 
 
 class BlobKind(IntEnum):
@@ -62,3 +74,11 @@ def named_id(name: str) -> bytes | None:
     """
     text = name.rpartition("/")[2]
     return bytes.fromhex(text) if _HEX_ID.fullmatch(text) else None
+
+
+def sort_of(name: str) -> ObjectSort | None:
+    """Say what an object of this name is, None for names that nothing here has."""
+    if name == CONFIG_NAME:
+        return ObjectSort.CONFIG
+    match = _NAMED_BY_ID.fullmatch(name)
+    return _SORTS[match[1] or match[2]] if match else None
