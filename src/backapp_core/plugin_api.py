@@ -113,6 +113,7 @@ from backapp_core.model.schedules import Schedule
 from backapp_core.model.snapshots import Counts, Snapshot
 from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.archivers import ArchiverKind, BackupResult, Repository
+from backapp_core.ports.buckets import CanListInOrder, CanPresignParts, ListedPage
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.notifiers import Notifier, NotifierKind
 from backapp_core.ports.powers import (
@@ -173,7 +174,9 @@ __all__ = [
     "BackupResult",
     "CanCopy",
     "CanCountContent",
+    "CanListInOrder",
     "CanPresign",
+    "CanPresignParts",
     "CanProbe",
     "CanRepair",
     "CanShowObjects",
@@ -225,6 +228,7 @@ __all__ = [
     "Keys",
     "LeaseLost",
     "Level",
+    "ListedPage",
     "LogLine",
     "NameTaken",
     "Node",

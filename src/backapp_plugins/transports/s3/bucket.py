@@ -174,13 +174,15 @@ class Bucket:
 
     # --- all of them
 
-    def page(self, prefix: str, token: str, *, most: int = 1000) -> Page:
-        """List keys that begin with ``prefix``, from where ``token`` says.
+    def page(self, prefix: str, token: str, *, most: int = 1000, after: str = "") -> Page:
+        """List keys that begin with ``prefix``, from where ``token`` says, or after a key.
 
         Raises:
             ObjectMissing: If there is no such bucket.
         """
         more: dict[str, Any] = {"ContinuationToken": token} if token else {}
+        if after:
+            more = {"StartAfter": after}
         answer = self.client.call("list_objects_v2", Prefix=prefix, MaxKeys=most, **more)
         found = [
             Found(one["Key"], int(one["Size"]), _etag(one), one["LastModified"])
@@ -220,12 +222,18 @@ class Bucket:
         return _etag(answer)
 
     def complete(
-        self, key: str, upload_id: str, tags: Sequence[str], *, replace: bool, size: int, md5: bytes
+        self,
+        key: str,
+        upload_id: str,
+        tags: Sequence[str],
+        *,
+        replace: bool,
+        is_there: Callable[[], bool],
     ) -> None:
         """Make an object of the parts, in one step.
 
-        Servers that know how to create only are told so. If an answer was lost, what stands there
-        is looked at.
+        Servers that know how to create only are told so. If an answer was lost, ``is_there`` says
+        whether what stands there was made of these parts.
 
         Raises:
             ObjectExists: If the name is taken, on a server that looks.
@@ -247,7 +255,7 @@ class Bucket:
             except Exception as error:
                 was_in_doubt, in_doubt = in_doubt, True
                 is_done = Refusal.of(error).status in _GONE_OR_TAKEN
-                if not (is_done and was_in_doubt and self.holds(key, size, md5, _joint(tags))):
+                if not (is_done and was_in_doubt and is_there()):
                     raise
 
         self._patiently(finish, "complete_multipart_upload", key)
@@ -321,7 +329,7 @@ def _is_cut(answer: Mapping[str, Any]) -> bool:
     return bool(answer.get("IsTruncated", False))
 
 
-def _joint(tags: Sequence[str]) -> str:
+def joint_tag(tags: Sequence[str]) -> str:
     """Return the tag of an object whose parts have these tags."""
     try:
         raw = b"".join(bytes.fromhex(tag) for tag in tags)

@@ -26,6 +26,7 @@ _UNSIGNED = "UNSIGNED-PAYLOAD"
 _LONGEST_PUT_BYTES = 5 << 30
 _SHA256_BYTES = 32
 _MD5_BYTES = 16
+_MOST_PARTS = 10_000
 
 
 @frozen
@@ -58,18 +59,40 @@ class Signer:
             InputError: If size, digest or lifetime are none.
             AccessRefused: If there are no keys.
         """
-        if not 0 <= size_bytes <= _LONGEST_PUT_BYTES:
-            raise InputError(f"an object of {size_bytes} bytes cannot be stored in one request")
-        if len(sha256) != _SHA256_BYTES or len(md5) != _MD5_BYTES:
-            raise InputError("a SHA-256 has 32 bytes and an MD5 has 16")
         headers = {
-            "content-length": str(size_bytes),
-            "content-md5": base64.b64encode(md5).decode(),
+            **_pinned(size_bytes, sha256, md5),
             "if-none-match": "*",
             "x-amz-checksum-sha256": base64.b64encode(sha256).decode(),
-            "x-amz-content-sha256": sha256.hex(),
         }
-        return self._sign("PUT", key, headers, lifetime_seconds, sha256.hex())
+        return self._sign("PUT", key, headers, lifetime_seconds, payload=sha256.hex())
+
+    def sign_part(
+        self,
+        key: str,
+        upload_id: str,
+        number: int,
+        *,
+        size_bytes: int,
+        sha256: bytes,
+        md5: bytes,
+        lifetime_seconds: int,
+    ) -> SignedRequest:
+        """Sign the sending of one part of an object; see `CanPresignParts`.
+
+        The checksum that a server stores is left out: only uploads that were begun with one take
+        it.
+
+        Raises:
+            InputError: If number, size, digest or lifetime are none.
+            AccessRefused: If there are no keys.
+        """
+        if not 1 <= number <= _MOST_PARTS:
+            raise InputError(f"an object has parts 1 to {_MOST_PARTS} and none {number}")
+        headers = _pinned(size_bytes, sha256, md5)
+        more = f"&partNumber={number}&uploadId={quote(upload_id, safe='-_.~')}"
+        return self._sign(
+            "PUT", key, headers, lifetime_seconds, payload=sha256.hex(), more_query=more
+        )
 
     def sign_get(
         self, key: str, *, offset: int, length_bytes: int | None, lifetime_seconds: int
@@ -104,7 +127,9 @@ class Signer:
         key: str,
         headers: Mapping[str, str],
         lifetime_seconds: int,
+        *,
         payload: str = _UNSIGNED,
+        more_query: str = "",
     ) -> SignedRequest:
         if not 1 <= lifetime_seconds <= LONGEST_LIFETIME_SECONDS:
             raise InputError(
@@ -118,7 +143,8 @@ class Signer:
         path = folder + quote(key, safe="/-_.~")
         signed = {**headers, "host": host}
         names = sorted(signed)
-        query = _query(keys, scope, now, lifetime_seconds, ";".join(names))
+        # What is added begins with small letters, so it comes last in the order that is signed.
+        query = _query(keys, scope, now, lifetime_seconds, ";".join(names)) + more_query
         canonical = "\n".join(
             (
                 *(method, path, query),
@@ -157,6 +183,23 @@ class Signer:
             with self._lock:
                 self._signing_key = known
         return known.key
+
+
+def _pinned(size_bytes: int, sha256: bytes, md5: bytes) -> dict[str, str]:
+    """Return the headers that say exactly which body is sent.
+
+    Raises:
+        InputError: If size or digest are none.
+    """
+    if not 0 <= size_bytes <= _LONGEST_PUT_BYTES:
+        raise InputError(f"an object of {size_bytes} bytes cannot be stored in one request")
+    if len(sha256) != _SHA256_BYTES or len(md5) != _MD5_BYTES:
+        raise InputError("a SHA-256 has 32 bytes and an MD5 has 16")
+    return {
+        "content-length": str(size_bytes),
+        "content-md5": base64.b64encode(md5).decode(),
+        "x-amz-content-sha256": sha256.hex(),
+    }
 
 
 def _query(keys: Keys, scope: str, now: datetime, seconds: int, names: str) -> str:

@@ -13,6 +13,7 @@ from backapp_core.plugin_api import (
     Enforcement,
     InvalidName,
     Level,
+    ListedPage,
     LogLine,
     ObjectExists,
     ObjectInfo,
@@ -29,7 +30,7 @@ from backapp_plugins.transports.s3.bucket import Bucket, Found
 from backapp_plugins.transports.s3.client import Client
 from backapp_plugins.transports.s3.reading import chunks
 from backapp_plugins.transports.s3.signing import Signer
-from backapp_plugins.transports.s3.uploads import store
+from backapp_plugins.transports.s3.uploads import complete, store
 
 _ABANDONED_SECONDS = 86_400.0
 
@@ -181,6 +182,54 @@ class S3Transport(Transport):
     def sign_delete(self, name: str, *, lifetime_seconds: int) -> SignedRequest:
         """Sign the removal of an object; see `CanPresign`."""
         return self._signer.sign_bare("DELETE", self._key(name), lifetime_seconds=lifetime_seconds)
+
+    def sign_part(
+        self,
+        name: str,
+        upload: str,
+        number: int,
+        *,
+        size_bytes: int,
+        sha256: bytes,
+        md5: bytes,
+        lifetime_seconds: int,
+    ) -> SignedRequest:
+        """Sign the sending of one part; see `CanPresignParts`."""
+        return self._signer.sign_part(
+            self._key(name),
+            upload,
+            number,
+            size_bytes=size_bytes,
+            sha256=sha256,
+            md5=md5,
+            lifetime_seconds=lifetime_seconds,
+        )
+
+    def begin_upload(self, name: str) -> str:
+        """Begin an object that others send in parts; see `CanPresignParts`."""
+        return self._bucket.begin(self._key(name))
+
+    def complete_upload(self, name: str, upload: str, parts: Sequence[tuple[int, str]]) -> None:
+        """Make one object of what others sent; see `CanPresignParts`."""
+        complete(self._bucket, self._key(name), upload, parts, tag=self._tag())
+
+    def abandon_upload(self, name: str, upload: str) -> None:
+        """Throw away what others sent; see `CanPresignParts`."""
+        self._bucket.abort(self._key(name), upload)
+
+    def list_after(self, prefix: str, after: str, *, most: int) -> ListedPage:
+        """Return a part of the listing; see `CanListInOrder`."""
+        below = self._client.address.key_prefix
+        wanted = below + check_object_prefix(prefix)
+        try:
+            page = self._bucket.page(wanted, "", most=most, after=below + after if after else "")
+        except ObjectMissing:
+            return ListedPage((), "")
+        named = [(_object_name(found.key.removeprefix(below)), found) for found in page.found]
+        return ListedPage(
+            [_info(name, found) for name, found in named if name],
+            page.found[-1].key.removeprefix(below) if page.found and page.next_token else "",
+        )
 
     def probe(self) -> Enforcement:
         """Find out what the server enforces; see `CanProbe`."""

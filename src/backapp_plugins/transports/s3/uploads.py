@@ -2,10 +2,16 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from backapp_core.plugin_api import TransferCut, TransportError
-from backapp_plugins.transports.s3.bucket import Bucket
+from backapp_core.plugin_api import (
+    InputError,
+    ObjectExists,
+    ObjectMissing,
+    TransferCut,
+    TransportError,
+)
+from backapp_plugins.transports.s3.bucket import Bucket, joint_tag
 from backapp_plugins.transports.s3.claims import claimed
 
 PART_BYTES = 16 << 20
@@ -46,6 +52,36 @@ def store(
         with contextlib.suppress(TransportError):
             upload.abandon()
         raise
+
+
+def complete(
+    bucket: Bucket, key: str, upload_id: str, parts: Sequence[tuple[int, str]], *, tag: str
+) -> None:
+    """Make one object of parts that others sent, numbered from 1; see `CanPresignParts`.
+
+    ``tag`` names this caller and nobody else.
+
+    Raises:
+        InputError: If a number is left out.
+        ObjectExists: If there is another object; the parts are gone then.
+        ObjectMissing: If there is no such upload.
+    """
+    if [number for number, _ in parts] != [*range(1, len(parts) + 1)]:
+        raise InputError("an upload is completed with all of its parts, in order")
+    tags = [etag.strip('"') for _, etag in parts]
+
+    def is_there() -> bool:
+        with contextlib.suppress(ObjectMissing):
+            return bucket.head(key).etag == joint_tag(tags)
+        return False
+
+    try:
+        with claimed(bucket, key, tag):
+            bucket.complete(key, upload_id, tags, replace=False, is_there=is_there)
+    except ObjectExists:
+        if not is_there():
+            bucket.abort(key, upload_id)
+            raise
 
 
 class _Upload:
@@ -128,11 +164,9 @@ class _Upload:
             self._waiting_bytes = len(whole) - start
 
     def _complete(self) -> None:
-        self._bucket.complete(
-            self._key,
-            self._id,
-            self._tags,
-            replace=self._replace,
-            size=self._done_bytes,
-            md5=self._digest.digest(),
-        )
+        tags, bucket = self._tags, self._bucket
+
+        def is_there() -> bool:
+            return bucket.holds(self._key, self._done_bytes, self._digest.digest(), joint_tag(tags))
+
+        bucket.complete(self._key, self._id, tags, replace=self._replace, is_there=is_there)

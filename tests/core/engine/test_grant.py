@@ -1,0 +1,416 @@
+"""What is signed for an agent, looked at in the URLs themselves; nothing is sent anywhere."""
+
+import base64
+import hashlib
+import re
+from datetime import timedelta
+from types import SimpleNamespace
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backapp_core.engine.buckets import Buckets
+from backapp_core.engine.grant import Desk
+from backapp_core.errors import GrantRefused, RepositoryNotFound
+from backapp_core.manager import PluginManager
+from backapp_core.model.grants import WriteWish
+from backapp_core.model.managed_repositories import ManagedRepository
+from backapp_core.testing.fakes import FrozenClock, make_surroundings
+from backapp_core.wire import MOST_WISHES
+from backapp_plugins.archivers import restic, targz
+from backapp_plugins.transports import folder, s3
+
+BUCKET = "s3:http://127.0.0.1:9/bucket/backups"
+OWN, OTHERS, LOCAL, TARGZ = "01" * 16, "02" * 16, "03" * 16, "04" * 16
+AGENT, OTHER_AGENT = "a1" * 16, "b2" * 16
+RUN = "20261125T204500Z-0123456789abcdef-full"
+LARGE = {"config": 1 << 20, "key": 64 << 10, "lock": 64 << 10, "snapshot": 16 << 20}
+
+
+def wish(name, body=b"content", **other):
+    facts = {
+        "size_bytes": len(body),
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "md5": hashlib.md5(body).hexdigest(),
+    }
+    return WriteWish(name, **{**facts, **other})
+
+
+def named(folder_name, body=b"content", **other):
+    digest = hashlib.sha256(body).hexdigest()
+    start = f"{digest[:2]}/" if folder_name == "data" else ""
+    return wish(f"{folder_name}/{start}{digest}", body, **other)
+
+
+class Repositories:
+    def __init__(self, repositories):
+        self.all = {one.id: one for one in repositories}
+        self.taken = {}
+        self.locks = set()
+
+    def get(self, name):
+        for one in self.all.values():
+            if name in {one.id, one.name}:
+                return one
+        raise RepositoryNotFound(name)
+
+    def take_init_grant(self, repository_id, name, sha256):
+        return self.taken.setdefault((repository_id, name), sha256) == sha256
+
+    def add_locks(self, repository_id, names):
+        self.locks |= {(repository_id, name) for name in names}
+
+    def owns_locks(self, repository_id, names):
+        return {(repository_id, name) for name in names} <= self.locks
+
+
+def repository(own_id, agent_id, address, archiver="restic", *, is_local=False):
+    return ManagedRepository(
+        id=own_id,
+        name=f"r{own_id}",
+        agent_id=agent_id,
+        address=address,
+        is_local=is_local,
+        created_at=FrozenClock().now(),
+        archiver=archiver,
+    )
+
+
+@pytest.fixture(scope="module")
+def clock():
+    return FrozenClock()
+
+
+@pytest.fixture(scope="module")
+def buckets(tmp_path_factory, clock):
+    """Nothing in them changes, and opening a bucket takes half a second."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", "owner")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        yield from _opened_buckets(tmp_path_factory.mktemp("buckets"), clock)
+
+
+def _opened_buckets(tmp_path, clock):
+    modules = {"s3": s3, "folder": folder, "restic": restic, "targz": targz}
+    plugins = PluginManager([(name, "", module) for name, module in modules.items()])
+    with Buckets(plugins, make_surroundings(tmp_path, clock=clock), [BUCKET, "/srv"]) as buckets:
+        yield SimpleNamespace(buckets=buckets, archivers=plugins.archivers)
+
+
+@pytest.fixture
+def store(buckets):
+    at = buckets.buckets.address_for
+    return SimpleNamespace(
+        repositories=Repositories(
+            [
+                repository(OWN, AGENT, at(BUCKET, 1, OWN)),
+                repository(TARGZ, AGENT, at(BUCKET, 1, TARGZ), "targz"),
+                repository(OTHERS, OTHER_AGENT, at(BUCKET, 1, OTHERS)),
+                repository(LOCAL, AGENT, "/home/backups", is_local=True),
+            ]
+        )
+    )
+
+
+@pytest.fixture
+def desk(store, buckets):
+    return Desk(store, AGENT, buckets.buckets, buckets.archivers)
+
+
+VALID = {
+    OWN: (
+        r"(config|(keys|index|snapshots|locks)/[0-9a-f]{64}"
+        r"|data/(?P<start>[0-9a-f]{2})/(?P=start)[0-9a-f]{62})"
+    ),
+    TARGZ: (
+        r"(backapp\.json|snapshots/[0-9a-f]{64}\.json|locks/[0-9a-f]{32}\.json"
+        r"|(archives|manifests)/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}-(full|incr)"
+        r"\.(tar|jsonl)\.gz(\.age)?)"
+    ),
+}
+
+
+def signed_name(request, repository_id):
+    """Return the object that a request is about, all of whose URL is as it must be."""
+    parts = urlsplit(request.url)
+    assert (parts.scheme, parts.netloc, parts.fragment) == ("http", "127.0.0.1:9", "")
+    start = f"/bucket/backups/t1/{repository_id}/"
+    assert parts.path.startswith(start)
+    name = parts.path.removeprefix(start)
+    assert unquote(name) == name
+    assert re.fullmatch(VALID[repository_id], name, re.ASCII)
+    query = parse_qs(parts.query, strict_parsing=True)
+    assert 1 <= int(query["X-Amz-Expires"][0]) <= 900
+    assert {*query} - {"partNumber", "uploadId"} == {
+        "X-Amz-Algorithm",
+        "X-Amz-Credential",
+        "X-Amz-Date",
+        "X-Amz-Expires",
+        "X-Amz-SignedHeaders",
+        "X-Amz-Signature",
+    }
+    assert query["X-Amz-SignedHeaders"] == [";".join(sorted([*request.headers, "host"]))]
+    return name
+
+
+def assert_pins(request, wanted):
+    assert request.method == "PUT"
+    assert request.headers == {
+        "content-length": str(wanted.size_bytes),
+        "content-md5": base64.b64encode(bytes.fromhex(wanted.md5)).decode(),
+        "if-none-match": "*",
+        "x-amz-checksum-sha256": base64.b64encode(bytes.fromhex(wanted.sha256)).decode(),
+        "x-amz-content-sha256": wanted.sha256,
+    }
+
+
+# --- what may be had
+
+
+def test_what_a_run_writes_is_signed_with_size_and_hashes_pinned(desk):
+    wishes = [named("data"), named("index", b"i"), named("snapshots", b"s"), named("locks", b"l")]
+    granted = desk.grant_writes(OWN, wishes)
+    for request, wanted in zip(granted.requests, wishes, strict=True):
+        assert signed_name(request, OWN) == wanted.name
+        assert_pins(request, wanted)
+
+
+def test_a_backup_as_archives_is_signed_too(desk):
+    wishes = [
+        wish(f"archives/{RUN}.tar.gz"),
+        wish(f"manifests/{RUN}.jsonl.gz.age"),
+        wish(f"locks/{'0f' * 16}.json"),
+        wish("backapp.json"),
+        wish(f"snapshots/{hashlib.sha256(b'content').hexdigest()}.json"),
+    ]
+    granted = desk.grant_writes(TARGZ, wishes)
+    for request, wanted in zip(granted.requests, wishes, strict=True):
+        assert signed_name(request, TARGZ) == wanted.name
+        assert_pins(request, wanted)
+
+
+def test_reading_is_signed_for_everything_that_may_stand_there(desk):
+    names = ["config", named("keys").name, named("data").name, named("locks").name]
+    granted = desk.grant_reads(OWN, names)
+    assert [signed_name(request, OWN) for request in granted.requests] == names
+    assert {(request.method, *request.headers) for request in granted.requests} == {("GET",)}
+
+
+def test_grants_live_for_five_minutes_from_when_they_were_issued(desk, clock):
+    granted = desk.grant_reads(OWN, ["config"])
+    assert granted.issued_at == clock.now()
+    assert granted.requests[0].expires_at <= clock.now() + timedelta(minutes=5)
+    assert granted.requests[0].expires_at > clock.now() + timedelta(minutes=5, seconds=-1)
+
+
+def test_nothing_lives_for_longer_than_fifteen_minutes(store, buckets, clock):
+    desk = Desk(store, AGENT, buckets.buckets, buckets.archivers, lifetime_seconds=86_400)
+    granted = desk.grant_writes(OWN, [named("data")])
+    assert granted.requests[0].expires_at <= clock.now() + timedelta(minutes=15)
+
+
+def test_a_signed_request_shows_its_url_to_nobody(desk):
+    granted = desk.grant_reads(OWN, ["config"])
+    assert "X-Amz" not in repr(granted)
+
+
+# --- config and key
+
+
+def test_config_and_key_are_signed_once_and_again_for_the_same_bytes(desk):
+    first = [named("keys", b"first"), wish("config", b"sealed")]
+    for _ in range(2):
+        assert len(desk.grant_writes(OWN, first).requests) == 2
+    for other in (named("keys", b"second"), wish("config", b"other")):
+        with pytest.raises(GrantRefused, match=re.escape(other.name)):
+            desk.grant_writes(OWN, [other])
+
+
+def test_a_refused_batch_takes_no_init_grant(desk):
+    bad = named("data", sha256="0" * 64)
+    with pytest.raises(GrantRefused, match=re.escape(bad.name)):
+        desk.grant_writes(OWN, [wish("config", b"sealed"), named("locks"), bad])
+    assert desk.grant_writes(OWN, [wish("config", b"another")]).requests
+    with pytest.raises(GrantRefused):
+        desk.grant_deletes(OWN, [named("locks").name])
+
+
+# --- locks
+
+
+def test_own_locks_may_be_deleted_and_nothing_else(desk):
+    lock = named("locks")
+    desk.grant_writes(OWN, [lock, named("data")])
+    (request,) = desk.grant_deletes(OWN, [lock.name]).requests
+    assert (request.method, signed_name(request, OWN)) == ("DELETE", lock.name)
+    foreign = named("locks", b"of somebody else").name
+    for name in (foreign, named("data").name, "config", named("keys").name):
+        with pytest.raises(GrantRefused, match=re.escape(name)):
+            desk.grant_deletes(OWN, [lock.name, name])
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize("repository_id", [OTHERS, LOCAL, "05" * 16, f"r{OWN}", "", "../" + OWN])
+def test_other_repositories_are_there_for_nobody(desk, repository_id):
+    lock = named("locks")
+    calls = [
+        lambda: desk.grant_reads(repository_id, ["config"]),
+        lambda: desk.grant_writes(repository_id, [lock]),
+        lambda: desk.grant_deletes(repository_id, [lock.name]),
+        lambda: desk.list_objects(repository_id, ""),
+        lambda: desk.begin_upload(repository_id, named("data").name),
+        lambda: desk.grant_parts(repository_id, named("data").name, "u", [named("data")], 1),
+        lambda: desk.complete_upload(repository_id, named("data").name, "u", [(1, "tag")]),
+        lambda: desk.abandon_upload(repository_id, named("data").name, "u"),
+    ]
+    for call in calls:
+        with pytest.raises(RepositoryNotFound):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("folder_name", "most_bytes"),
+    [("keys", 64 << 10), ("locks", 64 << 10), ("snapshots", 16 << 20), ("data", 5 << 30)],
+)
+def test_sizes_are_limited(desk, folder_name, most_bytes):
+    desk.grant_writes(OWN, [named(folder_name, size_bytes=most_bytes)])
+    if most_bytes < 5 << 30:  # more is no wish at all
+        with pytest.raises(GrantRefused, match=f"{most_bytes + 1} bytes"):
+            desk.grant_writes(OWN, [named(folder_name, b"x", size_bytes=most_bytes + 1)])
+
+
+def test_a_large_config_is_refused(desk):
+    with pytest.raises(GrantRefused, match="config"):
+        desk.grant_writes(OWN, [wish("config", size_bytes=(1 << 20) + 1)])
+
+
+@pytest.mark.parametrize("folder_name", ["keys", "data", "index", "snapshots", "locks"])
+def test_an_object_whose_name_is_not_its_hash_is_refused(desk, folder_name):
+    other = named(folder_name, sha256=hashlib.sha256(b"other").hexdigest())
+    with pytest.raises(GrantRefused, match=re.escape(other.name)):
+        desk.grant_writes(OWN, [other])
+
+
+def test_too_many_at_once_are_refused(desk):
+    assert len(desk.grant_reads(OWN, ["config"] * MOST_WISHES).requests) == MOST_WISHES
+    with pytest.raises(GrantRefused, match="501"):
+        desk.grant_reads(OWN, ["config"] * (MOST_WISHES + 1))
+    with pytest.raises(GrantRefused, match="501"):
+        desk.grant_writes(OWN, [named("data")] * (MOST_WISHES + 1))
+    with pytest.raises(GrantRefused, match="501"):
+        desk.grant_deletes(OWN, [named("locks").name] * (MOST_WISHES + 1))
+
+
+def test_only_content_is_sent_in_parts(desk):
+    for name in ("config", named("keys").name, named("snapshots").name, named("locks").name):
+        calls = [
+            lambda name=name: desk.begin_upload(OWN, name),
+            lambda name=name: desk.grant_parts(OWN, name, "u", [wish(name)], 1),
+            lambda name=name: desk.complete_upload(OWN, name, "u", [(1, "tag")]),
+            lambda name=name: desk.abandon_upload(OWN, name, "u"),
+        ]
+        for call in calls:
+            with pytest.raises(GrantRefused, match=re.escape(name)):
+                call()
+
+
+def test_parts_are_signed_with_their_numbers(desk):
+    name = f"archives/{RUN}.tar.gz"
+    parts = [wish(name, b"one"), wish(name, b"two")]
+    granted = desk.grant_parts(TARGZ, name, "up/load~1", parts, 7)
+    for number, (request, part) in enumerate(zip(granted.requests, parts, strict=True), 7):
+        assert signed_name(request, TARGZ) == name
+        query = parse_qs(urlsplit(request.url).query)
+        assert (query["partNumber"], query["uploadId"]) == ([str(number)], ["up/load~1"])
+        assert request.headers["content-length"] == str(part.size_bytes)
+        assert request.headers["x-amz-content-sha256"] == part.sha256
+
+
+@pytest.mark.parametrize(
+    ("upload", "part_name", "first"),
+    [
+        ("", None, 1),
+        ("line\nbreak", None, 1),
+        ("u" * 1025, None, 1),
+        ("u", f"manifests/{RUN}.jsonl.gz", 1),
+        ("u", None, 0),
+        ("u", None, 10_001),
+    ],
+)
+def test_parts_of_something_else_are_refused(desk, upload, part_name, first):
+    name = f"archives/{RUN}.tar.gz"
+    with pytest.raises(GrantRefused, match=re.escape(name)):
+        desk.grant_parts(TARGZ, name, upload, [wish(part_name or name)], first)
+
+
+@pytest.mark.parametrize("prefix", ["data", "../", "/", "data/../keys/", "data//", ".hidden/"])
+def test_what_is_no_folder_is_not_listed(desk, prefix):
+    with pytest.raises(GrantRefused):
+        desk.list_objects(OWN, prefix)
+
+
+# --- whatever is asked for
+
+names = st.one_of(
+    st.sampled_from(["config", *(named(one).name for one in ("data", "keys", "index", "locks"))]),
+    st.lists(
+        st.sampled_from(
+            [
+                *("config", "data", "keys", "locks", "snapshots", "archives", "backapp.json"),
+                *("/", "//", "..", ".", "%2F", "%2e%2e", "\\", "\0", "\n", "?", "#", "ab"),
+                *(OTHERS, f"../{OTHERS}", "t2", hashlib.sha256(b"content").hexdigest()),
+                *("\u2024\u2024", "\uff0e", "e\u0301", RUN, ".tar.gz", ".json"),
+            ]
+        )
+        | st.text(max_size=3),
+        max_size=7,
+    ).map("".join),
+)
+hashes = st.sampled_from([hashlib.sha256(body).hexdigest() for body in (b"content", b"x")])
+wishes_of = st.builds(
+    WriteWish,
+    names,
+    size_bytes=st.sampled_from([0, 7, 64 << 10, (64 << 10) + 1, (16 << 20) + 1, 5 << 30]),
+    sha256=hashes,
+    md5=st.just("0" * 32),
+)
+
+
+@given(
+    repository_id=st.sampled_from([OWN, TARGZ, OTHERS, LOCAL]) | names,
+    wishes=st.lists(wishes_of, max_size=4),
+    reads=st.lists(names, max_size=4),
+)
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_url_ever_leaves_the_repository(desk, repository_id, wishes, reads):
+    """Whoever asks whatever: what is signed is exactly what was asked for, within the rules."""
+    calls = [
+        (reads, lambda: desk.grant_reads(repository_id, reads)),
+        (reads, lambda: desk.grant_deletes(repository_id, reads)),
+        ([one.name for one in wishes], lambda: desk.grant_writes(repository_id, wishes)),
+        (
+            [one.name for one in wishes],
+            lambda: desk.grant_parts(repository_id, wishes[0].name, "u", wishes, 1),
+        ),
+    ]
+    for asked, call in calls[: 4 if wishes else 3]:
+        try:
+            granted = call()
+        except (GrantRefused, RepositoryNotFound):
+            continue
+        assert repository_id in {OWN, TARGZ}
+        assert [signed_name(one, repository_id) for one in granted.requests] == asked
+    for name, one in zip([one.name for one in wishes], wishes, strict=True):
+        digest = re.fullmatch(r"(?:[a-z/]+/)?(?:../)?([0-9a-f]{64})(?:\.json)?", name)
+        try:
+            (request,) = desk.grant_writes(repository_id, [one]).requests
+        except (GrantRefused, RepositoryNotFound):
+            continue
+        assert_pins(request, one)
+        assert digest is None or digest[1] == one.sha256
