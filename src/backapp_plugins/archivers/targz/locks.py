@@ -9,7 +9,7 @@ known to be dead: same machine, same boot, and no such process.
 import os
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import final
 
@@ -84,10 +84,11 @@ class _Held:
         self._transport = transport
         self._surroundings = surroundings
         self._is_exclusive = is_exclusive
-        self._name = f"{LOCKS}{surroundings.random_bytes(16).hex()}.json"
+        self._name = self._new_name()
+        self._mutex = threading.Lock()
         self._stop = threading.Event()
         self._refresher: threading.Thread | None = None
-        self._may_stand_there = False
+        self._may_stand_there: set[str] = set()
 
     def take(self) -> None:
         """Write the lock, if there is room, between two looks at the others.
@@ -98,11 +99,10 @@ class _Held:
             AccessRefused: If nothing can be written there.
         """
         self._refuse_beside_others()
-        self._may_stand_there = True
         try:
-            _write(self._transport, self._surroundings, self._name, is_exclusive=self._is_exclusive)
+            self._write(self._name)
         except AccessRefused as error:
-            self._may_stand_there = False
+            self._may_stand_there.clear()
             raise AccessRefused(
                 f"the repository at {self._transport.address} cannot be written: {error.message}"
             ) from error
@@ -117,13 +117,7 @@ class _Held:
             )
             return
         self._refuse_beside_others()
-        self._refresher = threading.Thread(
-            target=_refresh,
-            args=(self._transport, self._surroundings, self._name, self._stop),
-            kwargs={"is_exclusive": self._is_exclusive},
-            name="lock",
-            daemon=True,
-        )
+        self._refresher = threading.Thread(target=self._keep_fresh, name="lock", daemon=True)
         self._refresher.start()
 
     def require(self) -> None:
@@ -136,7 +130,8 @@ class _Held:
             self.take()
             return
         try:
-            self._transport.stat(self._name)
+            with self._mutex:
+                self._transport.stat(self._name)
         except ObjectMissing as error:
             raise RepositoryLocked(
                 "the lock of this run was removed meanwhile, so others may have changed the "
@@ -148,8 +143,64 @@ class _Held:
         self._stop.set()
         if self._refresher is not None:
             self._refresher.join()
-        if self._may_stand_there:
-            _release(self._transport, self._surroundings, self._name)
+        for name in sorted(self._may_stand_there):
+            self._remove(name)
+
+    def _keep_fresh(self) -> None:
+        while not self._stop.wait(REFRESH_SECONDS):
+            try:
+                with self._mutex:
+                    self._refresh()
+            except ObjectMissing:
+                return
+            except TransportError as error:
+                text = f"the lock could not be refreshed: {error.message}"
+                self._surroundings.events(LogLine(Level.WARNING, text))
+
+    def _refresh(self) -> None:
+        """Put a new lock in the place of the present one; places that replace nothing take it, too.
+
+        Raises:
+            ObjectMissing: If the present one was removed: it must not come back to life.
+        """
+        former, name = self._name, self._new_name()
+        self._transport.stat(former)
+        self._write(name)
+        try:
+            self._transport.stat(former)
+        except ObjectMissing:
+            self._remove(name)
+            raise
+        self._name = name
+        self._remove(former)
+
+    def _new_name(self) -> str:
+        return f"{LOCKS}{self._surroundings.random_bytes(16).hex()}.json"
+
+    def _write(self, name: str) -> None:
+        lock = Lock(
+            is_exclusive=self._is_exclusive,
+            refreshed_at=self._surroundings.clock.now(),
+            hostname=host_name(),
+            pid=os.getpid(),
+            system=system_ids(),
+            process_started=process_started(os.getpid()),
+        )
+        data = msgspec.json.encode(lock)
+        self._may_stand_there.add(name)
+        self._transport.put(name, [data], size_bytes=len(data))
+
+    def _remove(self, name: str) -> None:
+        try:
+            self._transport.delete(name)
+        except TransportError as error:
+            # The work is done or has its own error; this process will be dead soon, and then the
+            # lock counts for nothing.
+            self._surroundings.events(
+                LogLine(Level.WARNING, f"the lock {name} could not be removed: {error.message}")
+            )
+        else:
+            self._may_stand_there.discard(name)
 
     def _refuse_beside_others(self) -> None:
         _refuse_beside_others(
@@ -158,54 +209,6 @@ class _Held:
             own=self._name,
             is_exclusive=self._is_exclusive,
         )
-
-
-def _write(
-    transport: Transport, surroundings: Surroundings, name: str, *, is_exclusive: bool
-) -> None:
-    lock = Lock(
-        is_exclusive=is_exclusive,
-        refreshed_at=surroundings.clock.now(),
-        hostname=host_name(),
-        pid=os.getpid(),
-        system=system_ids(),
-        process_started=process_started(os.getpid()),
-    )
-    data = msgspec.json.encode(lock)
-    transport.put(name, [data], size_bytes=len(data), replace=True)
-
-
-def _release(transport: Transport, surroundings: Surroundings, name: str) -> None:
-    try:
-        transport.delete(name)
-    except TransportError as error:
-        # The work is done or has its own error; this process will be dead soon, and then the lock
-        # counts for nothing.
-        surroundings.events(
-            LogLine(Level.WARNING, f"the lock {name} could not be removed: {error.message}")
-        )
-
-
-def _refresh(
-    transport: Transport,
-    surroundings: Surroundings,
-    name: str,
-    stop: threading.Event,
-    *,
-    is_exclusive: bool,
-) -> None:
-    while not stop.wait(REFRESH_SECONDS):
-        try:
-            # Only a lock that still stands is refreshed: one that others removed must not come back
-            # to life.
-            transport.stat(name)
-            _write(transport, surroundings, name, is_exclusive=is_exclusive)
-        except ObjectMissing:
-            return
-        except TransportError as error:
-            surroundings.events(
-                LogLine(Level.WARNING, f"the lock could not be refreshed: {error.message}")
-            )
 
 
 def _refuse_beside_others(
@@ -219,7 +222,7 @@ def _refuse_beside_others(
         if lock is None:
             continue
         if _is_dead(lock, now):
-            transport.delete(info.name)
+            _clear_away(transport, info)
         elif is_exclusive or lock.is_exclusive:
             work = "removal or clean-up" if lock.is_exclusive else "backup"
             raise RepositoryLocked(
@@ -237,12 +240,18 @@ def _read(transport: Transport, info: ObjectInfo, now: datetime) -> Lock | None:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         # Only where the lock cannot say it is the destination's clock believed, which may be off.
         if info.modified_at is not None and now - info.modified_at > STALE_AFTER:
-            transport.delete(info.name)
+            _clear_away(transport, info)
             return None
         raise RepositoryLocked(
             f"the lock {info.name} at {transport.address} cannot be read ({error}); "
             "delete it if nobody is at work there"
         ) from error
+
+
+def _clear_away(transport: Transport, info: ObjectInfo) -> None:
+    """Remove a lock that counts for nothing; where that is not allowed it harms nobody."""
+    with suppress(AccessRefused):
+        transport.delete(info.name)
 
 
 def _is_dead(lock: Lock, now: datetime) -> bool:

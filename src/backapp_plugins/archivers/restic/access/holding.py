@@ -299,7 +299,7 @@ class Hold:
         name = f"{LOCKS}{id_of(sealed).hex()}"
         self._names.add(name)
         try:
-            self._transport.put(name, [sealed], size_bytes=len(sealed), replace=True)
+            self._transport.put(name, [sealed], size_bytes=len(sealed))
         except (AccessRefused, StorageFull):
             self._names.discard(name)
             raise

@@ -124,7 +124,7 @@ def add_key(
     )
     key_id = id_of(content)
     name = key_name(key_id)
-    transport.put(name, [content], size_bytes=len(content), replace=True)
+    transport.put(name, [content], size_bytes=len(content))
     if transport.read(name) != content:
         raise DamagedRepository(f"{name} does not come back from {transport.address} as written")
     return key_id

@@ -5,12 +5,14 @@ more than restic's, which passes over it: enough to know for certain that a hold
 """
 
 from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import msgspec
 from attrs import frozen
 
 from backapp_core.plugin_api import (
+    AccessRefused,
     Level,
     LogLine,
     ObjectInfo,
@@ -117,8 +119,10 @@ def clear_way(
         if found.name in own:
             standing.add(found.name)
         elif found.is_stale(surroundings.clock.now()):
-            transport.delete(found.name)
-            surroundings.events(LogLine(Level.WARNING, f"removed {_described(found)}"))
+            # Where removing it is not allowed it is passed over: it counts for nothing.
+            with suppress(AccessRefused):
+                transport.delete(found.name)
+                surroundings.events(LogLine(Level.WARNING, f"removed {_described(found)}"))
         elif found.lock is None:
             raise RepositoryLocked(
                 f"{found.name} at {transport.address} cannot be read ({found.fault}), so somebody "

@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Self, TypeAlias, final
 
 import msgspec
 
-from backapp_core.plugin_api import BackappError, HasFolder, Level, StorageFull
+from backapp_core.plugin_api import AccessRefused, BackappError, HasFolder, Level, StorageFull
 from backapp_plugins.archivers.restic.format.layout import (
     INDEX,
     MAX_INDEX_BLOBS,
@@ -214,7 +215,8 @@ class PackWriter:
                 failure = full
         if isinstance(failure, StorageFull):
             for pack_id, _ in self._unlisted:
-                self._place.transport.delete(pack_name(pack_id))
+                with suppress(AccessRefused):  # then whoever may delete frees them by prune
+                    self._place.transport.delete(pack_name(pack_id))
 
     def _list_packs(self) -> None:
         """Write an index object of the packs that none lists yet.
