@@ -10,6 +10,7 @@ from backapp_core.errors import ObjectExists, ObjectMissing, RunCancelled, Trans
 from backapp_core.ports.transports import Transport
 from backapp_core.testing.transport_fixtures import (
     TransportFixtures,
+    assert_cannot_replace,
     assert_nothing_to_tidy,
     in_pieces,
     names_in,
@@ -23,26 +24,39 @@ class AtomicityCases(TransportFixtures):
 
     # --- all or nothing
 
-    def test_an_existing_object_is_not_replaced(self, transport: Transport) -> None:
+    def test_an_existing_object_is_not_replaced(
+        self, transport: Transport, *, may_replace: bool
+    ) -> None:
         """Unless that is asked for."""
         transport.put("object", [b"original"])
         with pytest.raises(ObjectExists):
             transport.put("object", [b"other"])
         assert transport.read("object") == b"original"
+        if not may_replace:
+            assert_cannot_replace(transport, "object")
+            return
         transport.put("object", [b"replaced"], replace=True)
         assert transport.read("object") == b"replaced"
         assert [info.size_bytes for info in transport.list()] == [8]
 
-    def test_replacing_what_is_absent_creates_it(self, transport: Transport) -> None:
+    def test_replacing_what_is_absent_creates_it(
+        self, transport: Transport, *, may_replace: bool
+    ) -> None:
         """There is no need to look first."""
+        if not may_replace:
+            assert_cannot_replace(transport, "folder/object")
+            return
         transport.put("folder/object", [b"new"], replace=True)
         assert transport.read("folder/object") == b"new"
 
     @pytest.mark.parametrize("replace", [False, True])
     def test_a_body_that_raises_stores_nothing(
-        self, transport: Transport, *, replace: bool
+        self, transport: Transport, *, replace: bool, may_replace: bool
     ) -> None:
         """Its exception passes unchanged; this is also how a run is cancelled."""
+        if replace and not may_replace:
+            assert_cannot_replace(transport, "object")
+            return
         if replace:
             transport.put("object", [b"original"])
         errors = (
@@ -63,9 +77,12 @@ class AtomicityCases(TransportFixtures):
 
     @pytest.mark.parametrize("replace", [False, True])
     def test_a_body_of_another_size_stores_nothing(
-        self, transport: Transport, *, replace: bool
+        self, transport: Transport, *, replace: bool, may_replace: bool
     ) -> None:
         """Shorter or longer."""
+        if replace and not may_replace:
+            assert_cannot_replace(transport, "object")
+            return
         if replace:
             transport.put("object", [b"original"])
         for said_bytes in (0, 1, 5, 7, 100):
@@ -76,9 +93,17 @@ class AtomicityCases(TransportFixtures):
 
     @pytest.mark.parametrize("replace", [False, True])
     def test_readers_see_the_former_state_until_put_returns(
-        self, transport: Transport, reopen: Callable[[], Transport], *, replace: bool
+        self,
+        transport: Transport,
+        reopen: Callable[[], Transport],
+        *,
+        replace: bool,
+        may_replace: bool,
     ) -> None:
         """Through this transport and through another, while a long body is on its way."""
+        if replace and not may_replace:
+            assert_cannot_replace(transport, "folder/object")
+            return
         former = [b"former"] if replace else []
         for data in former:
             transport.put("folder/object", [data])

@@ -8,7 +8,7 @@
             return lambda: open_mine(MineSettings(tmp_path), make_surroundings(tmp_path))
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,6 +22,7 @@ from backapp_core.testing.transport_fixtures import (
     close_early,
     in_pieces,
     names_in,
+    unwanted,
 )
 
 _CHUNK_LIMIT_BYTES = 4 << 20
@@ -291,18 +292,11 @@ class TransportContract(AtomicityCases):
 def _calls(transport: Transport, name: str) -> Sequence[Callable[[], object]]:
     """Return every call that takes a name."""
     return (
-        lambda: transport.put(name, _unwanted()),
-        lambda: transport.put(name, _unwanted(), replace=True),
+        lambda: transport.put(name, unwanted()),
+        lambda: transport.put(name, unwanted(), replace=True),
         lambda: transport.get(name),
         lambda: transport.read(name),
         lambda: transport.stat(name),
         lambda: transport.delete(name),
         lambda: transport.list(name + "/"),
     )
-
-
-def _unwanted() -> Iterable[bytes]:
-    def fail(_: int) -> bytes:
-        raise AssertionError("the body was asked for")
-
-    return map(fail, [0])

@@ -1,9 +1,10 @@
 """What the cases of the transport contract share: fixtures and a few helpers."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pytest
 
+from backapp_core.errors import AccessRefused
 from backapp_core.ports.transports import CanTidy, Transport
 
 
@@ -20,6 +21,14 @@ class TransportFixtures:
         """Whether of several writers of one new name at the same time exactly one succeeds.
 
         Where this is declared False the loser of such a race may replace what the winner stored.
+        """
+        return True
+
+    @pytest.fixture
+    def may_replace(self) -> bool:
+        """Whether objects can be replaced at all.
+
+        Where this is declared False, being asked to raises `AccessRefused` and changes nothing.
         """
         return True
 
@@ -60,6 +69,23 @@ def close_early(iterator: Iterator[object]) -> None:
     close = getattr(iterator, "close", None)
     if close is not None:
         close()
+
+
+def assert_cannot_replace(transport: Transport, name: str) -> None:
+    """Ask for what is declared impossible; the body is not asked for."""
+    former = [*transport.list()]
+    with pytest.raises(AccessRefused):
+        transport.put(name, unwanted(), replace=True)
+    assert [*transport.list()] == former
+
+
+def unwanted() -> Iterable[bytes]:
+    """Return a body that must not be asked for."""
+
+    def fail(_: int) -> bytes:
+        raise AssertionError("the body was asked for")
+
+    return map(fail, [0])
 
 
 def assert_nothing_to_tidy(transport: Transport) -> None:
