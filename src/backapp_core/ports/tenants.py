@@ -153,10 +153,11 @@ class Repositories(ABC):
 
     @abstractmethod
     def take_init_grant(self, repository_id: str, name: str, sha256: str) -> bool:
-        """Say whether the object ``name`` (the config, or the one key) may be created.
+        """Say whether the ``config`` or the ``key``, as ``name`` has it, may be created.
 
-        True the first time, and again for the same bytes; False for others, for good. One
-        transaction, so that of two that ask at once one is told False.
+        There is one of each, whatever the objects are called. True the first time, and again for
+        the same bytes; False for others, for good. One transaction, so that of two that ask at once
+        one is told False.
 
         Raises:
             RepositoryNotFound: If there is none of this id.

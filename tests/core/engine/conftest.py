@@ -1,5 +1,7 @@
 """An engine on fakes: a tree, objects and a store in memory, a clock that is turned by hand."""
 
+import shutil
+
 import pytest
 
 from backapp_core.assembly import assemble
@@ -10,6 +12,7 @@ from backapp_core.ports.transports import TransportKind
 from backapp_core.testing.fakes import FrozenClock, MemoryBucket, MemoryTransport, make_surroundings
 from backapp_core.testing.memory_archiver import MEMORY_ARCHIVER
 from backapp_core.testing.memory_scanner import memory_scanner
+from backapp_plugins.stores.sql import open_fleet
 
 MEMORY = "fake:memory"
 
@@ -94,3 +97,19 @@ def take(engine, repository, tree, clock):
         return engine.backup(repository, BackupRequest(encoded, **request)).snapshot
 
     return take
+
+
+@pytest.fixture(scope="session")
+def empty_fleet_file(tmp_path_factory):
+    """What a server remembers before anything happened; making the tables takes a while."""
+    folder = tmp_path_factory.mktemp("empty")
+    open_fleet(f"sqlite://{folder / 'fleet.db'}", make_surroundings(folder)).close()
+    return folder / "fleet.db"
+
+
+@pytest.fixture
+def fleet(empty_fleet_file, tmp_path):
+    """What a server remembers, in a file of its own."""
+    shutil.copy(empty_fleet_file, tmp_path / "fleet.db")
+    with open_fleet(f"sqlite://{tmp_path / 'fleet.db'}", make_surroundings(tmp_path)) as fleet:
+        yield fleet

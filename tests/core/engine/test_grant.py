@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import os
 import re
+import shutil
 from datetime import timedelta
 from types import SimpleNamespace
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -18,15 +20,15 @@ from backapp_core.manager import PluginManager
 from backapp_core.model.grants import WriteWish
 from backapp_core.model.managed_repositories import ManagedRepository
 from backapp_core.testing.fakes import FrozenClock, make_surroundings
+from backapp_core.testing.fleet_fixtures import make_machine
 from backapp_core.wire import MOST_WISHES
 from backapp_plugins.archivers import restic, targz
+from backapp_plugins.stores.sql import open_fleet
 from backapp_plugins.transports import folder, s3
 
 BUCKET = "s3:http://127.0.0.1:9/bucket/backups"
-OWN, OTHERS, LOCAL, TARGZ = "01" * 16, "02" * 16, "03" * 16, "04" * 16
-AGENT, OTHER_AGENT = "a1" * 16, "b2" * 16
+OWN, OTHERS, LOCAL, TARGZ, FOREIGN = ("01" * 16, "02" * 16, "03" * 16, "04" * 16, "05" * 16)
 RUN = "20261125T204500Z-0123456789abcdef-full"
-LARGE = {"config": 1 << 20, "key": 64 << 10, "lock": 64 << 10, "snapshot": 16 << 20}
 
 
 def wish(name, body=b"content", **other):
@@ -42,28 +44,6 @@ def named(folder_name, body=b"content", **other):
     digest = hashlib.sha256(body).hexdigest()
     start = f"{digest[:2]}/" if folder_name == "data" else ""
     return wish(f"{folder_name}/{start}{digest}", body, **other)
-
-
-class Repositories:
-    def __init__(self, repositories):
-        self.all = {one.id: one for one in repositories}
-        self.taken = {}
-        self.locks = set()
-
-    def get(self, name):
-        for one in self.all.values():
-            if name in {one.id, one.name}:
-                return one
-        raise RepositoryNotFound(name)
-
-    def take_init_grant(self, repository_id, name, sha256):
-        return self.taken.setdefault((repository_id, name), sha256) == sha256
-
-    def add_locks(self, repository_id, names):
-        self.locks |= {(repository_id, name) for name in names}
-
-    def owns_locks(self, repository_id, names):
-        return {(repository_id, name) for name in names} <= self.locks
 
 
 def repository(own_id, agent_id, address, archiver="restic", *, is_local=False):
@@ -99,24 +79,53 @@ def _opened_buckets(tmp_path, clock):
         yield SimpleNamespace(buckets=buckets, archivers=plugins.archivers)
 
 
-@pytest.fixture
-def store(buckets):
+@pytest.fixture(scope="module")
+def machines(empty_fleet_file, buckets, tmp_path_factory):
+    """Two machines of one tenant and one of another, with repositories of all sorts."""
+    folder = tmp_path_factory.mktemp("fleet")
+    shutil.copy(empty_fleet_file, folder / "fleet.db")
+    with open_fleet(f"sqlite://{folder / 'fleet.db'}", make_surroundings(folder)) as fleet:
+        yield _enrolled(fleet, buckets)
+
+
+def _enrolled(fleet, buckets):
+    own, other = make_machine(fleet, 1), make_machine(fleet, 2)
+    stranger = make_machine(fleet, 3, tenant_id=fleet.add_tenant("another").id)
     at = buckets.buckets.address_for
-    return SimpleNamespace(
-        repositories=Repositories(
-            [
-                repository(OWN, AGENT, at(BUCKET, 1, OWN)),
-                repository(TARGZ, AGENT, at(BUCKET, 1, TARGZ), "targz"),
-                repository(OTHERS, OTHER_AGENT, at(BUCKET, 1, OTHERS)),
-                repository(LOCAL, AGENT, "/home/backups", is_local=True),
-            ]
-        )
+    for one in (
+        repository(OWN, own.id, at(BUCKET, 1, OWN)),
+        repository(TARGZ, own.id, at(BUCKET, 1, TARGZ), "targz"),
+        repository(OTHERS, other.id, at(BUCKET, 1, OTHERS)),
+        repository(LOCAL, own.id, "/home/backups", is_local=True),
+    ):
+        own.store.repositories.add(one)
+    tenant_id = stranger.store.tenant.id
+    stranger.store.repositories.add(
+        repository(FOREIGN, stranger.id, at(BUCKET, tenant_id, FOREIGN))
     )
+    return SimpleNamespace(own=own, other=other, stranger=stranger)
 
 
 @pytest.fixture
-def desk(store, buckets):
-    return Desk(store, AGENT, buckets.buckets, buckets.archivers)
+def fresh(machines, buckets):
+    """A repository for which nothing was ever signed."""
+    own_id = os.urandom(16).hex()
+    at = buckets.buckets.address_for(BUCKET, 1, own_id)
+    machines.own.store.repositories.add(repository(own_id, machines.own.id, at))
+    return own_id
+
+
+@pytest.fixture
+def desk_of(buckets):
+    def desk_of(machine, **others):
+        return Desk(machine.store, machine.id, buckets.buckets, buckets.archivers, **others)
+
+    return desk_of
+
+
+@pytest.fixture
+def desk(desk_of, machines):
+    return desk_of(machines.own)
 
 
 VALID = {
@@ -140,7 +149,7 @@ def signed_name(request, repository_id):
     assert parts.path.startswith(start)
     name = parts.path.removeprefix(start)
     assert unquote(name) == name
-    assert re.fullmatch(VALID[repository_id], name, re.ASCII)
+    assert re.fullmatch(VALID.get(repository_id, VALID[OWN]), name, re.ASCII)
     query = parse_qs(parts.query, strict_parsing=True)
     assert 1 <= int(query["X-Amz-Expires"][0]) <= 900
     assert {*query} - {"partNumber", "uploadId"} == {
@@ -205,9 +214,8 @@ def test_grants_live_for_five_minutes_from_when_they_were_issued(desk, clock):
     assert granted.requests[0].expires_at > clock.now() + timedelta(minutes=5, seconds=-1)
 
 
-def test_nothing_lives_for_longer_than_fifteen_minutes(store, buckets, clock):
-    desk = Desk(store, AGENT, buckets.buckets, buckets.archivers, lifetime_seconds=86_400)
-    granted = desk.grant_writes(OWN, [named("data")])
+def test_nothing_lives_for_longer_than_fifteen_minutes(desk_of, machines, clock):
+    granted = desk_of(machines.own, lifetime_seconds=86_400).grant_writes(OWN, [named("data")])
     assert granted.requests[0].expires_at <= clock.now() + timedelta(minutes=15)
 
 
@@ -219,42 +227,54 @@ def test_a_signed_request_shows_its_url_to_nobody(desk):
 # --- config and key
 
 
-def test_config_and_key_are_signed_once_and_again_for_the_same_bytes(desk):
+def test_config_and_key_are_signed_once_and_again_for_the_same_bytes(desk, fresh):
     first = [named("keys", b"first"), wish("config", b"sealed")]
     for _ in range(2):
-        assert len(desk.grant_writes(OWN, first).requests) == 2
+        assert len(desk.grant_writes(fresh, first).requests) == 2
     for other in (named("keys", b"second"), wish("config", b"other")):
         with pytest.raises(GrantRefused, match=re.escape(other.name)):
-            desk.grant_writes(OWN, [other])
+            desk.grant_writes(fresh, [other])
 
 
-def test_a_refused_batch_takes_no_init_grant(desk):
+def test_a_refused_batch_takes_no_init_grant(desk, fresh):
     bad = named("data", sha256="0" * 64)
     with pytest.raises(GrantRefused, match=re.escape(bad.name)):
-        desk.grant_writes(OWN, [wish("config", b"sealed"), named("locks"), bad])
-    assert desk.grant_writes(OWN, [wish("config", b"another")]).requests
+        desk.grant_writes(fresh, [wish("config", b"sealed"), named("locks"), bad])
+    assert desk.grant_writes(fresh, [wish("config", b"another")]).requests
     with pytest.raises(GrantRefused):
-        desk.grant_deletes(OWN, [named("locks").name])
+        desk.grant_deletes(fresh, [named("locks").name])
 
 
 # --- locks
 
 
-def test_own_locks_may_be_deleted_and_nothing_else(desk):
+def test_own_locks_may_be_deleted_and_nothing_else(desk, fresh):
     lock = named("locks")
-    desk.grant_writes(OWN, [lock, named("data")])
-    (request,) = desk.grant_deletes(OWN, [lock.name]).requests
-    assert (request.method, signed_name(request, OWN)) == ("DELETE", lock.name)
+    desk.grant_writes(fresh, [lock, named("data")])
+    (request,) = desk.grant_deletes(fresh, [lock.name]).requests
+    assert (request.method, signed_name(request, fresh)) == ("DELETE", lock.name)
     foreign = named("locks", b"of somebody else").name
     for name in (foreign, named("data").name, "config", named("keys").name):
         with pytest.raises(GrantRefused, match=re.escape(name)):
-            desk.grant_deletes(OWN, [lock.name, name])
+            desk.grant_deletes(fresh, [lock.name, name])
+
+
+def test_a_lock_of_one_machine_is_none_of_another(desk_of, machines, fresh):
+    lock = named("locks")
+    desk_of(machines.own).grant_writes(fresh, [lock])
+    desk = desk_of(machines.other)
+    with pytest.raises(RepositoryNotFound):
+        desk.grant_deletes(fresh, [lock.name])
+    with pytest.raises(GrantRefused):
+        desk.grant_deletes(OTHERS, [lock.name])
 
 
 # --- what is refused
 
 
-@pytest.mark.parametrize("repository_id", [OTHERS, LOCAL, "05" * 16, f"r{OWN}", "", "../" + OWN])
+@pytest.mark.parametrize(
+    "repository_id", [OTHERS, LOCAL, FOREIGN, "06" * 16, f"r{OWN}", "", "../" + OWN]
+)
 def test_other_repositories_are_there_for_nobody(desk, repository_id):
     lock = named("locks")
     calls = [
@@ -381,7 +401,7 @@ wishes_of = st.builds(
 
 
 @given(
-    repository_id=st.sampled_from([OWN, TARGZ, OTHERS, LOCAL]) | names,
+    repository_id=st.sampled_from([OWN, OWN, TARGZ, OTHERS, LOCAL, FOREIGN]) | names,
     wishes=st.lists(wishes_of, max_size=4),
     reads=st.lists(names, max_size=4),
 )
