@@ -106,7 +106,8 @@ class Desk:
         """Sign reading whatever such a repository may hold."""
         rules.check_count(len(names))
         opened = self._open(repository_id)
-        objects = [rules.named(opened.kind, name) for name in names]
+        others = self._archivers.kinds
+        objects = [rules.readable(opened.kind, name, others) for name in names]
         sign = opened.place.signer.sign_get
         return self._granted(
             sign(opened.key(one), lifetime_seconds=self._seconds) for one in objects

@@ -1,6 +1,7 @@
 """What may be signed at all: names, sizes and hashes, as the format of the repository has them."""
 
 import re
+from collections.abc import Iterable
 
 from attrs import frozen
 
@@ -74,6 +75,22 @@ def named(kind: ArchiverKind, name: str) -> NamedObject:
     if sort is None:
         raise GrantRefused(about(name, f"is no object of a {kind.name} repository"))
     return NamedObject(name, sort)
+
+
+def readable(kind: ArchiverKind, name: str, others: Iterable[ArchiverKind]) -> NamedObject:
+    """Return what an object of this name is to somebody who reads.
+
+    Whoever opens a repository of unknown kind looks for the config of each kind, so that of any
+    kind may be looked for.
+
+    Raises:
+        GrantRefused: If no repository of this kind has such an object.
+    """
+    if sort_of(kind, name) is None and any(
+        sort_of(other, name) is ObjectSort.CONFIG for other in others
+    ):
+        return NamedObject(name, ObjectSort.CONFIG)
+    return named(kind, name)
 
 
 def check_count(count: int) -> None:

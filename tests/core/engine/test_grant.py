@@ -149,7 +149,10 @@ def signed_name(request, repository_id):
     assert parts.path.startswith(start)
     name = parts.path.removeprefix(start)
     assert unquote(name) == name
-    assert re.fullmatch(VALID.get(repository_id, VALID[OWN]), name, re.ASCII)
+    valid = VALID.get(repository_id, VALID[OWN])
+    if request.method == "GET":  # whoever opens something unknown looks for every config
+        valid = rf"{valid}|config|backapp\.json"
+    assert re.fullmatch(valid, name, re.ASCII)
     query = parse_qs(parts.query, strict_parsing=True)
     assert 1 <= int(query["X-Amz-Expires"][0]) <= 900
     assert {*query} - {"partNumber", "uploadId"} == {
@@ -205,6 +208,18 @@ def test_reading_is_signed_for_everything_that_may_stand_there(desk):
     granted = desk.grant_reads(OWN, names)
     assert [signed_name(request, OWN) for request in granted.requests] == names
     assert {(request.method, *request.headers) for request in granted.requests} == {("GET",)}
+
+
+def test_the_config_of_any_kind_may_be_looked_for_and_not_written(desk):
+    (request,) = desk.grant_reads(OWN, ["backapp.json"]).requests
+    assert signed_name(request, OWN) == "backapp.json"
+    for call in (
+        lambda: desk.grant_writes(OWN, [wish("backapp.json")]),
+        lambda: desk.grant_deletes(OWN, ["backapp.json"]),
+        lambda: desk.grant_reads(OWN, [f"archives/{RUN}.tar.gz"]),
+    ):
+        with pytest.raises(GrantRefused):
+            call()
 
 
 def test_grants_live_for_five_minutes_from_when_they_were_issued(desk, clock):
