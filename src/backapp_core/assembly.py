@@ -15,6 +15,7 @@ from backapp_core.ports.surroundings import CancelToken, Surroundings
 from backapp_core.settings import Settings
 
 if TYPE_CHECKING:
+    from backapp_core.engine.server import Server
     from backapp_core.manager import PluginManager  # with importlib.metadata 20 ms, when needed
 
 _MOST_THREADS_BY_DEFAULT = 8
@@ -58,6 +59,36 @@ def assemble(
     if cancel is not None:
         surroundings = evolve(surroundings, cancel=cancel)
     return Engine(settings, surroundings, plugins)
+
+
+def assemble_server(
+    settings: Settings,
+    *,
+    plugins: PluginManager | None = None,
+    surroundings: Surroundings | None = None,
+    events: EventSink = void,
+    cancel: CancelToken | None = None,
+) -> Server:
+    """Make what the web door holds; its store is opened when it is first needed.
+
+    Args:
+        settings: What a settings file says.
+        plugins: What is installed; None loads it.
+        surroundings: Everything that plugins find around them; None makes them from the settings.
+        events: Is told what happens.
+        cancel: Is handed to whatever can be stopped.
+
+    Raises:
+        PluginError: If a plugin cannot be loaded or breaks its contract; names it.
+    """
+    from backapp_core.engine.server import Server  # noqa: PLC0415  # commands know no server
+
+    surroundings = _surroundings(settings) if surroundings is None else surroundings
+    if events is not void:
+        surroundings = evolve(surroundings, events=events)
+    if cancel is not None:
+        surroundings = evolve(surroundings, cancel=cancel)
+    return Server(settings, surroundings, plugins or load_plugins(settings))
 
 
 def load_plugins(settings: Settings | None = None) -> PluginManager:

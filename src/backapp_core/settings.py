@@ -1,5 +1,6 @@
 """The shape of the configuration, parsed from a mapping; the door reads the file."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -9,6 +10,8 @@ from backapp_core.codec import Check, from_plain
 from backapp_core.errors import InputError
 
 _MOST_THREADS = 64
+_MOST_SECONDS = 365 * 86400
+_WEB_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 
 
 def _is_line(value: str) -> bool:
@@ -50,6 +53,52 @@ class PluginSettings:
     """Names of entry points that are not loaded, such as ``notifiers.webhook``."""
 
 
+def _is_duration(value: float) -> bool:
+    return 0 < value <= _MOST_SECONDS
+
+
+_Seconds = Annotated[
+    float, Check(_is_duration, "must be more than 0 and at most 31536000 (seconds of a year)")
+]
+_WebUrl = Annotated[
+    str,
+    Check(
+        lambda value: not value or bool(_WEB_URL.fullmatch(value)),
+        "must begin with https:// or http:// and name a host and nothing behind it",
+    ),
+]
+
+
+@frozen
+class ServerSettings:
+    """How `backapp serve` listens, and how long what it hands out counts."""
+
+    listen: _Something = "127.0.0.1:8300"
+    """Host and port."""
+    tls_cert: _Line = ""
+    """File with the certificate and those that lead to it, as PEM."""
+    tls_key: _Line = ""
+    """File with its private key, as PEM."""
+    trusted_proxies: tuple[_Something, ...] = ()
+    """Addresses or networks whose word on where a request comes from is taken."""
+    public_url: _WebUrl = ""
+    """What browsers and machines reach the server by; empty: where it listens."""
+    buckets: Mapping[str, _Something] = field(factory=dict[str, _Something])
+    """Addresses below which repositories may be made, by a short name; the keys stand elsewhere."""
+    open_registration: bool = False
+    """Whether anybody may make an account, which may only look until an administrator says so."""
+    lease_seconds: _Seconds = 60.0
+    """How long a run is left to a machine that says nothing more, at most."""
+    alive_seconds: _Seconds = 90.0
+    """How long a process is taken to be alive that says nothing more, at most."""
+    idle_seconds: _Seconds = 1800.0
+    """When somebody is signed out who does nothing."""
+    session_seconds: _Seconds = 43200.0
+    """When somebody is signed out in any case."""
+    tick_seconds: _Seconds = 5.0
+    """How often schedules are looked at."""
+
+
 @frozen
 class Settings:
     """Everything that a settings file may say; an empty one is fine."""
@@ -70,8 +119,8 @@ class Settings:
     notifiers: Mapping[str, Mapping[str, object]] = field(factory=dict[str, Mapping[str, object]])
     """Notifiers by name of your choice; ``kind`` names the plugin's kind, the rest are its
     settings."""
-    transports: Mapping[str, Mapping[str, object]] = field(factory=dict[str, Mapping[str, object]])
-    """What addresses cannot say, by the name of the transport's kind, such as ``s3``."""
+    server: ServerSettings = ServerSettings()
+    """What `backapp serve` goes by."""
     threads: _Threads = 0
     """How many threads may compress and hash; 0 means as many as the machine has."""
     cache_folder: _Line = ""

@@ -35,17 +35,26 @@ def open_store(plugins: PluginManager, surroundings: Surroundings, settings: Set
         StoreTooNew: If a newer program wrote it.
         PartMissing: If a library is not installed.
     """
-    url = settings.store
-    if not url:
-        folder = surroundings.state_folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise StoreUnavailable(
-                f"the state folder {folder} cannot be made: {error.strerror or error}"
-            ) from error
-        url = f"sqlite:///{(folder / _DATABASE).absolute().as_posix()}"
+    url = store_url(surroundings, settings)
     return plugins.store_for(url.partition(":")[0].partition("+")[0]).open(url, surroundings)
+
+
+def store_url(surroundings: Surroundings, settings: Settings) -> str:
+    """Return the URL of the store that the settings name, or of the one in the state folder.
+
+    Raises:
+        StoreUnavailable: If the state folder cannot be made.
+    """
+    if settings.store:
+        return settings.store
+    folder = surroundings.state_folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the state folder {folder} cannot be made: {error.strerror or error}"
+        ) from error
+    return f"sqlite:///{(folder / _DATABASE).absolute().as_posix()}"
 
 
 def run_job(

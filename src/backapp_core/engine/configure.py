@@ -1,0 +1,272 @@
+"""What a server is told to back up: jobs, and the repositories that they fill."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from attrs import evolve, field, frozen
+
+from backapp_core.engine import backup, schedule
+from backapp_core.engine.tokens import new_id
+from backapp_core.errors import InvalidAddress, InvalidJob, RepositoryNotFound
+from backapp_core.manager import PluginManager
+from backapp_core.model.agents import Agent
+from backapp_core.model.jobs import Job
+from backapp_core.model.managed_repositories import SCHEME, ManagedRepository
+from backapp_core.model.names import to_text
+from backapp_core.model.repositories import DEFAULT_ARCHIVER
+from backapp_core.model.requests import BackupRequest
+from backapp_core.model.schedules import Schedule
+from backapp_core.ports.fleet import Fleet
+from backapp_core.ports.surroundings import Surroundings
+from backapp_core.ports.tenants import TenantStore
+from backapp_core.settings import ServerSettings
+
+_LONGEST_PATH = 4096
+
+
+@frozen
+class RepositoryWish:
+    """A repository that somebody wants; exactly one of `bucket` and `folder` is given."""
+
+    name: str
+    agent: str
+    """Id or name of the machine that fills it."""
+    bucket: str = ""
+    """Name of one of the server's buckets."""
+    folder: bytes = b""
+    """Absolute path on that machine."""
+    archiver: str = DEFAULT_ARCHIVER
+
+
+@frozen
+class JobWish:
+    """A job that somebody wants, in words that are looked up and checked."""
+
+    name: str
+    repository: str
+    """Id or name of a repository; its machine runs the job."""
+    roots: tuple[bytes, ...]
+    """Absolute paths."""
+    scanner_settings: Mapping[str, object] = field(factory=dict[str, object])
+    """Patterns and limits of the scanner ``files``."""
+    schedule: Schedule | None = None
+    tags: tuple[str, ...] = ()
+    is_enabled: bool = True
+
+
+def address_of(repository: ManagedRepository) -> str:
+    """Return the address by which a job names a managed repository."""
+    return f"{SCHEME}:{repository.id}"
+
+
+def repository_of(store: TenantStore, job: Job) -> ManagedRepository:
+    """Return the repository that a job fills.
+
+    Raises:
+        RepositoryNotFound: If it is no managed one, or not of this tenant.
+    """
+    scheme, _, repository_id = job.repository.partition(":")
+    if scheme != SCHEME:
+        raise RepositoryNotFound(f"job '{job.name}' fills no repository of this server")
+    return store.repositories.get(repository_id)
+
+
+def add_repository(
+    fleet: Fleet,
+    surroundings: Surroundings,
+    plugins: PluginManager,
+    settings: ServerSettings,
+    store: TenantStore,
+    *,
+    wish: RepositoryWish,
+) -> ManagedRepository:
+    """Make room for a repository; the machine creates it when it is first used.
+
+    Raises:
+        AgentNotFound: If there is no such machine.
+        NameTaken: If the name or the folder is in use.
+        InvalidAddress: If no place, two, or one that makes no sense is named.
+        UnknownPlugin: If no archiver is called so.
+        InvalidName: If no repository may be called so.
+    """
+    agent = _usable(store.agents.get(wish.agent))
+    plugins.archivers.get(wish.archiver)
+    if bool(wish.bucket) == bool(wish.folder):
+        raise InvalidAddress("name either one of the server's buckets or a folder of the machine")
+    repository_id = new_id(surroundings)
+    if wish.bucket:
+        if wish.bucket not in settings.buckets:
+            known = ", ".join(sorted(settings.buckets)) or "none"
+            raise InvalidAddress(
+                f"the server has no bucket of this name; named in its settings: {known}"
+            )
+        # Opaque ids only: no name that somebody chose becomes part of a path.
+        place = settings.buckets[wish.bucket].rstrip("/")
+        address = f"{place}/{store.tenant.id}/{repository_id}"
+    else:
+        address = to_text(absolute_path(wish.folder, "the folder of a repository"))
+    repository = ManagedRepository(
+        id=repository_id,
+        name=wish.name,
+        agent_id=agent.id,
+        address=address,
+        is_local=not wish.bucket,
+        created_at=fleet.now(),
+        archiver=wish.archiver,
+    )
+    store.repositories.add(repository)
+    return repository
+
+
+def checked_job(
+    fleet: Fleet,
+    surroundings: Surroundings,
+    plugins: PluginManager,
+    store: TenantStore,
+    *,
+    wish: JobWish,
+    former: Job | None = None,
+) -> Job:
+    """Return the job that was wished for, if it makes sense.
+
+    Only moments of the schedule count that come after it was made, changed or switched on.
+
+    Raises:
+        RepositoryNotFound: If there is no such repository.
+        AgentNotFound: If its machine is gone.
+        InvalidJob: If it names no source, one that is not absolute, or one that the machine's own
+            policy keeps out.
+        InvalidSchedule: If its schedule cannot be parsed, or never comes.
+        InvalidSettings: If the scanner's settings do not fit.
+        InputError: If a pattern is malformed.
+    """
+    repository = store.repositories.get(wish.repository)
+    agent = _usable(store.agents.get(repository.agent_id))
+    if not wish.roots:
+        raise InvalidJob(f"job '{wish.name}' has no source; name at least one folder or file")
+    for root in wish.roots:
+        absolute_path(root, "a source")
+        _check_allowed(agent, root)
+    now = fleet.now()
+    if wish.schedule is not None:
+        _check_schedule(plugins, wish.schedule, now)
+    request = BackupRequest(roots=wish.roots, scanner_settings=_own_settings(wish))
+    backup.open_scanner(plugins, surroundings, request, folder=None)
+    job = Job(
+        name=wish.name,
+        repository=address_of(repository),
+        roots=wish.roots,
+        scanner_settings=wish.scanner_settings,
+        schedule=wish.schedule,
+        tags=wish.tags,
+        is_enabled=wish.is_enabled,
+        agent_id=agent.id,
+    )
+    is_same = (
+        former is not None
+        and former.schedule == job.schedule
+        and former.is_enabled == job.is_enabled
+    )
+    return evolve(job, due_after=former.due_after if former is not None and is_same else now)
+
+
+def add_job(
+    fleet: Fleet,
+    surroundings: Surroundings,
+    plugins: PluginManager,
+    store: TenantStore,
+    *,
+    wish: JobWish,
+) -> Job:
+    """Remember a new job.
+
+    Raises:
+        NameTaken: If there is one of this name; besides what `checked_job` raises.
+    """
+    job = checked_job(fleet, surroundings, plugins, store, wish=wish)
+    store.jobs.add(job)
+    return job
+
+
+def replace_job(
+    fleet: Fleet,
+    surroundings: Surroundings,
+    plugins: PluginManager,
+    store: TenantStore,
+    *,
+    wish: JobWish,
+) -> Job:
+    """Put a job in the place of the one of the same name.
+
+    Raises:
+        JobNotFound: If there is none; besides what `checked_job` raises.
+    """
+    former = store.jobs.get(wish.name)
+    job = checked_job(fleet, surroundings, plugins, store, wish=wish, former=former)
+    store.jobs.replace(job)
+    return job
+
+
+def next_due(fleet: Fleet, plugins: PluginManager, job: Job, *, count: int = 5) -> list[datetime]:
+    """Return when a job is due next; empty without a schedule, or if it is switched off.
+
+    Raises:
+        InvalidSchedule: If its schedule cannot be parsed.
+        UnknownPlugin: If its scheduler is not installed.
+    """
+    if job.schedule is None or not job.is_enabled:
+        return []
+    return schedule.next_moments(plugins, job.schedule, after=fleet.now(), count=count)
+
+
+def absolute_path(path: bytes, what: str) -> bytes:
+    """Return ``path`` if it is one that a machine can be told; ``what`` says what it is to be.
+
+    Raises:
+        InvalidJob: If it is not absolute, too long, or has ``.`` or ``..`` in it.
+    """
+    is_fine = (
+        path.startswith(b"/")
+        and b"\0" not in path
+        and len(path) <= _LONGEST_PATH
+        and not {b".", b".."} & set(path.split(b"/"))
+    )
+    if not is_fine:
+        raise InvalidJob(
+            f"'{to_text(path[:200])}' cannot be {what}; give an absolute path without . and .."
+        )
+    return path
+
+
+def is_below(path: bytes, folders: Sequence[bytes]) -> bool:
+    """Say whether ``path`` is one of ``folders`` or lies in one, going by names only."""
+    parts = path.rstrip(b"/").split(b"/")
+    return any(
+        parts[: len(above)] == above
+        for above in (folder.rstrip(b"/").split(b"/") for folder in folders)
+    )
+
+
+def _check_schedule(plugins: PluginManager, wished: Schedule, now: datetime) -> None:
+    if not schedule.next_moments(plugins, wished, after=now, count=1):
+        raise InvalidJob(f"the schedule '{wished.expression}' is never due")
+
+
+def _own_settings(wish: JobWish) -> Mapping[str, object]:
+    # These name files of the machine, which cannot be looked at from here.
+    return {key: value for key, value in wish.scanner_settings.items() if key != "exclude_files"}
+
+
+def _check_allowed(agent: Agent, root: bytes) -> None:
+    allowed = agent.report.roots if agent.report else None
+    if allowed is not None and not is_below(root, allowed):
+        places = ", ".join(map(to_text, allowed)) or "nothing"
+        raise InvalidJob(
+            f"the policy of '{agent.name}' keeps {to_text(root)} out; it allows {places}"
+        )
+
+
+def _usable(agent: Agent) -> Agent:
+    if agent.revoked_at is not None:
+        raise InvalidJob(f"the machine '{agent.name}' is no longer enrolled")
+    return agent

@@ -1,0 +1,192 @@
+"""Somebody asks for something: a run now, a restore, a look into a repository."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+
+from attrs import frozen
+
+from backapp_core.engine.configure import absolute_path, is_below, repository_of
+from backapp_core.engine.tokens import new_id
+from backapp_core.errors import InvalidJob, SnapshotNotFound
+from backapp_core.model.agents import Agent
+from backapp_core.model.jobs import Job
+from backapp_core.model.managed_repositories import ManagedRepository
+from backapp_core.model.names import to_line, to_text
+from backapp_core.model.runs import RestoreOrder, Run, RunKind, RunState
+from backapp_core.model.work import Question, QuestionKind
+from backapp_core.ports.fleet import Fleet
+from backapp_core.ports.surroundings import Surroundings
+from backapp_core.ports.tenants import TenantStore
+
+QUESTION_SECONDS = 300.0
+_MOST_PATHS = 1000
+_MOST_SNAPSHOTS = 100_000
+_LONGEST_DETAIL = 8192
+_NEEDED = {
+    QuestionKind.LIST_FOLDER: {"snapshot_id", "folder"},
+    QuestionKind.SEARCH: {"snapshot_id", "pattern"},
+    QuestionKind.SNAPSHOTS: set[str](),
+}
+_SNAPSHOT_ID = re.compile(r"[0-9a-f]{64}")
+
+
+@frozen
+class RestoreWish:
+    """A restore that somebody wants, onto the machine that holds the key."""
+
+    job: str
+    """Name of a job whose repository has the snapshot."""
+    snapshot_id: str
+    """Whole id."""
+    target: bytes
+    """Absolute path of a folder on that machine."""
+    paths: tuple[bytes, ...] = ()
+    """Only these, with everything below them; empty: all of the snapshot."""
+
+
+@frozen
+class QuestionWish:
+    """Something that somebody wants to know of a repository."""
+
+    repository: str
+    """Id or name."""
+    kind: QuestionKind
+    details: Mapping[str, str]
+    """What the kind needs besides the repository."""
+
+
+def request_run(fleet: Fleet, surroundings: Surroundings, store: TenantStore, job_name: str) -> Run:
+    """Ask for a run of a job now.
+
+    Raises:
+        JobNotFound: If there is no such job.
+        InvalidJob: If its machine is no longer enrolled.
+        AgentNotFound: If it has none.
+    """
+    job = store.jobs.get(job_name)
+    _machine_of(store, job.agent_id)
+    return _add(fleet, store, _new_run(fleet, surroundings, job))
+
+
+def request_restore(
+    fleet: Fleet, surroundings: Surroundings, store: TenantStore, wish: RestoreWish
+) -> Run:
+    """Ask for a restore of a snapshot that was acknowledged.
+
+    Raises:
+        JobNotFound: If there is no such job.
+        RepositoryNotFound: If it fills none of this server's.
+        SnapshotNotFound: If its repository has no such snapshot.
+        InvalidJob: If the target makes no sense, the machine's own policy keeps it out, or the
+            machine is no longer enrolled.
+        AgentNotFound: If there is no machine.
+    """
+    job = store.jobs.get(wish.job)
+    repository = repository_of(store, job)
+    agent = _machine_of(store, repository.agent_id)
+    _check_snapshot(store, repository, wish.snapshot_id)
+    _check_target(agent, wish)
+    order = RestoreOrder(wish.snapshot_id, wish.target, wish.paths)
+    return _add(fleet, store, _new_run(fleet, surroundings, job, order))
+
+
+def ask(
+    fleet: Fleet, surroundings: Surroundings, store: TenantStore, wish: QuestionWish
+) -> Question:
+    """Ask the machine that holds a repository's key; the answer is looked for by the id.
+
+    Raises:
+        RepositoryNotFound: If there is no such repository.
+        InvalidJob: If the machine is no longer enrolled, or what the question needs is missing.
+        SnapshotNotFound: If the repository has no such snapshot.
+        AgentNotFound: If there is no machine.
+    """
+    repository = store.repositories.get(wish.repository)
+    agent = _machine_of(store, repository.agent_id)
+    needed = _NEEDED[wish.kind]
+    if set(wish.details) != needed:
+        names = ", ".join(sorted(needed)) or "nothing"
+        raise InvalidJob(f"a question of the kind {wish.kind} takes {names} in its details")
+    if any(len(value) > _LONGEST_DETAIL for value in wish.details.values()):
+        raise InvalidJob(f"a detail of a question has at most {_LONGEST_DETAIL:,} characters")
+    if "snapshot_id" in needed:
+        _check_snapshot(store, repository, wish.details["snapshot_id"])
+    now = fleet.now()
+    question = Question(
+        id=new_id(surroundings),
+        agent_id=agent.id,
+        kind=wish.kind,
+        details={"repository_id": repository.id, **wish.details},
+        asked_at=now,
+        expires_at=now + timedelta(seconds=QUESTION_SECONDS),
+    )
+    store.questions.ask(question)
+    fleet.announce("questions", question.id)
+    return question
+
+
+def cancel(fleet: Fleet, store: TenantStore, run_id: str) -> Run:
+    """Cancel a run that waits, or ask the machine to stop a running one.
+
+    Raises:
+        RunNotFound: If there is none of this id.
+        IllegalTransition: If it has ended.
+    """
+    run = store.runs.wish_cancel(store.runs.get(run_id).id)
+    fleet.announce("runs", run.id)
+    return run
+
+
+def _new_run(
+    fleet: Fleet, surroundings: Surroundings, job: Job, order: RestoreOrder | None = None
+) -> Run:
+    return Run(
+        id=new_id(surroundings),
+        job_name=job.name,
+        state=RunState.REQUESTED,
+        requested_at=fleet.now(),
+        kind=RunKind.RESTORE if order else RunKind.BACKUP,
+        restore=order,
+        agent_id=job.agent_id,
+    )
+
+
+def _add(fleet: Fleet, store: TenantStore, run: Run) -> Run:
+    store.runs.add(run)
+    fleet.announce("runs", run.id)
+    return run
+
+
+def _machine_of(store: TenantStore, agent_id: str) -> Agent:
+    agent = store.agents.get(agent_id)
+    if agent.revoked_at is not None:
+        raise InvalidJob(f"the machine '{agent.name}' is no longer enrolled")
+    return agent
+
+
+def _check_snapshot(store: TenantStore, repository: ManagedRepository, snapshot_id: str) -> None:
+    known = (
+        store.repositories.snapshots(repository.id, limit=_MOST_SNAPSHOTS)
+        if _SNAPSHOT_ID.fullmatch(snapshot_id)
+        else ()
+    )
+    if all(snapshot.id != snapshot_id for snapshot in known):
+        raise SnapshotNotFound(
+            f"repository '{repository.name}' has no snapshot '{to_line(snapshot_id[:64])}'"
+        )
+
+
+def _check_target(agent: Agent, wish: RestoreWish) -> None:
+    absolute_path(wish.target, "the folder of a restore")
+    if len(wish.paths) > _MOST_PATHS:
+        raise InvalidJob(f"name at most {_MOST_PATHS:,} paths, or a folder that holds them")
+    for path in wish.paths:
+        absolute_path(path, "a path in a snapshot")
+    allowed = agent.report.restore_folders if agent.report else ()
+    if agent.report is not None and not is_below(wish.target, allowed):
+        places = ", ".join(map(to_text, allowed)) or "nothing"
+        raise InvalidJob(
+            f"the policy of '{agent.name}' keeps {to_text(wish.target)} out; restores may go to"
+            f" {places}"
+        )

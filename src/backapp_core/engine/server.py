@@ -1,0 +1,261 @@
+"""The object that the web door holds: what a server remembers, and one method per verb."""
+
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import final
+
+from typing_extensions import override
+
+from backapp_core.engine import configure, enrol, invite, request, schedule, sign_in
+from backapp_core.engine.configure import JobWish, RepositoryWish
+from backapp_core.engine.request import QuestionWish, RestoreWish
+from backapp_core.engine.run import store_url
+from backapp_core.engine.sign_in import SignedIn
+from backapp_core.engine.tokens import hash_of, is_well_formed, new_id, new_token
+from backapp_core.errors import GrantRefused
+from backapp_core.manager import PluginManager
+from backapp_core.model.agents import Agent, EnrolmentToken
+from backapp_core.model.grants import ObjectSeen
+from backapp_core.model.jobs import Job
+from backapp_core.model.managed_repositories import ManagedRepository
+from backapp_core.model.runs import Run
+from backapp_core.model.schedules import Schedule
+from backapp_core.model.tenants import Tenant
+from backapp_core.model.users import ApiToken, Invitation, Member, Role, Session, User
+from backapp_core.model.work import Question
+from backapp_core.ports.closing import Closing
+from backapp_core.ports.fleet import Fleet, KnownAgent
+from backapp_core.ports.surroundings import Surroundings
+from backapp_core.ports.tenants import TenantStore
+from backapp_core.ports.work import Work
+from backapp_core.settings import ServerSettings, Settings
+from backapp_core.wire import API_TOKEN_PREFIX, EnrolBody
+
+
+@final
+class Server(Closing):
+    """Every verb of a server, on a store that is opened when it is first needed; from any thread.
+
+    Made by `backapp_core.assembly.assemble_server`. What a verb raises stands in the module of that
+    verb; everything is a `BackappError`.
+    """
+
+    def __init__(
+        self, settings: Settings, surroundings: Surroundings, plugins: PluginManager
+    ) -> None:
+        self.all_settings = settings
+        self.surroundings = surroundings
+        self.plugins = plugins
+        self._fleet: Fleet | None = None
+        self._lock = threading.Lock()
+
+    # --- what it stands on
+
+    @property
+    def settings(self) -> ServerSettings:
+        """What the settings say of servers."""
+        return self.all_settings.server
+
+    @property
+    def fleet(self) -> Fleet:
+        """What it remembers; opened, and created if need be, on first use."""
+        with self._lock:
+            if self._fleet is None:
+                url = store_url(self.surroundings, self.all_settings)
+                kind = self.plugins.store_for(url.partition(":")[0].partition("+")[0])
+                self._fleet = kind.open_fleet(url, self.surroundings)
+            return self._fleet
+
+    @override
+    def close(self) -> None:
+        """Close the store if it was opened; closing twice is fine."""
+        with self._lock:
+            fleet, self._fleet = self._fleet, None
+        if fleet is not None:
+            fleet.close()
+
+    def hold_alone(self) -> AbstractContextManager[None]:
+        """Be the only server on the store, where its kind allows no more than one."""
+        return self.fleet.hold_alone()
+
+    def tenant(self, tenant_id: int) -> TenantStore:
+        """Return what one tenant owns."""
+        return self.fleet.tenant(tenant_id)
+
+    # --- people
+
+    def first_link(self) -> str:
+        """Return the token for the first administrator; empty if there are accounts."""
+        return invite.first_link(self.fleet, self.surroundings)
+
+    def sign_in(
+        self, email: str, password: str, *, client: str, former_token: str = ""
+    ) -> SignedIn:
+        """Check a password and open a new session; see `engine.sign_in`."""
+        return sign_in.sign_in(
+            self.fleet,
+            self.surroundings,
+            self.settings,
+            email,
+            password,
+            client=client,
+            former_token=former_token,
+        )
+
+    def sign_out(self, token: str, user_id: str) -> None:
+        """End a session."""
+        sign_in.sign_out(self.fleet, token, user_id)
+
+    def session(self, token: str) -> tuple[Session, User] | None:
+        """Return whose session a browser shows, None if it is over."""
+        return self.fleet.session(hash_of(token), idle_seconds=self.settings.idle_seconds)
+
+    def api_token(self, token: str) -> Member | None:
+        """Return for whom a program acts that shows ``token``, None if it is not good."""
+        if not is_well_formed(token, API_TOKEN_PREFIX):
+            return None
+        found = self.fleet.api_token(hash_of(token))
+        return found[1] if found else None
+
+    def change_password(
+        self, member: Member, former: str, chosen: str, *, keep_token: str, client: str
+    ) -> None:
+        """Change somebody's own password; other sessions end."""
+        sign_in.change_password(
+            self.fleet, member, former, chosen, keep_token=keep_token, client=client
+        )
+
+    def invite(self, inviter: Member, role: Role, email: str = "") -> tuple[str, Invitation]:
+        """Let one person make an account; return the token, shown once, and what is kept."""
+        return invite.invite(self.fleet, self.surroundings, inviter, role, email)
+
+    def invitation(self, token: str) -> Invitation:
+        """Return the invitation behind a link if it can still be used."""
+        return invite.invitation_of(self.fleet, token)
+
+    def join(self, token: str, *, email: str, name: str, password: str) -> SignedIn:
+        """Make an account for whoever holds an invitation, and let them in."""
+        member = invite.join(
+            self.fleet, self.surroundings, token, email=email, name=name, password=password
+        )
+        return sign_in.open_session(self.fleet, self.surroundings, self.settings, member)
+
+    def register(self, *, email: str, name: str, password: str) -> SignedIn:
+        """Make an account where anybody may, and let them in."""
+        member = invite.register(
+            self.fleet, self.surroundings, self.settings, email=email, name=name, password=password
+        )
+        return sign_in.open_session(self.fleet, self.surroundings, self.settings, member)
+
+    def change_user(
+        self,
+        tenant_id: int,
+        user_id: str,
+        *,
+        name: str | None = None,
+        role: Role | None = None,
+        is_enabled: bool | None = None,
+    ) -> User:
+        """Change what is known of a user; None leaves it as it is."""
+        return invite.change_user(
+            self.fleet, tenant_id, user_id, name=name, role=role, is_enabled=is_enabled
+        )
+
+    def add_api_token(
+        self, member: Member, name: str, expires_at: datetime | None
+    ) -> tuple[str, ApiToken]:
+        """Let a program act for somebody; return the token, shown once, and what is kept."""
+        token = new_token(self.surroundings, API_TOKEN_PREFIX)
+        kept = ApiToken(
+            id=new_id(self.surroundings),
+            user_id=member.user.id,
+            name=invite.check_person_name(name),
+            created_at=self.fleet.now(),
+            expires_at=expires_at,
+        )
+        self.tenant(member.tenant_id).users.add_api_token(kept, hash_of(token))
+        return token, kept
+
+    # --- machines
+
+    def allow_agent(self, member: Member, agent_name: str) -> tuple[str, EnrolmentToken]:
+        """Let one machine join; return the token, shown once, and what is kept."""
+        return enrol.allow(self.fleet, self.surroundings, member, agent_name)
+
+    def enrol(self, body: EnrolBody) -> tuple[KnownAgent, Tenant]:
+        """Let a machine join that shows a token; return it and its tenant."""
+        known = enrol.enrol(self.fleet, body)
+        return known, self.tenant(known.tenant_id).tenant
+
+    def recognise(self, key: str) -> KnownAgent:
+        """Return the machine whose key is shown."""
+        return enrol.recognise(self.fleet, key)
+
+    def revoke(self, tenant_id: int, name: str) -> Agent:
+        """Take a machine's key back for good."""
+        return enrol.revoke(self.fleet, tenant_id, name)
+
+    def work_of(self, known: KnownAgent) -> Work:
+        """Return what a machine may ask for."""
+        return self.tenant(known.tenant_id).work(known.agent.id, self._see)
+
+    def _see(self, repository: ManagedRepository, objects: Sequence[ObjectSeen]) -> None:
+        del objects
+        raise GrantRefused(f"'{repository.name}' stands in a bucket, which nobody here looks into")
+
+    # --- what is backed up
+
+    def add_repository(self, tenant_id: int, wish: RepositoryWish) -> ManagedRepository:
+        """Make room for a repository."""
+        return configure.add_repository(
+            self.fleet,
+            self.surroundings,
+            self.plugins,
+            self.settings,
+            self.tenant(tenant_id),
+            wish=wish,
+        )
+
+    def add_job(self, tenant_id: int, wish: JobWish) -> Job:
+        """Remember a new job."""
+        return configure.add_job(
+            self.fleet, self.surroundings, self.plugins, self.tenant(tenant_id), wish=wish
+        )
+
+    def replace_job(self, tenant_id: int, wish: JobWish) -> Job:
+        """Put a job in the place of the one of the same name."""
+        return configure.replace_job(
+            self.fleet, self.surroundings, self.plugins, self.tenant(tenant_id), wish=wish
+        )
+
+    def next_due(self, job: Job, *, count: int = 5) -> list[datetime]:
+        """Return when a job is due next."""
+        return configure.next_due(self.fleet, self.plugins, job, count=count)
+
+    def preview(self, wished: Schedule, *, count: int = 5) -> list[datetime]:
+        """Return the next due moments of a schedule that is being made."""
+        return schedule.next_moments(self.plugins, wished, after=self.fleet.now(), count=count)
+
+    def timetable(self) -> schedule.Timetable:
+        """Return what requests runs that are due; for one thread."""
+        return schedule.Timetable(self.fleet, self.surroundings, self.plugins)
+
+    # --- runs
+
+    def request_run(self, tenant_id: int, job_name: str) -> Run:
+        """Ask for a run now."""
+        return request.request_run(self.fleet, self.surroundings, self.tenant(tenant_id), job_name)
+
+    def request_restore(self, tenant_id: int, wish: RestoreWish) -> Run:
+        """Ask for a restore."""
+        return request.request_restore(self.fleet, self.surroundings, self.tenant(tenant_id), wish)
+
+    def cancel(self, tenant_id: int, run_id: str) -> Run:
+        """Cancel a run that waits, or ask the machine to stop a running one."""
+        return request.cancel(self.fleet, self.tenant(tenant_id), run_id)
+
+    def ask(self, tenant_id: int, wish: QuestionWish) -> Question:
+        """Ask the machine that holds a repository's key."""
+        return request.ask(self.fleet, self.surroundings, self.tenant(tenant_id), wish)
