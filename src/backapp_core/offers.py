@@ -32,6 +32,12 @@ def _work() -> type[Any]:
     return Work
 
 
+def _enrolled() -> type[Any]:
+    from backapp_core.wire import Enrolled  # noqa: PLC0415  # only agents need it
+
+    return Enrolled
+
+
 _ANSWERS: Mapping[type[Any], Mapping[str, type[Any] | Callable[[], type[Any]] | None]] = {
     ScannerKind: {"open": Scanner},
     ArchiverKind: {
@@ -43,7 +49,7 @@ _ANSWERS: Mapping[type[Any], Mapping[str, type[Any] | Callable[[], type[Any]] | 
     TransportKind: {"parse": None, "open": Transport},
     SchedulerKind: {"parse": Scheduler},
     NotifierKind: {"open": Notifier},
-    StoreKind: {"open": Store, "open_fleet": _fleet, "open_work": _work},
+    StoreKind: {"open": Store, "open_fleet": _fleet, "open_work": _work, "enrol": _enrolled},
 }
 """What each function of a kind returns, or what says so when it is called.
 

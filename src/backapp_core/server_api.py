@@ -36,7 +36,7 @@ from backapp_core.ports.tenants import (
     Users,
     Witness,
 )
-from backapp_core.ports.work import Work
+from backapp_core.ports.work import CanWake, Woken, Work
 
 __all__ = [
     "NOTHING_BEFORE",
@@ -49,6 +49,7 @@ __all__ = [
     "Answer",
     "ApiToken",
     "CanIssueGrants",
+    "CanWake",
     "Claim",
     "Custody",
     "EnrolmentToken",
@@ -73,6 +74,7 @@ __all__ = [
     "User",
     "Users",
     "Witness",
+    "Woken",
     "Work",
     "check_agent_name",
     "check_email",

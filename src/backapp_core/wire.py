@@ -23,6 +23,15 @@ AGENT = f"{API}/agent"
 """Below this every path needs an agent's key."""
 SOCKET = f"{AGENT}/socket"
 """WebSocket: the server sends `Wake` messages; the agent sends nothing."""
+RUNS = f"{AGENT}/runs"
+REPOSITORIES = f"{AGENT}/repositories"
+"""``GET`` is answered by a list of `ManagedRepository`, ``GET REPOSITORIES/ID`` by one.
+
+``POST REPOSITORIES/ID/sheet`` without a body says that the recovery sheet is kept; answered by
+`ManagedRepository`. ``GET REPOSITORIES/ID/objects?prefix=P&after=A`` is answered by `ObjectPage`.
+"""
+QUESTIONS = f"{AGENT}/questions"
+"""``POST QUESTIONS/next`` without a body is answered by `Question`, or nothing (204)."""
 
 AGENT_KEY_PREFIX = "backapp_agent_"
 API_TOKEN_PREFIX = "backapp_token_"  # noqa: S105  # what tokens begin with, so that scanners of secrets find them

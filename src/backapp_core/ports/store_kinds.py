@@ -14,6 +14,7 @@ from backapp_core.ports.surroundings import Surroundings
 if TYPE_CHECKING:
     from backapp_core.ports.fleet import Fleet
     from backapp_core.ports.work import Work
+    from backapp_core.wire import Enrolled
 
 
 def _no_fleet(url: str, surroundings: Surroundings) -> Fleet:
@@ -24,6 +25,13 @@ def _no_fleet(url: str, surroundings: Surroundings) -> Fleet:
 def _no_work(url: str, key: str, surroundings: Surroundings) -> Work:
     del key, surroundings
     raise InputError(f"an agent cannot work for {url.partition(':')[0]}: stores")
+
+
+def _no_enrolment(
+    url: str, token: str, agent_id: str, key: str, surroundings: Surroundings
+) -> Enrolled:
+    del token, agent_id, key, surroundings
+    raise InputError(f"a machine cannot join {url.partition(':')[0]}: stores")
 
 
 @frozen
@@ -53,10 +61,24 @@ class StoreKind:
     open_work: Callable[[str, str, Surroundings], Work] = _no_work
     """Opens one agent's part of what a server remembers, at the server's URL, with the agent's key.
 
-    What it returns also implements `CanIssueGrants`. It connects when it is first used.
+    What it returns also implements `CanIssueGrants`, and `CanWake` and `Closing` where there is
+    something to hear or to close. It connects when it is first used.
 
     Raises:
         InputError: Where this kind knows no servers.
         InvalidAddress: If the URL makes no sense.
+        PartMissing: If a library is not installed.
+    """
+    enrol: Callable[[str, str, str, str, Surroundings], Enrolled] = _no_enrolment
+    """Lets a machine join the server at a URL: token, and the id and key that the machine chose.
+
+    Doing so again with the same three gives the same answer.
+
+    Raises:
+        InputError: Where this kind knows no servers.
+        InvalidAddress: If the URL makes no sense.
+        TokenRefused: If the token is unknown, used or expired; says which.
+        NameTaken: If a machine of that name joined meanwhile.
+        StoreUnavailable: If the server does not answer.
         PartMissing: If a library is not installed.
     """

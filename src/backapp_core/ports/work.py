@@ -4,8 +4,10 @@ The `sql` store has it beside the tables, the `remote` one over HTTP; both pass 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
+from typing import Protocol, runtime_checkable
 
 from backapp_core.events import Event, Progress
 from backapp_core.model.agents import AgentReport
@@ -141,3 +143,21 @@ class Work(ABC):
     @abstractmethod
     def answer(self, question_id: str, answer: Answer) -> None:
         """Answer a question; if nobody waits for it any more, nothing happens."""
+
+
+Woken = Callable[[str, str], None]
+"""Is told of a topic (``work``, ``cancel``, ``questions``, or ``all`` when something may have been
+missed) and the id of what it is about; quick, and does not raise."""
+
+
+@runtime_checkable
+class CanWake(Protocol):
+    """A `Work` whose store says by itself when there is something to look at."""
+
+    def listen(self, woken: Woken) -> AbstractContextManager[None]:
+        """Call ``woken`` from a thread of its own until left; without any promise.
+
+        Entering does not wait for a connection, and a lost one is made again: whoever listens asks
+        from time to time all the same.
+        """
+        ...
