@@ -1,0 +1,78 @@
+"""From what a server answers instead of an answer to the error that it stands for."""
+
+import msgspec
+
+from backapp_core.plugin_api import (
+    AccessRefused,
+    AgentRevoked,
+    AgentRunning,
+    BackappError,
+    GrantRefused,
+    IllegalTransition,
+    InputError,
+    InvalidName,
+    LeaseLost,
+    NameTaken,
+    ObjectExists,
+    ObjectMissing,
+    RepositoryExists,
+    RepositoryNotFound,
+    RunNotFound,
+    StorageFull,
+    StoreUnavailable,
+    TokenRefused,
+    TransportUnavailable,
+    to_line,
+)
+from backapp_core.wire import problem_type
+
+_LONGEST_DETAIL = 500
+_KNOWN: dict[str, type[BackappError]] = {
+    problem_type(kind): kind
+    for kind in (
+        AccessRefused,
+        AgentRevoked,
+        AgentRunning,
+        GrantRefused,
+        IllegalTransition,
+        InputError,
+        InvalidName,
+        LeaseLost,
+        NameTaken,
+        ObjectExists,
+        ObjectMissing,
+        RepositoryExists,
+        RepositoryNotFound,
+        RunNotFound,
+        StorageFull,
+        StoreUnavailable,
+        TokenRefused,
+        TransportUnavailable,
+    )
+}
+"""What the contracts of `Work` and `CanIssueGrants` name; a server chooses among these only."""
+
+
+class _Problem(msgspec.Struct):
+    type: str
+    detail: str = ""
+
+
+def error_for(origin: str, status: int, body: bytes) -> BackappError:
+    """Return the error that an answer stands for; `StoreUnavailable` for one that is not known.
+
+    Args:
+        origin: Which server answered.
+        status: The HTTP status, 400 or more.
+        body: What came with it, in whatever format.
+    """
+    try:
+        problem = msgspec.json.decode(body, type=_Problem)
+    except (msgspec.DecodeError, RecursionError):
+        return StoreUnavailable(f"{origin} answered with status {status}")
+    detail = to_line(problem.detail[:_LONGEST_DETAIL])
+    kind = _KNOWN.get(problem.type)
+    if kind is None or not detail:
+        said = f": {detail}" if detail else ""
+        return StoreUnavailable(f"{origin} answered with status {status}{said}")
+    return kind(detail)
