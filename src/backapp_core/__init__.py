@@ -69,6 +69,7 @@ if typing.TYPE_CHECKING:
         PathNotFound,
         PluginError,
         PluginMisbehaved,
+        QuestionNotFound,
         RepositoryError,
         RepositoryExists,
         RepositoryLocked,
@@ -230,6 +231,7 @@ __all__ = [
     "PluginSettings",
     "Problem",
     "Progress",
+    "QuestionNotFound",
     "Recording",
     "Repository",
     "RepositoryError",
@@ -310,7 +312,7 @@ _PLACES = {
         "GrantRefused IllegalTransition InputError InvalidAddress InvalidJob InvalidName "
         "InvalidPattern InvalidSchedule InvalidSettings JobNotFound JobRunning LeaseLost "
         "MissingError NameTaken NotAllowed NotSignedIn ObjectExists ObjectMissing "
-        "PartMissing PathNotFound PluginError PluginMisbehaved RepositoryError "
+        "PartMissing PathNotFound PluginError PluginMisbehaved QuestionNotFound RepositoryError "
         "RepositoryExists RepositoryLocked RepositoryNotFound RunCancelled RunNotFound "
         "SnapshotNotFound SourceError SourceNotFound StorageFull StoreError StoreTooNew "
         "StoreUnavailable TargetError TokenRefused TooManyAttempts TransferCut "

@@ -7,7 +7,8 @@
                             InvalidJob, InvalidSettings (lists every fault with its path),
                             AmbiguousSnapshot
         MissingError        SourceNotFound, RepositoryNotFound, SnapshotNotFound, PathNotFound,
-                            JobNotFound, RunNotFound, AgentNotFound, UserNotFound
+                            JobNotFound, RunNotFound, AgentNotFound, UserNotFound,
+                            QuestionNotFound
         ConflictError       NameTaken, RepositoryExists, RepositoryLocked, JobRunning,
                             IllegalTransition, LeaseLost, AgentRunning
         AccessError         NotSignedIn, NotAllowed, TokenRefused, TooManyAttempts,
@@ -118,6 +119,10 @@ class AgentNotFound(MissingError):
 
 class UserNotFound(MissingError):
     """Nobody has this id or address."""
+
+
+class QuestionNotFound(MissingError):
+    """No question to a machine has this id, or it has expired."""
 
 
 class ConflictError(BackappError):

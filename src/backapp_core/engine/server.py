@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import final
 
 from typing_extensions import override
@@ -14,7 +14,7 @@ from backapp_core.engine.request import QuestionWish, RestoreWish
 from backapp_core.engine.run import store_url
 from backapp_core.engine.sign_in import SignedIn
 from backapp_core.engine.tokens import hash_of, is_well_formed, new_id, new_token
-from backapp_core.errors import GrantRefused
+from backapp_core.errors import GrantRefused, QuestionNotFound
 from backapp_core.manager import PluginManager
 from backapp_core.model.agents import Agent, EnrolmentToken
 from backapp_core.model.grants import ObjectSeen
@@ -197,6 +197,11 @@ class Server(Closing):
         """Take a machine's key back for good."""
         return enrol.revoke(self.fleet, tenant_id, name)
 
+    def is_online(self, agent: Agent) -> bool:
+        """Say whether a machine was in touch lately."""
+        within = timedelta(seconds=self.settings.alive_seconds)
+        return agent.is_online(at=self.fleet.now(), within=within)
+
     def work_of(self, known: KnownAgent) -> Work:
         """Return what a machine may ask for."""
         return self.tenant(known.tenant_id).work(known.agent.id, self._see)
@@ -259,3 +264,14 @@ class Server(Closing):
     def ask(self, tenant_id: int, wish: QuestionWish) -> Question:
         """Ask the machine that holds a repository's key."""
         return request.ask(self.fleet, self.surroundings, self.tenant(tenant_id), wish)
+
+    def question(self, tenant_id: int, question_id: str) -> Question:
+        """Return a question, with its answer once there is one.
+
+        Raises:
+            QuestionNotFound: If there is none of this id, or it has expired.
+        """
+        question = self.tenant(tenant_id).questions.get(question_id)
+        if question is None:
+            raise QuestionNotFound("there is no such question, or nobody answered it in time")
+        return question

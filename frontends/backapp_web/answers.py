@@ -1,0 +1,135 @@
+"""Which status an error is answered with; the one table from error classes to HTTP."""
+
+from typing import Any
+
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException
+
+from backapp_core.codec import to_plain
+from backapp_core.errors import (
+    AccessError,
+    AgentRevoked,
+    BackappError,
+    CommandFailed,
+    ConflictError,
+    DeliveryError,
+    InputError,
+    InvalidSettings,
+    MissingError,
+    NotSignedIn,
+    ObjectExists,
+    ObjectMissing,
+    PluginError,
+    RepositoryError,
+    RunCancelled,
+    SourceError,
+    StoreError,
+    TargetError,
+    TooManyAttempts,
+    TransportError,
+    UnknownPlugin,
+    WorkerLost,
+)
+from backapp_core.wire import Problem, problem_type
+
+PROBLEM_JSON = "application/problem+json"
+
+OF_ERROR: dict[type[BackappError], int] = {
+    InputError: 400,
+    MissingError: 404,
+    ConflictError: 409,
+    AccessError: 403,
+    NotSignedIn: 401,
+    AgentRevoked: 401,
+    TooManyAttempts: 429,
+    PluginError: 500,
+    UnknownPlugin: 400,
+    TransportError: 502,
+    ObjectMissing: 409,
+    ObjectExists: 409,
+    RepositoryError: 500,
+    SourceError: 500,
+    TargetError: 500,
+    StoreError: 503,
+    CommandFailed: 500,
+    WorkerLost: 500,
+    DeliveryError: 502,
+    RunCancelled: 503,
+}
+
+_TITLES = {
+    400: "Cannot be used",
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "In conflict with the present state",
+    413: "Too large",
+    415: "Of another kind than expected",
+    429: "Too many attempts",
+    500: "Unexpected error",
+    502: "A destination does not answer",
+    503: "Not available at present",
+}
+
+
+def status_of(error: BackappError) -> int:
+    """Return the status of the most specific class of ``error`` that the table knows."""
+    for kind in type(error).__mro__:
+        if kind in OF_ERROR:
+            return OF_ERROR[kind]
+    return 500
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return what is told of an error; of an unexpected one, no more than that there was one."""
+    if isinstance(error, BackappError):
+        status = status_of(error)
+        faults = error.faults if isinstance(error, InvalidSettings) else ()
+        return Problem(
+            problem_type(type(error)), _title(status), status, error.message, tuple(faults)
+        )
+    if isinstance(error, HTTPException):
+        status = error.status_code
+        return Problem("about:blank", _title(status), status, _sentence(error.detail))
+    return Problem("about:blank", _title(500), 500, "an unexpected error happened")
+
+
+def headers_of(error: Exception, status: int) -> dict[str, str]:
+    """Return the headers that belong to an answer of this sort."""
+    headers: dict[str, str] = {}
+    if isinstance(error, HTTPException):
+        headers |= error.headers or {}
+    if isinstance(error, TooManyAttempts):
+        headers["Retry-After"] = str(max(1, round(error.wait_seconds)))
+    if status == 401:  # noqa: PLR2004  # numbers of HTTP are their names
+        headers["WWW-Authenticate"] = 'Bearer realm="backapp"'
+    return headers
+
+
+def as_problem(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answer with ``application/problem+json``."""
+    del request
+    problem = problem_of(error)
+    return Response(
+        content=to_plain(problem),
+        status_code=problem.status,
+        media_type=PROBLEM_JSON,
+        headers=headers_of(error, problem.status),
+    )
+
+
+def wants_page(request: Request[Any, Any, Any]) -> bool:
+    """Say whether somebody looks at a page, not a program at the interface."""
+    return not request.scope["path"].startswith("/api/") and MediaType.HTML.value in (
+        request.headers.get("accept", "")
+    )
+
+
+def _title(status: int) -> str:
+    return _TITLES.get(status, "Refused" if status < 500 else "Failed")  # noqa: PLR2004  # see above
+
+
+def _sentence(detail: str) -> str:
+    text = " ".join(detail.split()).removesuffix(".")
+    return text[:1].lower() + text[1:200]

@@ -1,0 +1,1 @@
+"""The interface for programs and machines: JSON, described by an OpenAPI document."""

@@ -1,0 +1,76 @@
+"""Machines as people see them: which there are, how one joins, taking a key back."""
+
+import shlex
+
+from litestar import Router, get, post
+from litestar.params import FromPath, JSONBody
+
+from backapp_core.model.agents import Agent
+from backapp_core.wire import API, ENROL, EnrolBody, Enrolled
+from backapp_web.addresses import own_url
+from backapp_web.api.shapes import (
+    Agents,
+    AgentShown,
+    Enrolment,
+    EnrolmentBody,
+    Enrolments,
+)
+from backapp_web.callers import Call, Connection, member_of, server_of, store_of
+
+
+def shown(request: Call, agent: Agent) -> AgentShown:
+    """Return a machine as it is shown."""
+    return AgentShown(agent, server_of(request).is_online(agent))
+
+
+def enrol_command(connection: Connection, token: str) -> str:
+    """Return what is typed on the machine that is to join."""
+    return f"backapp agent enrol {shlex.quote(own_url(connection))} --token {shlex.quote(token)}"
+
+
+@get(f"{API}/agents", sync_to_thread=True)
+def list_agents(request: Call) -> Agents:
+    """Return all machines by name, also those whose key was taken back."""
+    return Agents(tuple(shown(request, agent) for agent in store_of(request).agents.list()))
+
+
+@get(f"{API}/agents/{{agent:str}}", sync_to_thread=True)
+def get_agent(request: Call, agent: FromPath[str]) -> AgentShown:
+    """Return the machine of this id or name."""
+    return shown(request, store_of(request).agents.get(agent))
+
+
+@post(f"{API}/agents/{{agent:str}}/revoke", status_code=200, sync_to_thread=True)
+def revoke(request: Call, agent: FromPath[str]) -> AgentShown:
+    """Take the machine's key back for good."""
+    revoked = server_of(request).revoke(member_of(request).tenant_id, agent)
+    return shown(request, revoked)
+
+
+@get(f"{API}/enrolments", sync_to_thread=True)
+def list_enrolments(request: Call) -> Enrolments:
+    """Return the enrolment tokens that can still be used."""
+    return Enrolments(tuple(store_of(request).agents.enrolments()))
+
+
+@post(f"{API}/enrolments", status_code=201, sync_to_thread=True)
+def allow(request: Call, data: JSONBody[EnrolmentBody]) -> Enrolment:
+    """Let a machine join within the hour; token and command are shown once."""
+    token, kept = server_of(request).allow_agent(member_of(request), data.agent_name)
+    return Enrolment(token, enrol_command(request, token), kept)
+
+
+@post(ENROL, status_code=200, sync_to_thread=True)
+def enrol(request: Call, data: JSONBody[EnrolBody]) -> Enrolled:
+    """Join, as a machine that holds a token."""
+    known, tenant = server_of(request).enrol(data)
+    return Enrolled(known.agent.id, known.agent.name, tenant.name)
+
+
+def machines_router() -> Router:
+    """Return the routes of this module."""
+    return Router(
+        "/",
+        route_handlers=[list_agents, get_agent, revoke, list_enrolments, allow, enrol],
+        tags=["machines"],
+    )

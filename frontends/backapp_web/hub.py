@@ -1,0 +1,212 @@
+"""From announcements of the store to open sockets: who is to hear of what changed.
+
+Announcements carry ids only, of any tenant; each is looked up once per tenant that listens, so that
+nobody hears of another's. They are gathered for a moment, since a busy run announces itself often.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import ExitStack, contextmanager
+
+from attrs import define, field, frozen
+
+from backapp_core.engine.server import Server
+from backapp_core.errors import BackappError, MissingError
+from backapp_core.events import Level, LogLine
+from backapp_core.model.runs import Run, RunState
+from backapp_core.ports.tenants import TenantStore
+from backapp_core.wire import Wake
+
+GATHERING_SECONDS = 0.1
+_MOST_WAITING = 100
+_ALL = "all"
+_PEOPLE = "people"
+_WAKING = ("work", "cancel", "questions")
+
+
+@define(eq=False)
+class Subscriber:
+    """One open socket."""
+
+    tenant_id: int
+    loop: asyncio.AbstractEventLoop
+    agent_id: str = ""
+    """Of a machine; empty for a person's browser."""
+    user_id: str = ""
+    token: str = field(default="", repr=False)
+    messages: "asyncio.Queue[Wake | None]" = field(
+        factory=lambda: asyncio.Queue[Wake | None](_MOST_WAITING)
+    )
+    """None: the socket is to be closed."""
+
+    def tell(self, wake: Wake | None) -> None:
+        """Hand a message over, from any thread."""
+        try:
+            self.loop.call_soon_threadsafe(self._put, wake)
+        except RuntimeError:
+            return  # the server has stopped meanwhile
+
+    def _put(self, wake: Wake | None) -> None:
+        if self.messages.full():
+            # Whoever reads so slowly looks at everything again.
+            while not self.messages.empty():
+                self.messages.get_nowait()
+            self.messages.put_nowait(Wake(_ALL))
+        self.messages.put_nowait(wake)
+
+
+class Hub:
+    """Hands announcements over to the sockets of this process."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._lock = threading.Condition()
+        self._subscribers: set[Subscriber] = set()
+        self._heard: dict[tuple[str, str], None] = {}
+        self._is_stopped = False
+
+    @contextmanager
+    def listening(self) -> Generator[None]:
+        """Listen to the store until left; open sockets are closed then."""
+        thread = threading.Thread(target=self._hand_over, name="backapp-hub", daemon=True)
+        with ExitStack() as stack:
+            stack.enter_context(self._server.fleet.listen(self._hear))
+            thread.start()
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._is_stopped = True
+                    self._lock.notify()
+                thread.join()
+                self.close_all()
+
+    @contextmanager
+    def subscribed(self, subscriber: Subscriber) -> Generator[Subscriber]:
+        """Let a socket hear what concerns it, until left."""
+        with self._lock:
+            self._subscribers.add(subscriber)
+        try:
+            yield subscriber
+        finally:
+            with self._lock:
+                self._subscribers.discard(subscriber)
+
+    def close_all(self) -> None:
+        """Ask every socket to close."""
+        for subscriber in self._present():
+            subscriber.tell(None)
+
+    def _hear(self, topic: str, subject_id: str) -> None:
+        with self._lock:
+            self._heard[topic, subject_id] = None
+            self._lock.notify()
+
+    def _present(self) -> list[Subscriber]:
+        with self._lock:
+            return list(self._subscribers)
+
+    def _hand_over(self) -> None:
+        while True:
+            with self._lock:
+                self._lock.wait_for(lambda: self._heard or self._is_stopped)
+                if self._is_stopped:
+                    return
+                # A moment more, for what follows at once; stopping ends it.
+                self._lock.wait_for(lambda: self._is_stopped, GATHERING_SECONDS)
+                heard, self._heard = self._heard, {}
+            for topic, subject_id in heard:
+                try:
+                    self._tell(topic, subject_id)
+                except BackappError as error:
+                    text = f"what changed could not be told to open pages: {error.message}"
+                    self._server.surroundings.events(LogLine(Level.WARNING, text))
+                    self._tell_all(self._present())
+
+    def _tell(self, topic: str, subject_id: str) -> None:
+        present = self._present()
+        if topic == _ALL:
+            self._tell_all(present)
+        elif topic == _PEOPLE:
+            self._check_sessions(one for one in present if one.user_id == subject_id)
+        else:
+            for tenant_id in {one.tenant_id for one in present}:
+                own = [one for one in present if one.tenant_id == tenant_id]
+                self._tell_tenant(self._server.tenant(tenant_id), own, topic, subject_id)
+
+    def _tell_tenant(
+        self, store: TenantStore, own: list[Subscriber], topic: str, subject_id: str
+    ) -> None:
+        """Look a subject up, and tell the tenant's sockets if it is the tenant's."""
+        look_up = _LOOK_UPS.get(topic)
+        try:
+            found = look_up(store, subject_id) if look_up else None
+        except MissingError:
+            return
+        if found is None:
+            return
+        for one in own:
+            if one.user_id:
+                one.tell(Wake(topic, subject_id))
+            elif one.agent_id == found.agent_id and found.is_over:
+                one.tell(None)
+            elif one.agent_id == found.agent_id and found.wake is not None:
+                one.tell(found.wake)
+
+    def _check_sessions(self, own: Iterable[Subscriber]) -> None:
+        for one in own:
+            if self._server.session(one.token) is None:
+                one.tell(None)
+
+    @staticmethod
+    def _tell_all(present: list[Subscriber]) -> None:
+        for one in present:
+            for wake in [Wake(_ALL)] if one.user_id else [Wake(topic) for topic in _WAKING]:
+                one.tell(wake)
+
+
+@frozen
+class _Found:
+    """What a tenant has under an id."""
+
+    agent_id: str
+    wake: Wake | None = None
+    """What the machine is told, None for what it knows by itself."""
+    is_over: bool = False
+    """Whether the machine has nothing to hear any more."""
+
+
+def _agent(store: TenantStore, agent_id: str) -> _Found:
+    agent = store.agents.get(agent_id)
+    return _Found(agent.id, is_over=agent.revoked_at is not None)
+
+
+def _question(store: TenantStore, question_id: str) -> _Found | None:
+    question = store.questions.get(question_id)
+    if question is None:
+        return None
+    wake = Wake("questions", question_id) if question.answer is None else None
+    return _Found(question.agent_id, wake)
+
+
+def _run(store: TenantStore, run_id: str) -> _Found:
+    run = store.runs.get(run_id)
+    return _Found(run.agent_id, _wake_for(run))
+
+
+_LOOK_UPS: Mapping[str, Callable[[TenantStore, str], _Found | None]] = {
+    "agents": _agent,
+    "questions": _question,
+    "runs": _run,
+}
+
+
+def _wake_for(run: Run) -> Wake | None:
+    if run.state is RunState.REQUESTED:
+        return Wake("work", run.id)
+    if run.state is RunState.CANCELLED or (
+        run.state is RunState.RUNNING and run.cancel_wished_at is not None
+    ):
+        return Wake("cancel", run.id)
+    return None

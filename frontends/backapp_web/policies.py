@@ -1,0 +1,118 @@
+"""Who may call what: the one table; a route that does not stand here cannot be called."""
+
+from attrs import frozen
+
+from backapp_core.model.users import Action
+from backapp_core.wire import AGENT, API, ENROL, SOCKET
+from backapp_web.callers import Sort
+
+
+@frozen
+class Policy:
+    """Who may call a route."""
+
+    sorts: frozenset[Sort]
+    """How the caller has to have proved who they are."""
+    action: Action | None = None
+    """What their role has to include, for people and what acts for them."""
+    is_local: bool = False
+    """Whether anybody on the server's own machine may as well."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody may."""
+        return Sort.NOBODY in self.sorts
+
+
+ANYBODY = Policy(frozenset(Sort))
+AGENTS = Policy(frozenset({Sort.AGENT}))
+BROWSERS = Policy(frozenset({Sort.BROWSER}))
+"""A person, for what is theirs alone and no program's: passwords and tokens."""
+PEOPLE = Policy(frozenset({Sort.BROWSER, Sort.TOKEN}))
+
+
+def _people(action: Action) -> Policy:
+    return Policy(PEOPLE.sorts, action)
+
+
+def _browsers(action: Action) -> Policy:
+    return Policy(BROWSERS.sorts, action)
+
+
+SEE, RUN, RESTORE = (_people(one) for one in (Action.SEE, Action.RUN, Action.RESTORE))
+CONFIGURE, ADMINISTER = (_people(one) for one in (Action.CONFIGURE, Action.ADMINISTER))
+
+_AGENT_ROUTES = (
+    "hello",
+    "goodbye",
+    "claim",
+    "runs/{run_id}/renew",
+    "runs/{run_id}/report",
+    "runs/{run_id}/hand-back",
+    "runs/{run_id}/finish",
+    "runs/{run_id}/acknowledge",
+    "repositories/{repository_id}/created",
+    "repositories/{repository_id}/sheet",
+    "questions/next",
+    "questions/{question_id}",
+)
+
+POLICIES: dict[str, Policy] = {
+    # --- the server itself
+    "GET /health": ANYBODY,
+    "GET /metrics": Policy(PEOPLE.sorts, Action.ADMINISTER, is_local=True),
+    f"GET {API}/openapi.json": ANYBODY,
+    f"GET {API}/docs": ANYBODY,
+    f"GET {API}/docs/openapi.json": ANYBODY,
+    f"GET {API}/docs/{{path}}": ANYBODY,
+    # --- who is who
+    f"POST {API}/session": ANYBODY,
+    f"DELETE {API}/session": BROWSERS,
+    f"POST {API}/join": ANYBODY,
+    f"POST {API}/register": ANYBODY,
+    f"GET {API}/me": PEOPLE,
+    f"PATCH {API}/me": BROWSERS,
+    f"PUT {API}/me/password": BROWSERS,
+    f"GET {API}/me/tokens": BROWSERS,
+    f"POST {API}/me/tokens": BROWSERS,
+    f"DELETE {API}/me/tokens/{{token_id}}": BROWSERS,
+    f"GET {API}/users": ADMINISTER,
+    f"PATCH {API}/users/{{user_id}}": _browsers(Action.ADMINISTER),
+    f"GET {API}/invitations": ADMINISTER,
+    f"POST {API}/invitations": _browsers(Action.ADMINISTER),
+    # --- machines, as people see them
+    f"GET {API}/agents": SEE,
+    f"GET {API}/agents/{{agent}}": SEE,
+    f"POST {API}/agents/{{agent}}/revoke": CONFIGURE,
+    f"GET {API}/enrolments": CONFIGURE,
+    f"POST {API}/enrolments": CONFIGURE,
+    # --- what is backed up
+    f"GET {API}/repositories": SEE,
+    f"POST {API}/repositories": CONFIGURE,
+    f"GET {API}/repositories/{{repository}}": SEE,
+    f"GET {API}/repositories/{{repository}}/snapshots": SEE,
+    f"GET {API}/repositories/{{repository}}/receipts": SEE,
+    f"GET {API}/buckets": CONFIGURE,
+    f"GET {API}/jobs": SEE,
+    f"POST {API}/jobs": CONFIGURE,
+    f"GET {API}/jobs/{{job}}": SEE,
+    f"PUT {API}/jobs/{{job}}": CONFIGURE,
+    f"DELETE {API}/jobs/{{job}}": CONFIGURE,
+    f"POST {API}/jobs/{{job}}/run": RUN,
+    f"POST {API}/schedules/preview": SEE,
+    # --- what happens
+    f"GET {API}/runs": SEE,
+    f"GET {API}/runs/{{run_id}}": SEE,
+    f"GET {API}/runs/{{run_id}}/events": SEE,
+    f"POST {API}/runs/{{run_id}}/cancel": RUN,
+    f"POST {API}/restores": RESTORE,
+    f"POST {API}/questions": RESTORE,
+    f"GET {API}/questions/{{question_id}}": RESTORE,
+    "WS /live": BROWSERS,
+    # --- machines themselves
+    f"POST {ENROL}": ANYBODY,
+    **{f"POST {AGENT}/{route}": AGENTS for route in _AGENT_ROUTES},
+    f"GET {AGENT}/repositories": AGENTS,
+    f"GET {AGENT}/repositories/{{repository_id}}": AGENTS,
+    f"WS {SOCKET}": AGENTS,
+}
