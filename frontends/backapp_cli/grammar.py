@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pkgutil import resolve_name
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from typing_extensions import override
 
-from backapp_cli.options import GlobalOption
+from backapp_cli.options import GlobalOption, global_options
+from backapp_core.errors import BackappError, PluginMisbehaved
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 _SHORT_HELP = 200
 """More than any first sentence has; a list of commands breaks its lines, it cuts nothing."""
@@ -41,12 +45,17 @@ class Group(click.Group):
         *arguments: Any,
         examples: str = "",
         places: Mapping[str, str] | None = None,
+        contributed: str = "",
         **keywords: Any,
     ) -> None:
-        """Make a group whose commands stand at ``places``, as ``module:object`` by name."""
+        """Make a group whose commands stand at ``places``, as ``module:object`` by name.
+
+        Further ones come from installed packages, as entry points of the group ``contributed``.
+        """
         super().__init__(*arguments, **keywords)
         self.examples = examples
         self._places = places or {}
+        self._contributed = contributed
 
     @override
     def get_short_help_str(self, limit: int = _SHORT_HELP) -> str:
@@ -54,14 +63,24 @@ class Group(click.Group):
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*self._places, *sorted(self.commands)]
+        return [*self._places, *sorted({*self.commands, *self._points()})]
 
     @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self._places:
             found = resolve_name(self._places[cmd_name])
             return cast("click.Command", found)
+        if cmd_name not in self.commands and (point := self._points().get(cmd_name)) is not None:
+            self.add_command(_command_at(point), cmd_name)
         return super().get_command(ctx, cmd_name)
+
+    def _points(self) -> "Mapping[str, EntryPoint]":
+        if not self._contributed:
+            return {}
+        from importlib.metadata import entry_points  # 10 ms, which other commands need not spend
+
+        found = entry_points(group=self._contributed)
+        return {point.name: point for point in found if point.name not in self._places}
 
     @override
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -71,6 +90,27 @@ class Group(click.Group):
     @override
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write_examples(self.examples, formatter)
+
+
+def _command_at(point: "EntryPoint") -> click.Command:
+    """Return a command of another package, with the options that every command has.
+
+    Raises:
+        PluginMisbehaved: If it cannot be loaded, or is no command.
+        BackappError: If it says by itself why it cannot be.
+    """
+    try:
+        found = point.load()
+    except BackappError:
+        raise
+    except Exception as error:
+        raise PluginMisbehaved(
+            f"the command '{point.name}' ({point.value}) cannot be loaded: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(found, click.Command):
+        raise PluginMisbehaved(f"'{point.value}', the command '{point.name}', is no Click command")
+    return global_options(found)
 
 
 def _write_options(

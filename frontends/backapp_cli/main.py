@@ -7,6 +7,9 @@ from backapp_cli.options import global_options, repository_options
 
 _COMMANDS = "backapp_cli.commands"
 
+CONTRIBUTED = "backapp.commands"
+"""Entry-point group of commands that other packages bring, such as the web door's."""
+
 PLACES = {
     "init": f"{_COMMANDS}.repositories:init",
     "backup": f"{_COMMANDS}.backup:backup",
@@ -41,6 +44,7 @@ PLACES = {
     cls=Group,
     name="backapp",
     places=PLACES,
+    contributed=CONTRIBUTED,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
     examples="""

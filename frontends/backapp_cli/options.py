@@ -8,7 +8,7 @@ import click
 from backapp_cli import values
 from backapp_cli.session import Session
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_F = TypeVar("_F", bound=Callable[..., Any] | click.Command)
 _Store = Callable[[Session, Any], None]
 
 

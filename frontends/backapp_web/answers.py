@@ -1,5 +1,6 @@
 """Which status an error is answered with; the one table from error classes to HTTP."""
 
+import logging
 from typing import Any
 
 from litestar import MediaType, Request, Response
@@ -32,6 +33,7 @@ from backapp_core.errors import (
 )
 from backapp_core.wire import Problem, problem_type
 
+_LOG = logging.getLogger(__name__)
 PROBLEM_JSON = "application/problem+json"
 
 OF_ERROR: dict[type[BackappError], int] = {
@@ -109,7 +111,9 @@ def headers_of(error: Exception, status: int) -> dict[str, str]:
 
 def as_problem(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer with ``application/problem+json``."""
-    del request
+    if not isinstance(error, BackappError | HTTPException):
+        where = request.scope.get("path_template", "")  # the address itself may hold a token
+        _LOG.error("unexpected error at %s %s", request.method, where, exc_info=error)
     problem = problem_of(error)
     return Response(
         content=to_plain(problem),
