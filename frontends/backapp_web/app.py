@@ -12,7 +12,6 @@ from litestar.exceptions import HTTPException
 from backapp_core.engine.server import Server
 from backapp_core.errors import BackappError
 from backapp_core.wire import MOST_BODY_BYTES
-from backapp_web.answers import as_problem
 from backapp_web.api.account import account_router
 from backapp_web.api.backups import backups_router
 from backapp_web.api.machines import machines_router
@@ -20,6 +19,7 @@ from backapp_web.api.runs import runs_router
 from backapp_web.api.system import system_router
 from backapp_web.api.work import work_router
 from backapp_web.bodies import Codec, PlainTypes
+from backapp_web.dashboard.routes import answer_error, dashboard_router
 from backapp_web.description import openapi_config
 from backapp_web.figures import Figures
 from backapp_web.guards import check_policies, guard
@@ -53,13 +53,13 @@ def create_app(server: Server, *, goes_round: bool = True) -> Litestar:
             await to_thread.run_sync(stack.close)
 
     app = Litestar(
-        route_handlers=[_interface(), sockets_router()],
+        route_handlers=[_interface(), sockets_router(), dashboard_router()],
         guards=[guard],
         before_send=[add_headers, figures.count],
         exception_handlers={
-            BackappError: as_problem,
-            HTTPException: as_problem,
-            Exception: as_problem,
+            BackappError: answer_error,
+            HTTPException: answer_error,
+            Exception: answer_error,
         },
         request_max_body_size=MOST_BODY_BYTES,
         openapi_config=openapi_config(),

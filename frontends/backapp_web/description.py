@@ -14,7 +14,7 @@ from typing_extensions import override
 from backapp_core.codec import to_plain
 from backapp_core.wire import API, Problem
 from backapp_web.answers import PROBLEM_JSON
-from backapp_web.callers import Sort
+from backapp_web.callers import NOBODY, Sort
 from backapp_web.pages import drawn
 from backapp_web.policies import POLICIES, Policy
 
@@ -30,6 +30,8 @@ _PROBLEMS = {
     "429": "Too many attempts; see Retry-After.",
     "503": "The database does not answer.",
 }
+_KEPT = "openapi"
+_DRAWN = "openapi page"
 _METHODS = ("get", "put", "post", "delete", "patch")
 _BEARER, _SESSION, _CSRF = "bearer", "session", "csrf"
 
@@ -69,19 +71,34 @@ class Document(OpenAPIRenderPlugin):
 
     @override
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return json.dumps(described(request.app)).encode()
+        return document_of(request.app)
 
 
 class Page(OpenAPIRenderPlugin):
-    """The document as a page that loads nothing from anywhere."""
+    """The document as a page that loads nothing from anywhere; the same for everybody."""
 
     @override
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return drawn(request, "description.html", document=described(request.app), methods=_METHODS)
+        state = request.app.state
+        if _DRAWN not in state:
+            document = json.loads(document_of(request.app))
+            state[_DRAWN] = drawn(
+                request, "description.html", caller=NOBODY, document=document, methods=_METHODS
+            )
+        page: bytes = state[_DRAWN]
+        return page
 
 
 def _page() -> Page:
     return Page(path="/", media_type=MediaType.HTML)
+
+
+def document_of(app: Litestar) -> bytes:
+    """Return the OpenAPI document of an application as JSON; made once."""
+    if _KEPT not in app.state:
+        app.state[_KEPT] = json.dumps(described(app)).encode()
+    kept: bytes = app.state[_KEPT]
+    return kept
 
 
 def described(app: Litestar) -> dict[str, Any]:

@@ -58,6 +58,25 @@ _AGENT_ROUTES = (
 )
 
 POLICIES: dict[str, Policy] = {
+    # --- pages
+    "GET /": ANYBODY,
+    "GET /assets/{file_path}": ANYBODY,
+    "HEAD /assets/{file_path}": ANYBODY,
+    "GET /sign-in": ANYBODY,
+    "POST /sign-in": ANYBODY,
+    "POST /sign-out": BROWSERS,
+    "GET /join/{token}": ANYBODY,
+    "POST /join/{token}": ANYBODY,
+    "GET /register": ANYBODY,
+    "POST /register": ANYBODY,
+    "GET /profile": BROWSERS,
+    "POST /profile": BROWSERS,
+    "POST /profile/password": BROWSERS,
+    "POST /profile/tokens": BROWSERS,
+    "POST /profile/tokens/{token_id}/remove": BROWSERS,
+    "GET /machines": _browsers(Action.SEE),
+    "POST /machines": _browsers(Action.CONFIGURE),
+    "POST /machines/{agent}/revoke": _browsers(Action.CONFIGURE),
     # --- the server itself
     "GET /health": ANYBODY,
     "GET /metrics": Policy(PEOPLE.sorts, Action.ADMINISTER, is_local=True),

@@ -1,6 +1,5 @@
 """The server itself: whether it can work, figures for monitoring, what its interface is."""
 
-import json
 from importlib import metadata
 from typing import Any
 
@@ -11,7 +10,7 @@ from backapp_core.errors import BackappError
 from backapp_core.wire import API
 from backapp_web.api.shapes import Health
 from backapp_web.callers import Call, server_of
-from backapp_web.description import described
+from backapp_web.description import document_of
 from backapp_web.figures import figures_of
 
 _VERSION = metadata.version("backapp")
@@ -37,7 +36,7 @@ def metrics(request: Call) -> bytes:
 @get(f"{API}/openapi.json", sync_to_thread=False, include_in_schema=False, return_dto=None)
 def description(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Return the description of the interface."""
-    return Response(json.dumps(described(request.app)).encode(), media_type="application/json")
+    return Response(document_of(request.app), media_type="application/json")
 
 
 def system_router() -> Router:

@@ -1,6 +1,7 @@
 """People prove who they are, and go again."""
 
 import ipaddress
+import threading
 from contextlib import suppress
 from datetime import timedelta
 
@@ -24,6 +25,8 @@ from backapp_core.settings import ServerSettings
 MOST_ATTEMPTS = 10
 """Wrong passwords for one address, and from one client, before both have to wait."""
 WINDOW_SECONDS = 900.0
+_AT_ONCE = threading.BoundedSemaphore(2)
+"""Of many guesses that arrive together, no more than that are looked at before one is counted."""
 _IPV6_NETWORK_BITS = 64  # what one household is given
 
 
@@ -64,19 +67,12 @@ def sign_in(
         NotSignedIn: If the two do not belong together, or the account is switched off.
         TooManyAttempts: If there were too many wrong ones before; this one was not looked at.
     """
-    keys = (f"client:{_network_of(client)}", f"email:{hash_of(email.strip().lower())}")
-    for key in keys:
-        _check_attempts(fleet, key)
     login = _login(fleet, email)
-    is_right = is_password(
-        login.password_hash if login else nobodys_hash(), password[: LONGEST + 1]
-    )
+    address = login.member.user.email if login else email.strip().lower()
+    kept = login.password_hash if login else nobodys_hash()
+    is_right = _is_right(fleet, kept, password, address, client)
     if login is None or not is_right:
-        for key in keys:
-            fleet.note_failure(key, window_seconds=WINDOW_SECONDS)
         raise NotSignedIn("e-mail address and password do not belong together")
-    # That of the client stays: whoever guesses could else start afresh with an account of theirs.
-    fleet.forget_failures(keys[1])
     _renew_hash(fleet, login, password)
     if former_token:
         fleet.close_session(hash_of(former_token))
@@ -117,13 +113,9 @@ def change_password(
         InputError: If the chosen one would be guessed.
     """
     check_password(chosen, member.user.email)
-    keys = (f"client:{_network_of(client)}", f"email:{hash_of(member.user.email)}")
-    for key in keys:
-        _check_attempts(fleet, key)
     login = fleet.login(member.user.email)
-    if login is None or not is_password(login.password_hash, former):
-        for key in keys:
-            fleet.note_failure(key, window_seconds=WINDOW_SECONDS)
+    kept = login.password_hash if login else nobodys_hash()
+    if not _is_right(fleet, kept, former, member.user.email, client):
         raise NotSignedIn("the present password is another one")
     users = fleet.tenant(member.tenant_id).users
     users.set_password(
@@ -132,6 +124,27 @@ def change_password(
         keep_session=hash_of(keep_token) if keep_token else "",
     )
     fleet.announce("people", member.user.id)
+
+
+def _is_right(fleet: Fleet, kept: str, password: str, address: str, client: str) -> bool:
+    """Check a password unless there were too many wrong ones, and count it if it is wrong.
+
+    Raises:
+        TooManyAttempts: If there were.
+    """
+    by_address = f"email:{hash_of(address)}"
+    keys = (f"client:{_network_of(client)}", by_address)
+    with _AT_ONCE:
+        for key in keys:
+            _check_attempts(fleet, key)
+        is_right = is_password(kept, password[: LONGEST + 1])
+        if not is_right:
+            for key in keys:
+                fleet.note_failure(key, window_seconds=WINDOW_SECONDS)
+    if is_right:
+        # That of the client stays: whoever guesses could start afresh with an account of theirs.
+        fleet.forget_failures(by_address)
+    return is_right
 
 
 def _login(fleet: Fleet, email: str) -> Login | None:

@@ -1,0 +1,165 @@
+"""Coming in and going out: signing in, the first account, invitations."""
+
+from litestar import Response, Router, get, post
+from litestar.params import FromPath, FromQuery
+
+from backapp_core.errors import BackappError, NotAllowed
+from backapp_web.answers import headers_of, status_of
+from backapp_web.api.account import session_cookie
+from backapp_web.callers import (
+    Call,
+    caller_of,
+    client_of,
+    member_of,
+    server_of,
+    session_token,
+)
+from backapp_web.dashboard.forms import Form, field, going_to, own_address
+from backapp_web.pages import FIRST_PAGE, page
+
+
+@get("/", sync_to_thread=True)
+def first(request: Call) -> Response[bytes]:
+    """Go to the first page, or to the entrance."""
+    return going_to(FIRST_PAGE if caller_of(request).member else "/sign-in")
+
+
+@get("/sign-in", sync_to_thread=True)
+def sign_in_page(request: Call, *, next_page: FromQuery[str] = "/") -> Response[bytes]:
+    """Show the entrance."""
+    if caller_of(request).member:
+        return going_to(own_address(next_page))
+    return _entrance(request, own_address(next_page))
+
+
+@post("/sign-in", status_code=200, sync_to_thread=True)
+def sign_in(request: Call, data: Form) -> Response[bytes]:
+    """Let somebody in."""
+    address = own_address(field(data, "next"))
+    try:
+        signed_in = server_of(request).sign_in(
+            field(data, "email"),
+            field(data, "password"),
+            client=client_of(request),
+            former_token=session_token(request),
+        )
+    except BackappError as error:
+        return _entrance(request, address, email=str(data.get("email", "")), error=error)
+    return going_to(address, cookies=[session_cookie(request, signed_in.token)])
+
+
+@post("/sign-out", status_code=200, sync_to_thread=True)
+def sign_out(request: Call) -> Response[bytes]:
+    """Let somebody out."""
+    server_of(request).sign_out(caller_of(request).token, member_of(request).user.id)
+    return going_to("/sign-in", cookies=[session_cookie(request, "")])
+
+
+@get("/join/{token:str}", sync_to_thread=True)
+def join_page(request: Call, token: FromPath[str]) -> Response[bytes]:
+    """Show whoever holds an invitation what to fill in."""
+    invitation = server_of(request).invitation(token)
+    is_first = not invitation.created_by
+    heading = "The first administrator" if is_first else "Make an account"
+    return _account(request, f"/join/{token}", heading, email=invitation.email)
+
+
+@post("/join/{token:str}", status_code=200, sync_to_thread=True)
+def join(request: Call, token: FromPath[str], data: Form) -> Response[bytes]:
+    """Make the account of whoever holds an invitation."""
+    try:
+        signed_in = server_of(request).join(
+            token,
+            email=field(data, "email"),
+            name=field(data, "name"),
+            password=field(data, "password"),
+        )
+    except BackappError as error:
+        return _again(request, f"/join/{token}", data, error)
+    return going_to("/", cookies=[session_cookie(request, signed_in.token)])
+
+
+@get("/register", sync_to_thread=True)
+def register_page(request: Call) -> Response[bytes]:
+    """Show what to fill in, where anybody may make an account.
+
+    Raises:
+        NotAllowed: If it is not so.
+    """
+    if not server_of(request).settings.open_registration:
+        raise NotAllowed("accounts are made by invitation here; ask an administrator for one")
+    return _account(request, "/register", "Make an account")
+
+
+@post("/register", status_code=200, sync_to_thread=True)
+def register(request: Call, data: Form) -> Response[bytes]:
+    """Make an account, where anybody may."""
+    try:
+        signed_in = server_of(request).register(
+            email=field(data, "email"), name=field(data, "name"), password=field(data, "password")
+        )
+    except BackappError as error:
+        return _again(request, "/register", data, error)
+    return going_to("/", cookies=[session_cookie(request, signed_in.token)])
+
+
+def _entrance(
+    request: Call, address: str, *, email: str = "", error: BackappError | None = None
+) -> Response[bytes]:
+    server = server_of(request)
+    status = status_of(error) if error else 200
+    answer = page(
+        request,
+        "sign-in.html",
+        status=status,
+        next=address,
+        email=email,
+        has_users=server.fleet.has_users(),
+        may_register=server.settings.open_registration,
+        problem=error.message if error else "",
+    )
+    answer.headers.update(headers_of(error, status) if error else {})
+    return answer
+
+
+def _again(request: Call, action: str, data: Form, error: BackappError) -> Response[bytes]:
+    return _account(
+        request,
+        action,
+        "Make an account",
+        name=str(data.get("name", "")),
+        email=str(data.get("email", "")),
+        error=error,
+    )
+
+
+def _account(
+    request: Call,
+    action: str,
+    heading: str,
+    *,
+    name: str = "",
+    email: str = "",
+    error: BackappError | None = None,
+) -> Response[bytes]:
+    return page(
+        request,
+        "join.html",
+        status=status_of(error) if error else 200,
+        action=action,
+        heading=heading,
+        name=name,
+        email=email,
+        problem=error.message if error else "",
+    )
+
+
+def entrance_router() -> Router:
+    """Return the routes of this module."""
+    return Router(
+        "/",
+        route_handlers=[
+            *(first, sign_in_page, sign_in, sign_out),
+            *(join_page, join, register_page, register),
+        ],
+    )

@@ -1,0 +1,61 @@
+"""The page of machines: which there are and how they are, how one joins, taking a key back."""
+
+from typing import Any
+
+from litestar import Response, Router, get, post
+from litestar.params import FromPath
+
+from backapp_core.errors import BackappError
+from backapp_core.model.users import Action
+from backapp_web.answers import status_of
+from backapp_web.api.machines import enrol_command, shown
+from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
+from backapp_web.dashboard.forms import Form, field, going_to
+from backapp_web.pages import page
+
+
+@get("/machines", sync_to_thread=True)
+def machines(request: Call) -> Response[bytes]:
+    """Show the page."""
+    return _shown(request)
+
+
+@post("/machines", status_code=200, sync_to_thread=True)
+def allow(request: Call, data: Form) -> Response[bytes]:
+    """Let a machine join, and show the command this once."""
+    try:
+        name = field(data, "agent_name").strip()
+        token, enrolment = server_of(request).allow_agent(member_of(request), name)
+    except BackappError as error:
+        return _shown(request, error=error, agent_name=str(data.get("agent_name", "")))
+    return _shown(request, command=enrol_command(request, token), enrolment=enrolment)
+
+
+@post("/machines/{agent:str}/revoke", status_code=200, sync_to_thread=True)
+def revoke(request: Call, agent: FromPath[str]) -> Response[bytes]:
+    """Take a machine's key back."""
+    server_of(request).revoke(member_of(request).tenant_id, agent)
+    return going_to("/machines")
+
+
+def _shown(
+    request: Call, *, error: BackappError | None = None, agent_name: str = "", **what: Any
+) -> Response[bytes]:
+    agents = store_of(request).agents
+    may_configure = caller_of(request).may(Action.CONFIGURE)
+    return page(
+        request,
+        "machines.html",
+        status=status_of(error) if error else 200,
+        machines=[shown(request, agent) for agent in agents.list()],
+        enrolments=agents.enrolments() if may_configure else [],
+        may_configure=may_configure,
+        agent_name=agent_name,
+        problem=error.message if error else "",
+        **what,
+    )
+
+
+def machines_router() -> Router:
+    """Return the routes of this module."""
+    return Router("/", route_handlers=[machines, allow, revoke])

@@ -1,0 +1,45 @@
+"""All pages, the files that they use, and what a person sees when something goes wrong."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from litestar import Request, Response, Router
+from litestar.static_files import create_static_files_router
+
+from backapp_core.errors import NotSignedIn
+from backapp_web.answers import as_problem, headers_of, problem_of, wants_page
+from backapp_web.callers import facts_of
+from backapp_web.dashboard.entrance import entrance_router
+from backapp_web.dashboard.forms import going_to
+from backapp_web.dashboard.machines import machines_router
+from backapp_web.dashboard.profile import profile_router
+from backapp_web.pages import page
+
+_ASSETS = Path(__file__).parent / "assets"
+
+
+def dashboard_router() -> Router:
+    """Return the routes of all pages."""
+    files = create_static_files_router(
+        path="/assets", directories=[_ASSETS], include_in_schema=False
+    )
+    return Router(
+        "/",
+        route_handlers=[files, entrance_router(), profile_router(), machines_router()],
+        include_in_schema=False,
+    )
+
+
+def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answer a person with a page, or the way to the entrance, and a program with a problem."""
+    problem = as_problem(request, error)
+    if not wants_page(request):
+        return problem
+    facts = facts_of(request)
+    if isinstance(error, NotSignedIn) and facts["method"] == "GET":
+        return going_to(f"/sign-in?next_page={quote(facts['path'])}")
+    what = problem_of(error)
+    answer = page(request, "error.html", status=what.status, heading=what.title, detail=what.detail)
+    answer.headers.update(headers_of(error, what.status))
+    return answer
