@@ -89,14 +89,24 @@ def serving(settings: Settings, started: Started) -> int:
         stack.enter_context(server.hold_alone())
         url = settings.server.public_url or _url(place, taken, settings)
         token = server.first_link()
-        running = _Server(_config(create_app(server), settings))
-        started(url, f"{url}/join/{token}" if token else "")
-        running.run(sockets=[taken])
+        link = f"{url}/join/{token}" if token else ""
+        config = _config(create_app(server), settings)
+        _Server(config, lambda: started(url, link)).run(sockets=[taken])
     return 0
 
 
 class _Server(uvicorn.Server):
-    """Stops when it is told to, and lets whoever started it say the rest."""
+    """Says when it serves, and stops when it is told to."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._started = started
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # Not before: whoever hears of it may tell it to stop at once.
+        self._started()
 
     @contextmanager
     @override

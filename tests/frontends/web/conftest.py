@@ -1,6 +1,6 @@
 """A server on a real SQLite database, with two tenants that have one of everything."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -146,17 +146,10 @@ def make_server(folder: Path, **settings: Any) -> Server:
     )
 
 
-@pytest.fixture(scope="module")
-def server_settings() -> Mapping[str, Any]:
-    """What the settings say of servers; a module may say something else."""
-    return {}
-
-
-@pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, server_settings: Mapping[str, Any]
-) -> Iterator[Server]:
-    with make_server(tmp_path_factory.mktemp("server"), **server_settings) as made:
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all tests, since an application takes a second to be made."""
+    with make_server(tmp_path_factory.mktemp("server"), open_registration=True) as made:
         yield made
 
 
@@ -166,19 +159,19 @@ def new_server():
     return make_server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ours(server: Server) -> World:
     """A tenant that has one of everything."""
     return World(server, server.fleet.tenants()[0].id).fill()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def theirs(server: Server, ours: World) -> World:
     """Another one."""
     return World(server, server.fleet.add_tenant("other").id).fill()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def open_client(server: Server) -> Iterator[TestClient]:
     with TestClient(create_app(server, goes_round=False), raise_server_exceptions=False) as client:
         yield client

@@ -1,0 +1,181 @@
+"""The command `backapp serve`, as a process of its own."""
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+Start = Callable[..., subprocess.Popen]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Return a function: arguments of the command to its running process."""
+    running: list[subprocess.Popen] = []
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("BACKAPP_")
+    }
+    for name in ("CACHE", "STATE", "CONFIG"):
+        environment[f"XDG_{name}_HOME"] = str(tmp_path / name.lower())
+
+    def begin(*arguments: str) -> subprocess.Popen:
+        running.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "backapp_cli", "serve", "--json", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
+        )
+        return running[-1]
+
+    yield begin
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def said(process: subprocess.Popen) -> dict[str, str]:
+    """Return what a server says once it serves."""
+    line = process.stdout.readline()
+    assert line, process.stderr.read()
+    return json.loads(line)
+
+
+def status_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def refused(process: subprocess.Popen) -> tuple[int, str]:
+    """Return the exit code and the sentence of a server that did not start."""
+    _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    [line] = errors.splitlines()
+    return process.returncode, line
+
+
+def test_server_says_where_it_is_and_stops_cleanly_when_it_is_told_to(start):
+    process = start("--listen", "127.0.0.1:0")
+    first = said(process)
+    assert status_of(f"{first['url']}/health") == 200
+    assert status_of(first["first_link"]) == 200
+    key = {"Authorization": f"Bearer {enrolled(first)}"}
+    address = first["url"].replace("http:", "ws:") + "/api/v1/agent/socket"
+    with connect(address, additional_headers=key) as open_socket:
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed) as end:
+            open_socket.recv(timeout=20)
+        assert end.value.rcvd.code in {1001, 1012}
+    out, errors = process.communicate(timeout=30)
+    assert (process.returncode, out, errors) == (0, "", "")
+
+
+def enrolled(first: dict[str, str]) -> str:
+    """Make the first administrator and a machine, as a program does; return the machine's key."""
+
+    def ask(path: str, body: dict, headers: dict[str, str]) -> tuple[dict, str]:
+        request = urllib.request.Request(
+            first["url"] + path,
+            data=json.dumps(body).encode(),
+            headers={"content-type": "application/json", **headers},
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer), answer.headers.get("set-cookie", "").partition(";")[0]
+
+    token = first["first_link"].rpartition("/")[2]
+    person = {"token": token, "email": "a@example.org", "name": "A", "password": "a long sentence"}
+    me, cookie = ask("/api/v1/join", person, {})
+    headers = {"cookie": cookie, "x-csrf-token": me["csrf"]}
+    made, _ = ask("/api/v1/enrolments", {"agent_name": "pluto"}, headers)
+    key = "backapp_agent_" + "7e" * 32
+    ask("/api/v1/enrol", {"token": made["token"], "agent_id": "ab" * 16, "key": key}, {})
+    return key
+
+
+@pytest.mark.interop
+def test_second_server_on_one_sqlite_and_one_on_a_port_in_use_are_refused(start):
+    first = start("--listen", "127.0.0.1:0")
+    url = said(first)["url"]
+    second, third = start("--listen", "127.0.0.1:0"), start("--listen", url.partition("//")[2])
+    code, line = refused(second)
+    assert code == 1
+    assert "server" in line
+    code, line = refused(third)
+    assert code == 1
+    assert "cannot listen on" in line
+    first.send_signal(signal.SIGINT)
+    assert first.wait(timeout=30) == 0
+    # What was held is free again.
+    with closing(socket.socket()) as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind(("127.0.0.1", int(url.rpartition(":")[2])))
+
+
+@pytest.mark.interop
+def test_database_of_a_newer_program_is_refused_in_a_sentence(start, tmp_path):
+    first = start("--listen", "127.0.0.1:0")
+    said(first)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(timeout=30) == 0
+    [path] = (tmp_path / "state").rglob("*.sqlite")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    code, line = refused(start("--listen", "127.0.0.1:0"))
+    assert code == 1
+    assert "newer" in line
+
+
+def call(*arguments: str) -> str:
+    """Run the command within this process, where it has to be refused before it serves."""
+    from backapp_core.errors import BackappError
+    from backapp_core.settings import Settings
+    from backapp_web.serving import Listening, serving
+
+    names = ("listen", "tls_cert", "tls_key")
+    given = dict(zip(names, arguments, strict=False))
+    with pytest.raises(BackappError) as refusal:
+        serving(Listening(**given).over(Settings()), lambda url, link: None)
+    return refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("0.0.0.0:8300",), "passwords would travel in the clear"),
+        (("[::]:8300",), "passwords would travel in the clear"),
+        (("10.1.2.3:8300",), "passwords would travel in the clear"),
+        (("8300",), "is no place to listen"),
+        (("127.0.0.1:port",), "is no place to listen"),
+        (("127.0.0.1:99999",), "is no place to listen"),
+        (("127.0.0.1:0", "cert.pem"), "both a certificate and its key"),
+        (("0.0.0.0:0", "/no/cert.pem", "/no/key.pem"), "cannot be used"),
+    ],
+)
+def test_place_that_is_not_safe_or_makes_no_sense_is_refused(arguments, word):
+    assert word in call(*arguments)
+
+
+def test_trusted_proxy_lets_others_in(tmp_path):
+    from backapp_core.settings import ServerSettings
+    from backapp_web.addresses import check_place, parse_place
+
+    check_place(parse_place("0.0.0.0:8300"), ServerSettings(trusted_proxies=("10.0.0.2",)))

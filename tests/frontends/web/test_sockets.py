@@ -1,0 +1,117 @@
+"""Open sockets: who hears of what, and what closes them."""
+
+import json
+
+import pytest
+from litestar.exceptions import WebSocketDisconnect
+
+from backapp_core.engine.request import QuestionWish
+from backapp_core.model.users import Role
+from backapp_core.model.work import QuestionKind
+
+OWN = {"origin": "http://testserver.local"}
+AGENT = "/api/v1/agent/socket"
+
+
+def heard(socket) -> tuple[str, str]:
+    message = json.loads(socket.receive_text(timeout=10))
+    return message["topic"], message["subject_id"]
+
+
+@pytest.fixture
+def machine(ours):
+    """A machine of this test's own, with a job."""
+    from backapp_core.engine.configure import JobWish, RepositoryWish
+
+    name = f"m{len(ours.store.agents.list())}"
+    agent_id, key = ours.machine(name)
+    wish = RepositoryWish(f"r-{name}", name, folder=f"/srv/{name}".encode())
+    ours.server.add_repository(ours.tenant_id, wish)
+    ours.server.add_job(ours.tenant_id, JobWish(f"j-{name}", f"r-{name}", (b"/home",)))
+    return name, agent_id, ours.bearer(key)
+
+
+def test_machine_hears_of_work_questions_and_the_wish_to_stop(client, ours, machine):
+    name, _, headers = machine
+    with client.websocket_connect(AGENT, headers=headers) as socket:
+        run = ours.server.request_run(ours.tenant_id, f"j-{name}")
+        assert heard(socket) == ("work", run.id)
+        wish = QuestionWish(f"r-{name}", QuestionKind.SNAPSHOTS, {})
+        question = ours.server.ask(ours.tenant_id, wish)
+        assert heard(socket) == ("questions", question.id)
+        known = ours.server.recognise(headers["authorization"].removeprefix("Bearer "))
+        ours.server.work_of(known).claim("ab" * 16, lease_seconds=30)
+        ours.server.cancel(ours.tenant_id, run.id)
+        assert heard(socket) == ("cancel", run.id)
+
+
+def test_machine_hears_nothing_of_others(client, ours, theirs, machine):
+    name, _, headers = machine
+    with client.websocket_connect(AGENT, headers=headers) as socket:
+        theirs.server.request_run(theirs.tenant_id, "documents")
+        ours.server.request_run(ours.tenant_id, "documents")
+        own = ours.server.request_run(ours.tenant_id, f"j-{name}")
+        assert heard(socket) == ("work", own.id)
+
+
+def test_page_hears_of_its_own_tenant_only(client, ours, theirs):
+    headers = ours.person(Role.VIEWER).headers | OWN
+    with client.websocket_connect("/live", headers=headers) as socket:
+        theirs.server.request_run(theirs.tenant_id, "documents")
+        run = ours.server.request_run(ours.tenant_id, "documents")
+        assert heard(socket) == ("runs", run.id)
+
+
+def test_socket_of_a_machine_closes_when_its_key_is_taken_back(client, ours, machine):
+    _, agent_id, headers = machine
+    with client.websocket_connect(AGENT, headers=headers) as socket:
+        ours.server.revoke(ours.tenant_id, agent_id)
+        with pytest.raises(WebSocketDisconnect):
+            heard(socket)
+
+
+@pytest.mark.parametrize("how", ["signs out", "is switched off"])
+def test_socket_of_a_page_closes_when_its_person(client, ours, how):
+    person = ours.somebody("socket-" + how.replace(" ", "-"), Role.VIEWER)
+    user_id = person.member.user.id
+    with client.websocket_connect("/live", headers=person.headers | OWN) as socket:
+        if how == "signs out":
+            ours.server.sign_out(person.token, user_id)
+        else:
+            ours.server.change_user(ours.tenant_id, user_id, is_enabled=False)
+        with pytest.raises(WebSocketDisconnect):
+            heard(socket)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example.org",
+        "null",
+        "http://testserver.local.evil.org",
+        "http://testserver",
+        None,
+    ],
+)
+def test_socket_is_opened_by_our_own_pages_only(client, ours, origin):
+    headers = ours.person(Role.ADMIN).headers | ({"origin": origin} if origin else {})
+    with (
+        pytest.raises(WebSocketDisconnect) as refusal,
+        client.websocket_connect("/live", headers=headers),
+    ):
+        raise AssertionError
+    assert refusal.value.code == 4403
+
+
+def test_key_in_the_address_opens_nothing(client, ours):
+    address = f"{AGENT}?token={ours.agent_key}&authorization=Bearer%20{ours.agent_key}"
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect(address):
+        raise AssertionError
+
+
+def test_whoever_talks_into_a_socket_is_shown_out(client, agent):
+    with client.websocket_connect(AGENT, headers=agent) as socket:
+        socket.send_text("hello")
+        with pytest.raises(WebSocketDisconnect) as end:
+            heard(socket)
+        assert end.value.code == 1008
