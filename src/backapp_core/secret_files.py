@@ -1,10 +1,12 @@
-"""Reads secrets from files that only their owner may read.
+"""Reads and writes secrets in files that only their owner may read.
 
 The one place that looks at such a file's mode.
 """
 
 import os
 import stat
+from contextlib import suppress
+from pathlib import Path
 
 from backapp_core.errors import InputError
 from backapp_core.model.names import to_line
@@ -28,6 +30,49 @@ def read_secret_file(path: str) -> str:
     if not secret.isprintable() or not secret:
         raise InputError(f"secret file {shown} must hold one line of printable UTF-8 text")
     return secret
+
+
+def write_private_file(path: Path, text: str) -> None:
+    """Put ``text`` into the file at ``path``, all of it or none; only its owner may read it.
+
+    Its folder is made if need be, for the owner alone. What stood there is replaced; when this
+    returns, the new text survives a power cut.
+
+    Raises:
+        InputError: If it cannot be written; the message names the file and never what is in it.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft.unlink(missing_ok=True)  # of a process of this number that was killed
+        _write_draft(draft, text)
+        draft.replace(path)
+        _synchronise(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise InputError(
+            f"the file {to_line(str(path))} cannot be written: {error.strerror or error}"
+        ) from error
+
+
+def _write_draft(path: Path, text: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    descriptor = os.open(path, flags, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _synchronise(folder: Path) -> None:
+    if not hasattr(os, "O_DIRECTORY"):
+        return  # Windows opens no folders
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read_private(path: str) -> bytes:

@@ -4,19 +4,20 @@ from datetime import datetime
 
 from attrs import evolve
 
-from backapp_core.engine import backup, opening, prune, watch
+from backapp_core.engine import backup, opening, prune
 from backapp_core.engine.addresses import parse_address
 from backapp_core.engine.claim import claimed
 from backapp_core.engine.keys import keys_from
 from backapp_core.engine.notify import open_notifiers, tell
 from backapp_core.engine.record import EventRecorder
+from backapp_core.engine.run_drive import Done, drive, request_of, take_job, unexpected
 from backapp_core.errors import BackappError, InvalidJob, RunCancelled, StoreUnavailable
 from backapp_core.events import FanOut, Level, LogLine, Problem, RunMoved, Verb
 from backapp_core.manager import PluginManager
 from backapp_core.model.jobs import Job
-from backapp_core.model.requests import BackupRequest, ForgetRequest
+from backapp_core.model.requests import ForgetRequest
 from backapp_core.model.runs import Run, RunState
-from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
+from backapp_core.model.snapshots import Snapshot, SnapshotFilter
 from backapp_core.ports.archivers import Repository
 from backapp_core.ports.stores import Store
 from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
@@ -132,7 +133,7 @@ def _run(
         running = requested.start(at=clock.now())
         store.runs.move(running, from_state=RunState.REQUESTED)
         last = running
-        ended = _drive(plugins, listened, job, running, keys)
+        ended = drive(listened, running, lambda: _work(plugins, listened, job, keys))
     except BaseException:  # an interrupt, or the interpreter's end: it must not seem to go on
         store.runs.move(last.cancel(at=clock.now()), from_state=last.state)
         raise
@@ -149,13 +150,9 @@ def _flush(surroundings: Surroundings, recorder: EventRecorder) -> None:
     try:
         recorder.flush()
     except Exception as error:  # noqa: BLE001  # whatever it is, the run has ended and is stored
-        reason = error.message if isinstance(error, BackappError) else _unexpected(error)
+        reason = error.message if isinstance(error, BackappError) else unexpected(error)
         text = f"a part of what happened during the run was not recorded: {reason}"
         surroundings.events(LogLine(Level.WARNING, text))
-
-
-def _unexpected(error: Exception) -> str:
-    return f"unexpected error: {' '.join(f'{type(error).__name__}: {error}'.split())}"
 
 
 def check_job(plugins: PluginManager, surroundings: Surroundings, job: Job) -> None:
@@ -178,7 +175,7 @@ def check_job(plugins: PluginManager, surroundings: Surroundings, job: Job) -> N
         kind = plugins.schedulers.get(job.schedule.scheduler)
         kind.parse(job.schedule.expression, job.schedule.time_zone)
     keys_from(password_file=job.password_file, password_command=job.password_command)
-    backup.open_scanner(plugins, surroundings, _request(job), folder=None)
+    backup.open_scanner(plugins, surroundings, request_of(job), folder=None)
 
 
 def next_due(plugins: PluginManager, surroundings: Surroundings, job: Job) -> datetime | None:
@@ -195,44 +192,15 @@ def next_due(plugins: PluginManager, surroundings: Surroundings, job: Job) -> da
     return scheduler.next_after(surroundings.clock.now())
 
 
-def _drive(
-    plugins: PluginManager, surroundings: Surroundings, job: Job, running: Run, keys: Keys
-) -> Run:
-    """Tell that it began, do the work, and return the run in its final state."""
-    clock = surroundings.clock
-    try:
-        surroundings.events(RunMoved(running))
-        snapshot, counts = _work(plugins, surroundings, job, keys)
-    except RunCancelled:
-        return running.cancel(at=clock.now())
-    except BackappError as error:
-        return running.fail(at=clock.now(), error=error.message)
-    except Exception as error:  # noqa: BLE001  # a plugin's fault; no run may seem to go on for ever
-        return running.fail(at=clock.now(), error=_unexpected(error))
-    return running.complete(at=clock.now(), snapshot_id=snapshot.id, counts=counts)
-
-
-def _work(
-    plugins: PluginManager, surroundings: Surroundings, job: Job, keys: Keys
-) -> tuple[Snapshot, Counts]:
+def _work(plugins: PluginManager, surroundings: Surroundings, job: Job, keys: Keys) -> Done:
     opened = opening.open_repository(plugins, surroundings, job.repository, _own_keys(job, keys))
     with opened.repository as repository:
-        vanished = watch.compare(surroundings, repository, repository.snapshots())
-        result = backup.take(
-            plugins,
-            surroundings,
-            repository,
-            _request(job),
-            folder=opened.folder,
-        )
-        counts = result.snapshot.counts
-        # A warning in a log that nobody reads would not be enough.
-        counts = evolve(counts, problems=counts.problems + opened.is_another + bool(vanished))
+        result, counts = take_job(plugins, surroundings, opened, job)
         if not job.retention.is_empty and not _retain(
             surroundings, repository, job, result.snapshot
         ):
             counts = evolve(counts, problems=counts.problems + 1)
-        return result.snapshot, counts
+        return result.snapshot.id, counts
 
 
 def _retain(
@@ -272,13 +240,4 @@ def _own_keys(job: Job, otherwise: Keys) -> Keys:
     return Keys(
         password=own.password or otherwise.password,
         identity_files=own.identity_files or otherwise.identity_files,
-    )
-
-
-def _request(job: Job) -> BackupRequest:
-    return BackupRequest(
-        roots=job.roots,
-        scanner=job.scanner,
-        scanner_settings=job.scanner_settings,
-        tags=job.tags,
     )

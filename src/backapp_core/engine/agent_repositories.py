@@ -1,0 +1,150 @@
+"""Opens the repositories that this machine fills for a server, with the passwords it keeps."""
+
+import json
+from pathlib import Path
+from typing import final
+
+from attrs import evolve
+
+from backapp_core.codec import from_plain, to_plain
+from backapp_core.engine import opening
+from backapp_core.engine.addresses import parse_address
+from backapp_core.engine.agent_passwords import Passwords
+from backapp_core.engine.opening import Opened
+from backapp_core.errors import (
+    InvalidAddress,
+    InvalidSettings,
+    RepositoryExists,
+    RepositoryNotFound,
+    WrongPassword,
+)
+from backapp_core.manager import PluginManager
+from backapp_core.model.managed_repositories import SCHEME, ManagedRepository
+from backapp_core.model.names import to_line
+from backapp_core.ports.grants import CanIssueGrants
+from backapp_core.ports.surroundings import Keys, Surroundings
+from backapp_core.ports.work import Work
+from backapp_core.secret_files import write_private_file
+
+
+@final
+class AgentRepositories:
+    """Opens repositories; what it knows of them stays in the state folder."""
+
+    def __init__(self, plugins: PluginManager, work: Work, folder: Path) -> None:
+        """Keep passwords and descriptions in ``folder``."""
+        self._plugins = plugins
+        self._work = work
+        self.passwords = Passwords(folder / "passwords")
+        self._folder = folder / "repositories"
+
+    def open(self, surroundings: Surroundings, repository: ManagedRepository) -> Opened:
+        """Open a repository that was created before.
+
+        Raises:
+            WrongPassword: If this machine has not the password.
+            RepositoryNotFound: If another stands there, or none.
+            BackappError: What `opening.open_repository` raises.
+        """
+        around = self._around(surroundings)
+        address = address_of(repository)
+        password = self.passwords.get(repository.id)
+        keys = Keys(password=lambda: self._needed(repository, password))
+        opened = opening.open_repository(self._plugins, around, address, keys)
+        found = opened.repository.info.id
+        if repository.repository_id and found != repository.repository_id:
+            opened.repository.close()
+            raise RepositoryNotFound(
+                f"another repository stands where '{repository.name}' was: it is {found[:8]}, and "
+                f"{repository.repository_id[:8]} is meant"
+            )
+        return opened
+
+    def open_or_create(self, surroundings: Surroundings, repository: ManagedRepository) -> Opened:
+        """Open a repository; create it, and tell the server so, if that was not done before.
+
+        The password is on this machine's disk before anything is created.
+
+        Raises:
+            BackappError: What opening and creating raise.
+        """
+        if repository.initialised_at is not None:
+            opened = self.open(surroundings, repository)
+        else:
+            opened = self._created(surroundings, repository)
+            try:
+                repository = self._work.report_created(repository.id, opened.repository.info.id)
+            except BaseException:
+                opened.repository.close()
+                raise
+        self.keep(repository)
+        return opened
+
+    def keep(self, repository: ManagedRepository) -> None:
+        """Remember what the server says of a repository, for when there is no server.
+
+        Raises:
+            InputError: If that cannot be written.
+        """
+        if self.kept(repository.id) != repository:
+            self.passwords.path(repository.id)  # whether that is an id at all
+            path = self._folder / f"{repository.id}.json"
+            write_private_file(path, json.dumps(to_plain(repository)))
+
+    def kept(self, name: str) -> ManagedRepository | None:
+        """Return what is remembered of the repository of this id or name."""
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                plain = json.loads(path.read_bytes())
+                found = from_plain(plain, ManagedRepository, source=f"the record {path}")
+            except (OSError, ValueError, InvalidSettings):
+                continue  # it is a copy; the server has the original
+            if name in {found.id, found.name}:
+                return found
+        return None
+
+    def _created(self, surroundings: Surroundings, repository: ManagedRepository) -> Opened:
+        around = self._around(surroundings)
+        password = self.passwords.get_or_make(repository.id, surroundings.random_bytes)
+        try:
+            return opening.create_repository(
+                self._plugins,
+                around,
+                address_of(repository),
+                archiver=repository.archiver,
+                options={},
+                keys=Keys(password=lambda: password),
+            )
+        except RepositoryExists:
+            # Perhaps this machine created it and ended before the server knew.
+            return self.open(surroundings, repository)
+
+    def _around(self, surroundings: Surroundings) -> Surroundings:
+        grants = self._work if isinstance(self._work, CanIssueGrants) else None
+        return evolve(surroundings, grants=grants)
+
+    def _needed(self, repository: ManagedRepository, password: str | None) -> str:
+        if password is None:
+            raise WrongPassword(
+                f"this machine does not have the password of repository '{repository.name}'; put "
+                f"it from the recovery sheet into {self.passwords.path(repository.id)}, "
+                "readable by its owner alone"
+            )
+        return password
+
+
+def address_of(repository: ManagedRepository) -> str:
+    """Return the address by which this machine opens a repository.
+
+    Raises:
+        InvalidAddress: If it is said to be a folder of this machine and is none.
+    """
+    if not repository.is_local:
+        return f"{SCHEME}:{repository.id}"
+    address = parse_address(repository.address)
+    if address.scheme or not Path(address.text).is_absolute():
+        raise InvalidAddress(
+            f"repository '{repository.name}' is to be a folder of this machine, and "
+            f"{to_line(repository.address)} is no absolute path"
+        )
+    return address.text
