@@ -38,6 +38,8 @@ class Choices:
     from_password_file: str = ""
     from_password_command: str = ""
     cache_folder: str = ""
+    agent_folder: str = ""
+    """Where the agent of this machine keeps its key and policy."""
     config: str = ""
     is_debug: bool = False
     environment: Mapping[str, str] = field(factory=lambda: os.environ)
@@ -129,6 +131,16 @@ def identity_files(choices: Choices, configured: tuple[str, ...] = ()) -> tuple[
     """Return the paths of the age identity files to try."""
     listed = choices.environment.get("BACKAPP_IDENTITY_FILE", "")
     return choices.identity_files or tuple(filter(None, listed.split(os.pathsep))) or configured
+
+
+def agent_folder(choices: Choices) -> Path:
+    """Return where the agent of this machine keeps its key and policy."""
+    named = choices.agent_folder or choices.environment.get("BACKAPP_AGENT_DIR", "")
+    if named:
+        return Path(named).expanduser()
+    import platformdirs
+
+    return platformdirs.user_config_path("backapp") / "agent"
 
 
 def has_terminal(choices: Choices) -> bool:

@@ -33,6 +33,7 @@ PLACES = {
     "cat": f"{_COMMANDS}.objects:cat",
     "job": f"{_COMMANDS}.jobs:job",
     "runs": f"{_COMMANDS}.runs:runs",
+    "agent": f"{_COMMANDS}.agent:agent",
     "plugins": f"{_COMMANDS}.plugins:plugins",
     "doctor": f"{_COMMANDS}.doctor:doctor",
     "completion": f"{_COMMANDS}.completion:completion",

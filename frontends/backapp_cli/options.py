@@ -94,6 +94,20 @@ def repository_options(function: _F) -> _F:
     )
 
 
+def agent_options(function: _F) -> _F:
+    """Add the option that says where the agent of this machine keeps its key and policy."""
+    return _add(
+        function,
+        _option(
+            "--agent-dir",
+            metavar="FOLDER",
+            type=values.PathText(),
+            store=_choice("agent_folder"),
+            help="Folder of the agent's key and policy. [$BACKAPP_AGENT_DIR]",
+        ),
+    )
+
+
 def source_options(function: _F) -> _F:
     """Add the options that say which repository is copied from and what opens it."""
     return _add(

@@ -97,7 +97,7 @@ class Session:
                 choices, Secret(file=known.password_file, command=known.password_command)
             ),
             assemble.identity_files(choices, known.identity_files),
-            asking=self._asking,
+            asking=self.asking,
             is_new=is_new,
             may_ask=may_ask,
         )
@@ -138,7 +138,7 @@ class Session:
         """
         from backapp_cli.passwords import keys
 
-        chosen = keys(Secret(file=file), (), asking=self._asking, is_new=True)
+        chosen = keys(Secret(file=file), (), asking=self.asking, is_new=True)
         return chosen.password() if chosen.password else ""
 
     @contextmanager
@@ -157,7 +157,8 @@ class Session:
         self._closing.close()
 
     @contextmanager
-    def _asking(self) -> Generator[None]:
+    def asking(self) -> Generator[None]:
+        """Within this, the terminal belongs to a question to a person."""
         self.shown.pause()
         with self.stopping.interrupting():
             yield

@@ -19,7 +19,7 @@ from backapp_core.engine.agent_restore import restore_order
 from backapp_core.engine.agent_time import ServerTime
 from backapp_core.engine.run_drive import Done, drive
 from backapp_core.errors import BackappError, InvalidJob, StoreUnavailable, TransportError
-from backapp_core.events import Event, FanOut, Level, LogLine, SnapshotSaved
+from backapp_core.events import Event, FanOut, FileDone, Level, LogLine, Progress, SnapshotSaved
 from backapp_core.manager import PluginManager
 from backapp_core.model.runs import RestoreOrder, Run, RunKind, RunState
 from backapp_core.model.work import Claim
@@ -81,7 +81,7 @@ class AgentRun:
             place.time.now,
             every_seconds=place.limits.report_seconds,
         )
-        events = FanOut((self._note, self._reporter, place.surroundings.events))
+        events = FanOut((self._note, self._reporter, self._tell))
         self._around = evolve(place.surroundings, events=events, cancel=self._cancel)
         self._thread = threading.Thread(target=self._run, name="backapp-run", daemon=True)
 
@@ -128,6 +128,7 @@ class AgentRun:
         return drive(self._around, self._claim.run, self._work, now=self._place.time.now)
 
     def _begin(self) -> None:
+        self._log(f"{self._claim.run.kind} begins")
         ledger = self._place.ledger
         begun = ledger.get(self.run_id) or BegunRun(self.run_id, 0)
         ledger.put(evolve(begun, fence=self._claim.fence))
@@ -207,12 +208,15 @@ class AgentRun:
         """
         place, fence = self._place, self._claim.fence
         if self._lease.is_lost:
+            self._log("is held by this process no longer")
             return  # whoever claims it finds in the ledger what was done
         if self._is_stopping and ended.state is RunState.CANCELLED:
             place.work.hand_back(self.run_id, fence)
+            self._log("handed back")
             return
         if self._told(ended):
             place.ledger.remove(self.run_id)
+            self._log(f"{ended.state}{f': {ended.error}' if ended.error else ''}")
 
     def _told(self, ended: Run) -> bool:
         """Tell the server until it hears, and say whether it did before the run was lost.
@@ -247,8 +251,18 @@ class AgentRun:
             with suppress(BackappError):  # found out from the repository, if need be
                 self._place.ledger.note_snapshot(self.run_id, event.snapshot)
 
+    def _tell(self, event: Event) -> None:
+        # Bars of several runs at once would only be in one another's way.
+        if not isinstance(event, Progress | FileDone):
+            self._place.surroundings.events(event)
+
     def _say(self, level: Level, text: str) -> None:
         self._around.events(LogLine(level, text))
+
+    def _log(self, text: str) -> None:
+        """Say on this machine only what the server knows."""
+        name = f"run {self.run_id[:8]} of job {self.job_name}"
+        self._place.surroundings.events(LogLine(Level.INFO, f"{name}: {text}"))
 
 
 def _may_pass(error: BackappError) -> bool:
