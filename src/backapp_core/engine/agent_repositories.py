@@ -1,6 +1,7 @@
 """Opens the repositories that this machine fills for a server, with the passwords it keeps."""
 
 import json
+import threading
 from pathlib import Path
 from typing import final
 
@@ -37,6 +38,7 @@ class AgentRepositories:
         self._work = work
         self.passwords = Passwords(folder / "passwords")
         self._folder = folder / "repositories"
+        self._creating = threading.Lock()
 
     def open(self, surroundings: Surroundings, repository: ManagedRepository) -> Opened:
         """Open a repository that was created before.
@@ -68,15 +70,13 @@ class AgentRepositories:
         Raises:
             BackappError: What opening and creating raise.
         """
-        if repository.initialised_at is not None:
-            opened = self.open(surroundings, repository)
-        else:
-            opened = self._created(surroundings, repository)
-            try:
-                repository = self._work.report_created(repository.id, opened.repository.info.id)
-            except BaseException:
-                opened.repository.close()
-                raise
+        if repository.initialised_at is None:
+            # Two runs may be the first at once; the later one finds what the other created.
+            with self._creating:
+                repository = self._work.repository(repository.id)
+                if repository.initialised_at is None:
+                    return self._created(surroundings, repository)
+        opened = self.open(surroundings, repository)
         self.keep(repository)
         return opened
 
@@ -104,6 +104,15 @@ class AgentRepositories:
         return None
 
     def _created(self, surroundings: Surroundings, repository: ManagedRepository) -> Opened:
+        opened = self._new(surroundings, repository)
+        try:
+            self.keep(self._work.report_created(repository.id, opened.repository.info.id))
+        except BaseException:
+            opened.repository.close()
+            raise
+        return opened
+
+    def _new(self, surroundings: Surroundings, repository: ManagedRepository) -> Opened:
         around = self._around(surroundings)
         password = self.passwords.get_or_make(repository.id, surroundings.random_bytes)
         try:

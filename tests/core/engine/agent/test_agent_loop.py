@@ -1,0 +1,482 @@
+"""A machine that works for a server: from a wished run to its end, and back from snapshots."""
+
+import os
+import stat
+import subprocess
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from backapp_core.clock import Clock, SystemClock
+from backapp_core.engine.agent_policy import Policy
+from backapp_core.errors import AgentRevoked, AgentRunning, StoreUnavailable
+from backapp_core.events import LogLine, RunMoved, SnapshotSaved
+from backapp_core.model.agents import AgentReport
+from backapp_core.model.runs import RunState
+from backapp_core.model.work import QuestionKind
+from backapp_core.ports.surroundings import Keys
+
+
+def password_file(working, site) -> Path:
+    return working.surroundings.state_folder / "agent" / "passwords" / site.repository.id
+
+
+def snapshots(working, site):
+    """Return what stands in the repository, seen with the machine's own password."""
+    from backapp_core.engine.opening import open_repository
+
+    keys = Keys(password=lambda: password_file(working, site).read_text().strip())
+    around = evolve(working.surroundings, cancel=type(working.cancel)())
+    opened = open_repository(site.plugins, around, site.repository.address, keys)
+    with opened.repository as repository:
+        return [snapshot.id for snapshot in repository.snapshots()]
+
+
+# --- what is wished is done
+
+
+def test_wished_run_is_claimed_carried_out_and_acknowledged(site):
+    site.working()
+    ended = site.ended(site.ask())
+    assert (ended.state, ended.error, ended.counts.files) == (RunState.COMPLETED, "", 2)
+    (receipt,) = site.tenant.repositories.receipts(site.repository.id)
+    assert (receipt.snapshot_id, receipt.run_id) == (ended.snapshot_id, ended.id)
+
+
+def test_first_run_creates_the_repository_with_a_password_that_only_this_machine_has(site):
+    working = site.working()
+    site.ended(site.ask())
+    known = site.tenant.repositories.get(site.repository.id)
+    assert known.initialised_at is not None
+    assert not known.is_protected
+    password = password_file(working, site)
+    assert stat.S_IMODE(password.stat().st_mode) == 0o600
+    database = b"".join(path.read_bytes() for path in site.folder.glob("server.sqlite*"))
+    assert password.read_bytes().strip() not in database
+    assert b"documents" in database  # else the search above would find nothing in any case
+
+
+def test_second_run_adds_only_what_changed(site):
+    working = site.working()
+    site.ended(site.ask())
+    (site.source / "new.txt").write_text("new\n")
+    second = site.ended(site.ask())
+    assert (second.counts.files_new, second.counts.files_unmodified) == (1, 2)
+    assert len(snapshots(working, site)) == 2
+
+
+def test_what_happens_during_a_run_is_reported(site):
+    site.working()
+    run_id = site.ask()
+    ended = site.ended(run_id)
+    events = [event for _, event in site.runs.events(run_id)]
+    assert [event.run.state for event in events if isinstance(event, RunMoved)] == ["running"]
+    assert [event.snapshot.id for event in events if isinstance(event, SnapshotSaved)] == [
+        ended.snapshot_id
+    ]
+    assert site.runs.progress(run_id).files_done == 2
+
+
+def test_no_more_runs_go_on_at_once_than_allowed(site, gate, eventually):
+    gates = [gate(f"dump{number}") for number in range(3)]
+    site.working()
+    asked = [site.ask(f"dump{number}") for number in range(3)]
+    for one in gates[:2]:
+        one.wait()
+    site.ask("documents")
+
+    def states():
+        return sorted(site.runs.get(run_id).state for run_id in asked)
+
+    assert states() == ["requested", "running", "running"]
+    gates[0].open()
+    gates[2].wait()  # only now
+    for one in gates[1:]:
+        one.open()
+    assert {site.ended(run_id).state for run_id in asked} == {RunState.COMPLETED}
+
+
+def test_run_that_fails_says_why(site):
+    site.tenant.jobs.replace(site.job("documents", roots=(b"/nowhere/at/all",)))
+    site.working()
+    ended = site.ended(site.ask())
+    assert ended.state is RunState.FAILED
+    assert "/nowhere/at/all" in ended.error
+
+
+def test_repository_that_was_created_though_nobody_knew_is_taken_over(site, line):
+    cut = line(site.work, "report_created")
+    cut.is_cut = True
+    first = site.working(cut)
+    run_id = site.ask()
+    site.running(run_id)
+    while not any("it is tried again" in text for text in first.said):
+        pass
+    cut.is_cut = False
+    assert site.ended(run_id).state is RunState.COMPLETED
+
+
+def test_agent_runs_no_command_of_the_server_for_a_password(site):
+    marker = site.folder / "was-run"
+    site.tenant.jobs.replace(site.job("documents", password_command=f"touch {marker}"))
+    site.working()
+    assert site.ended(site.ask()).state is RunState.COMPLETED
+    assert not marker.exists()
+
+
+# --- back again
+
+
+def test_chosen_paths_come_back_to_a_folder(site):
+    site.working()
+    kept = site.ended(site.ask()).snapshot_id
+    notes = site.source / "sub"
+    ended = site.ended(site.ask_restore(kept, site.restored, [notes]))
+    assert (ended.state, ended.error, ended.counts.files) == (RunState.COMPLETED, "", 1)
+    back = site.restored / str(site.source).lstrip("/")
+    assert (back / "sub/notes.md").read_text() == "# Notes\n" * 100
+    assert not (back / "letter.txt").exists()
+
+
+def test_restore_of_everything_gives_the_same_files(site):
+    site.working()
+    kept = site.ended(site.ask()).snapshot_id
+    ended = site.ended(site.ask_restore(kept, site.restored))
+    assert ended.state is RunState.COMPLETED
+    back = site.restored / str(site.source).lstrip("/")
+    subprocess.run(["diff", "-r", site.source, back], check=True)
+
+
+def test_restore_that_a_server_ordered_brings_back_no_set_id_bits(site):
+    program = site.source / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o6755)
+    site.working()
+    kept = site.ended(site.ask()).snapshot_id
+    ended = site.ended(site.ask_restore(kept, site.restored))
+    assert ended.state is RunState.COMPLETED
+    back = site.restored / str(program).lstrip("/")
+    assert stat.S_IMODE(back.stat().st_mode) == 0o755
+
+
+def test_restore_of_a_path_that_is_not_there_changes_nothing(site):
+    site.working()
+    kept = site.ended(site.ask()).snapshot_id
+    ended = site.ended(site.ask_restore(kept, site.restored, [site.source / "lost"]))
+    assert ended.state is RunState.FAILED
+    assert "holds no" in ended.error
+    assert not site.restored.exists()
+
+
+@pytest.mark.interop
+def test_stock_restic_restores_with_the_password_that_the_machine_made(site):
+    working = site.working()
+    site.ended(site.ask())
+    target = site.folder / "by-restic"
+    restic = ["restic", "-r", site.repository.address, "--no-cache"]
+    key = ["--password-file", password_file(working, site)]
+    subprocess.run([*restic, *key, "check", "--read-data"], check=True)
+    subprocess.run([*restic, *key, "restore", "latest", "--target", target], check=True)
+    subprocess.run(["diff", "-r", site.source, target / str(site.source).lstrip("/")], check=True)
+
+
+# --- what people ask
+
+
+def test_question_about_a_folder_is_answered(site):
+    site.working()
+    kept = site.ended(site.ask()).snapshot_id
+    folder = str(site.source)
+    asked = site.question(QuestionKind.LIST_FOLDER, snapshot_id=kept, folder=folder)
+    answer = asked.answer
+    found = {node["name"]: (node["kind"], node["size_bytes"]) for node in answer.nodes}
+    assert found == {"letter.txt": ("file", 13), "sub": ("dir", 0)}
+    assert (answer.error, answer.is_cut) == ("", False)
+
+
+def test_search_and_snapshots_are_answered(site):
+    site.working()
+    kept = site.ended(site.ask()).snapshot_id
+    found = site.question(QuestionKind.SEARCH, snapshot_id=kept, pattern="*.MD").answer
+    assert [node["path"] for node in found.nodes] == [f"{site.source}/sub/notes.md"]
+    listed = site.question(QuestionKind.SNAPSHOTS).answer
+    assert [node["id"] for node in listed.nodes] == [kept]
+
+
+def test_long_answer_is_cut(site):
+    for number in range(12):
+        (site.source / f"file{number}").touch()
+    working = site.working()
+    kept = site.ended(site.ask()).snapshot_id
+    working.loop._questions._most_nodes = 10
+    asked = site.question(QuestionKind.SEARCH, snapshot_id=kept, pattern="file*")
+    assert (len(asked.answer.nodes), asked.answer.is_cut) == (10, True)
+
+
+def test_question_that_makes_no_sense_is_answered_with_a_sentence(site):
+    site.working()
+    site.ended(site.ask())
+    asked = site.question(QuestionKind.LIST_FOLDER, snapshot_id="feedbeef", folder="/")
+    assert "no snapshot" in asked.answer.error
+    asked = site.question(QuestionKind.LIST_FOLDER, snapshot_id="latest", folder="/nowhere")
+    assert "/nowhere" in asked.answer.error
+
+
+def test_questions_are_answered_while_a_run_goes_on(site, gate):
+    site.working()
+    kept = site.ended(site.ask()).snapshot_id
+    waiting = gate()
+    run_id = site.ask("dump")
+    waiting.wait()
+    assert site.question(QuestionKind.SNAPSHOTS).answer.nodes[0]["id"] == kept
+    assert site.runs.get(run_id).state is RunState.RUNNING
+    waiting.open()
+    assert site.ended(run_id).state is RunState.COMPLETED
+
+
+# --- what this machine does not let a server do
+
+
+def test_job_outside_of_the_allowed_folders_is_refused(site):
+    site.allow(Policy(backup_roots=(bytes(site.folder / "elsewhere"),)))
+    site.working()
+    ended = site.ended(site.ask())
+    assert ended.state is RunState.FAILED
+    assert str(site.policy_file) in ended.error
+    assert not (site.folder / "repository").exists()
+
+
+def test_link_out_of_the_allowed_folders_is_followed_before_it_is_judged(site):
+    allowed = site.folder / "allowed"
+    allowed.mkdir()
+    (allowed / "door").symlink_to(site.source)
+    site.allow(Policy(backup_roots=(bytes(allowed),)))
+    site.tenant.jobs.replace(site.job("documents", roots=(bytes(allowed / "door/sub"),)))
+    site.working()
+    assert "does not let" in site.ended(site.ask()).error
+
+
+def test_restore_through_a_link_out_of_the_allowed_folder_is_refused(site):
+    site.working()
+    kept = site.ended(site.ask()).snapshot_id
+    site.restored.mkdir()
+    outside = site.folder / "outside"
+    outside.mkdir()
+    (site.restored / "door").symlink_to(outside)
+    ended = site.ended(site.ask_restore(kept, site.restored / "door" / "inner"))
+    assert ended.state is RunState.FAILED
+    assert "does not let a server restore" in ended.error
+    assert list(outside.iterdir()) == []
+
+
+def test_job_with_a_command_is_refused_unless_the_policy_allows_it(site, gate):
+    waiting = gate()
+    site.allow(Policy())
+    site.working()
+    ended = site.ended(site.ask("dump"))
+    assert ended.state is RunState.FAILED
+    assert "commands = true" in ended.error
+    assert waiting.pipe.exists()
+
+
+def test_policy_that_cannot_be_read_refuses_everything(site):
+    working = site.working()
+    site.ended(site.ask())
+    site.policy_file.write_text("backup_root = ['/home']\n")
+    ended = site.ended(site.ask())
+    assert ended.state is RunState.FAILED
+    assert "backup_root: is not known here" in ended.error
+    site.allow(Policy())
+    assert site.ended(site.ask()).state is RunState.COMPLETED
+    assert working.error is None
+
+
+def test_server_knows_what_the_machine_allows(site, eventually):
+    site.allow(Policy(backup_roots=(b"/home",), restore_folders=(b"/srv/back",)))
+    site.working()
+    report = eventually(lambda: site.tenant.agents.get("laptop").report)
+    assert (report.roots, report.restore_folders) == ((b"/home",), (b"/srv/back",))
+
+
+# --- stopped, lost, killed
+
+
+def test_cancelled_run_stops_and_makes_no_snapshot(site, gate):
+    working = site.working()
+    site.ended(site.ask())
+    waiting = gate()
+    run_id = site.ask("dump")
+    waiting.wait()
+    site.runs.wish_cancel(run_id)
+    assert site.ended(run_id).state is RunState.CANCELLED
+    assert len(snapshots(working, site)) == 1
+
+
+def test_stopped_agent_hands_back_and_the_next_one_completes(site, gate):
+    waiting = gate()
+    first = site.working()
+    run_id = site.ask("dump")
+    waiting.wait()
+    first.stop()
+    assert site.runs.get(run_id).state is RunState.RUNNING
+    waiting.close()
+    second = site.working(limits=evolve(first.loop._limits, lease_seconds=60.0))
+    waiting.open()
+    ended = site.ended(run_id)
+    assert ended.state is RunState.COMPLETED
+    assert snapshots(second, site) == [ended.snapshot_id]
+
+
+def test_run_whose_lease_is_lost_publishes_nothing_and_is_claimed_anew(
+    site, gate, line, eventually
+):
+    cut = line(site.work)
+    waiting = gate()
+    working = site.working(cut)
+    run_id = site.ask("dump")
+    waiting.wait()
+    cut.is_cut = True
+    eventually(lambda: any("held by this process no longer" in text for text in working.said))
+    assert site.runs.get(run_id).state is RunState.RUNNING
+    assert snapshots(working, site) == []
+    waiting.close()
+    cut.is_cut = False
+    waiting.open()
+    ended = site.ended(run_id)
+    assert ended.state is RunState.COMPLETED
+    assert snapshots(working, site) == [ended.snapshot_id]
+
+
+def test_snapshot_that_was_saved_and_not_told_counts_and_no_second_one_is_made(
+    site, line, eventually
+):
+    cut = line(site.work, "acknowledge", "hand_back", "goodbye")
+    cut.is_cut = True
+    first = site.working(cut)
+    run_id = site.ask()
+    eventually(lambda: any("tried again" in text for text in first.said))
+    first.stop()
+    (saved,) = snapshots(first, site)
+    second = site.working()
+    ended = site.ended(run_id)
+    assert (ended.state, ended.snapshot_id) == (RunState.COMPLETED, saved)
+    assert snapshots(second, site) == [saved]
+    assert [receipt.snapshot_id for receipt in site.tenant.repositories.receipts("b" * 32)] == [
+        saved
+    ]
+
+
+def test_agent_carries_on_when_the_server_was_gone(site, line, eventually):
+    cut = line(site.work)
+    working = site.working(cut)
+    site.ended(site.ask())
+    cut.is_cut = True
+    eventually(lambda: any("again and again" in text for text in working.said))
+    run_id = site.ask()
+    cut.is_cut = False
+    assert site.ended(run_id).state is RunState.COMPLETED
+    assert any("answers again" in text for text in working.said)
+
+
+def test_events_that_could_not_be_sent_are_sent_later(site, line, eventually):
+    cut = line(site.work, "report")
+    cut.is_cut = True
+    working = site.working(cut)
+    run_id = site.ask()
+    eventually(lambda: working.events.of(SnapshotSaved))
+    assert site.runs.events(run_id) == [] or not [
+        event for _, event in site.runs.events(run_id) if isinstance(event, SnapshotSaved)
+    ]
+    cut.is_cut = False
+    site.ended(run_id)
+    assert [event for _, event in site.runs.events(run_id) if isinstance(event, SnapshotSaved)]
+
+
+def test_second_agent_with_the_same_key_gives_up_and_leaves_the_first_alone(site):
+    first = site.working()
+    site.ended(site.ask())
+    second = site.working(state="copied-to-another-machine")
+    second.join()
+    assert isinstance(second.error, AgentRunning)
+    assert site.ended(site.ask()).state is RunState.COMPLETED
+    assert first.error is None
+
+
+def test_process_that_was_killed_is_no_second_agent(site, eventually):
+    """Its successor on the same machine need not wait until it counts as dead."""
+    former = site.around.random_bytes(16).hex()
+    state = site.folder / "state" / "agent"
+    state.mkdir(parents=True)
+    (state / "instance").write_text(f"{former}\n")
+    site.work.hello(AgentReport(former, "", "", ""), alive_seconds=3600)
+    working = site.working(limits=evolve(site.working.__kwdefaults__["limits"], alive_seconds=3600))
+    assert site.ended(site.ask()).state is RunState.COMPLETED
+    assert working.error is None
+
+
+def test_revoked_agent_ends(site):
+    working = site.working()
+    site.ended(site.ask())
+    site.tenant.agents.revoke("a" * 32)
+    working.join()
+    assert isinstance(working.error, AgentRevoked)
+
+
+class Yesterday(Clock):
+    """The system's clock, set to the day before."""
+
+    def __init__(self) -> None:
+        self._real = SystemClock()
+
+    def now(self) -> datetime:
+        return self._real.now() - timedelta(days=1)
+
+    def monotonic_seconds(self) -> float:
+        return self._real.monotonic_seconds()
+
+    def wait(self, seconds: float) -> None:
+        self._real.wait(seconds)
+
+
+def test_clock_that_is_off_by_a_day_changes_nothing_but_is_told(site):
+    working = site.working(clock=Yesterday())
+    ended = site.ended(site.ask())
+    assert ended.state is RunState.COMPLETED
+    assert abs(site.fleet.now() - ended.ended_at) < timedelta(hours=1)
+    for moment, _ in site.runs.events(ended.id):
+        assert abs(site.fleet.now() - moment) < timedelta(hours=1)
+    (said,) = [text for text in working.said if "clock of this machine" in text]
+    assert "behind the server's" in said
+
+
+def test_repository_that_another_was_put_in_the_place_of_is_not_filled(site):
+    working = site.working()
+    site.ended(site.ask())
+    os.rename(site.repository.address, f"{site.repository.address}-old")
+    from backapp_core.engine.opening import create_repository
+
+    keys = Keys(password=lambda: password_file(working, site).read_text().strip())
+    create_repository(
+        site.plugins, working.surroundings, site.repository.address,
+        archiver="restic", options={}, keys=keys,
+    ).repository.close()  # fmt: skip
+    ended = site.ended(site.ask())
+    assert ended.state is RunState.FAILED
+    assert "another repository stands" in ended.error
+
+
+def test_work_that_fails_for_good_ends_the_agent_with_its_sentence(site, line):
+    class Refusing:
+        def __getattr__(self, name):
+            def refuse(*arguments, **options):
+                raise AgentRevoked("this key belongs to no machine; enrol the machine again")
+
+            return refuse
+
+    working = site.working(Refusing())
+    working.join()
+    assert working.error.message == "this key belongs to no machine; enrol the machine again"
+    assert not isinstance(working.error, StoreUnavailable)
+    assert not [event for event in working.events.events if not isinstance(event, LogLine)]
