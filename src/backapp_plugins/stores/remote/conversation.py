@@ -3,7 +3,8 @@
 import ssl
 import threading
 from collections.abc import Mapping
-from typing import Any, TypeVar, final
+from types import NoneType
+from typing import Any, TypeVar, cast, final
 
 import httpx2
 import msgspec
@@ -168,6 +169,8 @@ class Conversation:
         return StoreUnavailable(f"{self.server.origin} cannot be reached: {reason}")
 
     def _understood(self, raw: bytes, answer: type[_T]) -> _T:
+        if answer is NoneType:
+            return cast("_T", None)
         try:
             plain = msgspec.json.decode(raw) if raw else None
             return from_plain(plain, answer, source=f"what {self.server.origin} answered")

@@ -19,7 +19,8 @@ from backapp_plugins.stores.remote.servers import Server
 _MOST_MESSAGE_BYTES = 64 * 1024
 _PAUSES = Pauses(first_seconds=1.0, longest_seconds=60.0)
 _PING_SECONDS = 20.0
-_LOOK_SECONDS = 1.0
+_OPEN_SECONDS = 5.0
+_CLOSE_SECONDS = 1.0
 _SILENT = logging.getLogger(f"{__name__}.silent")
 _SILENT.disabled = True  # at its lowest level the library logs headers, and the key is in one
 
@@ -57,10 +58,16 @@ class _Listener:
         self._woken = woken
         self._pauses = pauses
         self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._connection: ClientConnection | None = None
         self._context = ssl.create_default_context() if server.origin.startswith("https") else None
 
     def stop(self) -> None:
-        self._stopped.set()
+        with self._lock:
+            self._stopped.set()
+            connection = self._connection
+        if connection is not None:
+            connection.close()
 
     def run(self) -> None:
         failures = 0
@@ -80,25 +87,23 @@ class _Listener:
                 max_size=_MOST_MESSAGE_BYTES,
                 ping_interval=_PING_SECONDS,
                 ping_timeout=_PING_SECONDS,
-                close_timeout=_LOOK_SECONDS,
+                open_timeout=_OPEN_SECONDS,
+                close_timeout=_CLOSE_SECONDS,
                 logger=_SILENT,
             )
         except (OSError, InvalidHandshake, WebSocketException, TimeoutError, EOFError):
             return False  # whoever listens asks by itself meanwhile, and says what it meets
         with connection:
+            with self._lock:
+                if self._stopped.is_set():
+                    return True
+                self._connection = connection
             self._woken("all", "")
             with suppress(OSError, WebSocketException):
-                self._hear(connection)
+                for message in connection:
+                    if (wake := _read(message)) is not None:
+                        self._woken(wake.topic, wake.subject_id)
         return True
-
-    def _hear(self, connection: ClientConnection) -> None:
-        while not self._stopped.is_set():
-            try:
-                message = connection.recv(timeout=_LOOK_SECONDS)
-            except TimeoutError:
-                continue
-            if (wake := _read(message)) is not None:
-                self._woken(wake.topic, wake.subject_id)
 
 
 def _read(message: str | bytes) -> Wake | None:

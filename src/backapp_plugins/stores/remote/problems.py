@@ -53,13 +53,19 @@ _KNOWN: dict[str, type[BackappError]] = {
 """What the contracts of `Work` and `CanIssueGrants` name; a server chooses among these only."""
 
 
+_CLIENT_ERRORS = range(400, 500)
+
+
 class _Problem(msgspec.Struct):
     type: str
     detail: str = ""
 
 
 def error_for(origin: str, status: int, body: bytes) -> BackappError:
-    """Return the error that an answer stands for; `StoreUnavailable` for one that is not known.
+    """Return the error that an answer stands for.
+
+    What the server itself refuses in a way that is not known here is an `InputError`, which nobody
+    tries again; what somebody between, or a server in trouble, says is `StoreUnavailable`.
 
     Args:
         origin: Which server answered.
@@ -72,7 +78,7 @@ def error_for(origin: str, status: int, body: bytes) -> BackappError:
         return StoreUnavailable(f"{origin} answered with status {status}")
     detail = to_line(problem.detail[:_LONGEST_DETAIL])
     kind = _KNOWN.get(problem.type)
-    if kind is None or not detail:
-        said = f": {detail}" if detail else ""
-        return StoreUnavailable(f"{origin} answered with status {status}{said}")
-    return kind(detail)
+    if kind is not None and detail:
+        return kind(detail)
+    said = f"{origin} answered with status {status}{f': {detail}' if detail else ''}"
+    return InputError(said) if status in _CLIENT_ERRORS else StoreUnavailable(said)

@@ -41,7 +41,8 @@ def parse_server(url: str) -> Server:
         port = parts.port
     except ValueError as error:
         raise InvalidAddress(f"'{shown}' is no address of a server: {error}") from error
-    if parts.scheme not in {"https", "http"} or not parts.hostname or not url.isprintable():
+    is_line = url.isprintable() and " " not in url
+    if parts.scheme not in {"https", "http"} or not parts.hostname or not is_line:
         raise InvalidAddress(
             f"'{shown}' is no address of a server; write it like https://backup.example.org"
         )

@@ -13,7 +13,7 @@ from backapp_core.clock import SystemClock
 from backapp_core.engine.agent_limits import AgentLimits
 from backapp_core.engine.agent_loop import AgentLoop
 from backapp_core.engine.agent_policy import Policy, policy_text
-from backapp_core.errors import StoreUnavailable
+from backapp_core.errors import BackappError, StoreUnavailable
 from backapp_core.events import Recording
 from backapp_core.manager import PluginManager
 from backapp_core.model.agents import EnrolmentToken
@@ -89,7 +89,12 @@ class Site:
         self.work = self.tenant.work(AGENT, lambda repository, objects: None)
         self.runs = self.tenant.runs
         self.repository = ManagedRepository(
-            REPOSITORY, "documents", AGENT, str(folder / "repository"), True, now
+            REPOSITORY,
+            "documents",
+            AGENT,
+            str(folder / "repository"),
+            is_local=True,
+            created_at=now,
         )
         self.tenant.repositories.add(self.repository)
         self.tenant.jobs.add(self.job("documents"))
@@ -269,7 +274,7 @@ class Working:
     def _run(self) -> None:
         try:
             self.loop.run()
-        except Exception as error:
+        except BackappError as error:
             self.error = error
 
     def join(self) -> None:
