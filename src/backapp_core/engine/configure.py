@@ -22,6 +22,8 @@ from backapp_core.ports.tenants import TenantStore
 from backapp_core.settings import ServerSettings
 
 _LONGEST_PATH = 4096
+_NOT_FOR_SERVERS = frozenset({"roots", "exclude_files"})
+"""Settings of the scanner that stand elsewhere in a job, or have a machine read further files."""
 
 
 @frozen
@@ -144,13 +146,15 @@ def checked_job(
     agent = _usable(store.agents.get(repository.agent_id))
     if not wish.roots:
         raise InvalidJob(f"job '{wish.name}' has no source; name at least one folder or file")
+    for name in sorted(_NOT_FOR_SERVERS & set(wish.scanner_settings)):
+        raise InvalidJob(f"'{name}' cannot be set for a job of a server, but on the machine only")
     for root in wish.roots:
         absolute_path(root, "a source")
         _check_allowed(agent, root)
     now = fleet.now()
     if wish.schedule is not None:
         _check_schedule(plugins, wish.schedule, now)
-    request = BackupRequest(roots=wish.roots, scanner_settings=_own_settings(wish))
+    request = BackupRequest(roots=wish.roots, scanner_settings=wish.scanner_settings)
     backup.open_scanner(plugins, surroundings, request, folder=None)
     job = Job(
         name=wish.name,
@@ -250,11 +254,6 @@ def is_below(path: bytes, folders: Sequence[bytes]) -> bool:
 def _check_schedule(plugins: PluginManager, wished: Schedule, now: datetime) -> None:
     if not schedule.next_moments(plugins, wished, after=now, count=1):
         raise InvalidJob(f"the schedule '{wished.expression}' is never due")
-
-
-def _own_settings(wish: JobWish) -> Mapping[str, object]:
-    # These name files of the machine, which cannot be looked at from here.
-    return {key: value for key, value in wish.scanner_settings.items() if key != "exclude_files"}
 
 
 def _check_allowed(agent: Agent, root: bytes) -> None:
