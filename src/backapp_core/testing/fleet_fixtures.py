@@ -106,7 +106,7 @@ def make_enrolment(fleet: Fleet, number: int = 1, **fields: Any) -> EnrolmentTok
 def make_machine(fleet: Fleet, number: int = 1, *, tenant_id: int = OURS) -> Machine:
     """Enrol a machine with an id, name, key and repository made of ``number``."""
     store = fleet.tenant(tenant_id)
-    token, key = f"token {number}", f"{AGENT_KEY_PREFIX}{number}"
+    token, key = f"token {number}", f"{AGENT_KEY_PREFIX}{number:064x}"
     store.agents.allow(make_enrolment(fleet, number), hash_of(token))
     known = fleet.enrol(hash_of(token), f"{0xA << 64 | number:032x}", hash_of(key))
     repository = make_repository(known.agent.id, number)

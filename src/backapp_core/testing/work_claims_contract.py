@@ -38,7 +38,7 @@ from backapp_core.testing.fleet_fixtures import (
 )
 from backapp_core.testing.store_fixtures import AT
 
-_LINE = (AT, LogLine(Level.INFO, "hello \udcff"))
+_LINE = (AT, LogLine(Level.INFO, "hello \u202e"))
 
 
 class WithMachine:
@@ -289,7 +289,7 @@ class RunningContract(WithMachine):
         claim = claimed(work)
         ends: dict[str, Any] = {
             "complete": complete(claim),
-            "fail": claim.run.fail(at=AT, error="no \udcff"),
+            "fail": claim.run.fail(at=AT, error="no \u202e"),
             "cancel": claim.run.cancel(at=AT),
         }
         work.finish(claim.fence, ends[how])

@@ -191,7 +191,7 @@ class QuestionsOfMachineContract(WithMachine):
     @pytest.fixture
     def question(self, fleet: Fleet, machine: Machine) -> Question:
         now = fleet.now()
-        details = {"repository_id": machine.repository.id, "folder": "/\udcff"}
+        details = {"repository_id": machine.repository.id, "folder": "/\\xff \u202e"}
         return Question(
             *("9" * 32, machine.id, QuestionKind.LIST_FOLDER, details),
             *(now, now + timedelta(minutes=5)),
@@ -204,7 +204,7 @@ class QuestionsOfMachineContract(WithMachine):
         assert work.next_question() == question
         assert work.next_question() is None
         assert not work.hello(make_report(), alive_seconds=LONG).has_questions
-        answer = Answer(nodes=({"name": "\udcff", "size": 2**40},), is_cut=True)
+        answer = Answer(nodes=({"name": "\\xff \u202e", "size": 2**40},), is_cut=True)
         work.answer(question.id, answer)
         work.answer(question.id, Answer(error="too late"))
         assert machine.store.questions.get(question.id) == evolve(question, answer=answer)

@@ -10,9 +10,12 @@ from websockets.sync.server import serve
 
 from backapp_core.errors import (
     AgentRevoked,
+    GrantRefused,
     InputError,
     InvalidAddress,
     LeaseLost,
+    RepositoryNotFound,
+    RunNotFound,
     StoreUnavailable,
     TokenRefused,
 )
@@ -55,7 +58,8 @@ class Script:
                 self.end_headers()
                 self.wfile.write(raw)
 
-            do_GET = do_POST
+            def do_GET(self):
+                self.do_POST()
 
             def log_message(self, *arguments):
                 pass
@@ -230,6 +234,28 @@ def test_report_that_is_too_large_goes_in_parts(script, work):
     assert len(sent) > 1
 
 
+def test_text_that_is_no_unicode_arrives_as_an_escape(script, work):
+    from datetime import UTC, datetime
+
+    from backapp_core.events import Level, LogLine
+
+    script.answer((204, b""))
+    work.report("b" * 32, 1, [(datetime(2026, 1, 1, tzinfo=UTC), LogLine(Level.INFO, "a\0\udcff"))])
+    ((_, _, body),) = script.asked
+    assert json.loads(body)["events"][0][1]["text"] == "a\\x00\\udcff"
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a" * 33, "\udcff", "%2e%2e"])
+def test_id_that_is_none_gets_into_no_path(script, work, name):
+    with pytest.raises(RunNotFound):
+        work.renew(name, 1, lease_seconds=10)
+    with pytest.raises(RepositoryNotFound):
+        work.repository(name)
+    with pytest.raises(GrantRefused):
+        work.grant_reads(name, ["config"])
+    assert script.asked == []
+
+
 # --- addresses
 
 
@@ -359,7 +385,11 @@ def test_message_that_makes_no_sense_wakes_nobody_and_ends_nothing(talking, surr
 
     handlers = iter([handler])
     bell = Bell()
-    url = talking(lambda connection: next(handlers, sane)(connection))
+
+    def first_then_sane(connection):
+        next(handlers, sane)(connection)
+
+    url = talking(first_then_sane)
     with listening(parse_server(url), KEY, surroundings, bell, pauses=QUICK):
         bell.wait_for(("work", "after") if len(message) == 100_000 else ("work", ""))
     assert {topic for topic, _ in bell.woken} <= {"all", "work"}

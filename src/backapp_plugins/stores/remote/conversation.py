@@ -31,7 +31,7 @@ _GATEWAY = frozenset({502, 504})
 """Somebody between does not know what the server did."""
 _CONNECT_SECONDS = 10.0
 _LONGEST_WAIT_SECONDS = 60.0
-_EMPTY = 204
+_NUL = b"\\u0000"
 
 
 @final
@@ -189,12 +189,30 @@ def encoded(body: object) -> bytes:
     Raises:
         InputError: If it is larger than a server takes.
     """
-    content = msgspec.json.encode(to_plain(body))
+    plain = to_plain(body)
+    try:
+        content = msgspec.json.encode(plain)
+    except UnicodeEncodeError:
+        content = b""
+    if not content or _NUL in content:
+        content = msgspec.json.encode(_encodable(plain))
     if len(content) > MOST_BODY_BYTES:
         raise InputError(
             f"what is to be sent is larger than the {MOST_BODY_BYTES} bytes that a server takes"
         )
     return content
+
+
+def _encodable(plain: Any) -> Any:
+    """Return plain data whose texts servers take: no Unicode, and NUL, are written as escapes."""
+    if isinstance(plain, str):
+        return plain.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    if isinstance(plain, dict):
+        items = cast("dict[str, Any]", plain).items()
+        return {_encodable(key): _encodable(value) for key, value in items}
+    if isinstance(plain, list | tuple):
+        return [_encodable(value) for value in cast("list[Any]", plain)]
+    return plain
 
 
 def _timeouts(patience_seconds: float) -> dict[str, float]:

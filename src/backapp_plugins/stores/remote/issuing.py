@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from types import NoneType
-from urllib.parse import quote
 
 from backapp_core import wire
-from backapp_core.plugin_api import Granted, ObjectPage, ObjectSeen, WriteWish
+from backapp_core.plugin_api import Granted, GrantRefused, ObjectPage, ObjectSeen, WriteWish
 from backapp_plugins.stores.remote.conversation import Conversation
+from backapp_plugins.stores.remote.servers import is_id
 
 
 class RemoteGrants:
@@ -77,4 +77,6 @@ class RemoteGrants:
 
 
 def _below(repository_id: str, what: str) -> str:
-    return f"{wire.REPOSITORIES}/{quote(repository_id, safe='')}/{what}"
+    if not is_id(repository_id):
+        raise GrantRefused("the id of a managed repository is 32 hex digits")
+    return f"{wire.REPOSITORIES}/{repository_id}/{what}"

@@ -1,12 +1,14 @@
 """Addresses of servers: where a request goes, and whether a secret may travel there."""
 
 import ipaddress
+import re
 from urllib.parse import parse_qsl, urlsplit
 
 from attrs import frozen
 
 from backapp_core.plugin_api import InvalidAddress, to_line
 
+_ID = re.compile(r"[0-9a-f]{32}")
 _ALLOWS_PLAIN = ("insecure", "yes")
 
 
@@ -62,6 +64,11 @@ def parse_server(url: str) -> Server:
         origin=f"{parts.scheme}://{host}{f':{port}' if port else ''}",
         folder=parts.path.rstrip("/"),
     )
+
+
+def is_id(text: str) -> bool:
+    """Say whether a run, repository or question may be called so; nothing else gets into a path."""
+    return _ID.fullmatch(text) is not None
 
 
 def _check_options(query: str, shown: str) -> None:

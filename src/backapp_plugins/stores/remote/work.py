@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from types import NoneType
 from typing import TypeVar, cast, final
-from urllib.parse import quote
 
 from typing_extensions import override
 
@@ -16,10 +15,13 @@ from backapp_core.plugin_api import (
     InputError,
     ObjectSeen,
     Progress,
+    RepositoryNotFound,
     Run,
+    RunNotFound,
     Snapshot,
     Surroundings,
     event_to_plain,
+    to_line,
 )
 from backapp_core.server_api import (
     AgentReport,
@@ -36,7 +38,7 @@ from backapp_core.server_api import (
 from backapp_plugins.stores.remote.conversation import Conversation
 from backapp_plugins.stores.remote.issuing import RemoteGrants
 from backapp_plugins.stores.remote.listening import listening
-from backapp_plugins.stores.remote.servers import parse_server
+from backapp_plugins.stores.remote.servers import is_id, parse_server
 
 _ACKNOWLEDGE_SECONDS = 900.0
 """A server may have to read back what a bucket makes no sure of."""
@@ -44,6 +46,7 @@ _MAYBE_CLAIM = cast("type[Claim | None]", Claim | None)
 _MAYBE_QUESTION = cast("type[Question | None]", Question | None)
 _REPOSITORIES = tuple[ManagedRepository, ...]
 _T = TypeVar("_T")
+_SHOWN = 40
 
 
 @final
@@ -158,16 +161,20 @@ class RemoteWork(Work, RemoteGrants, Closing):
 
     @override
     def answer(self, question_id: str, answer: Answer) -> None:
-        path = f"{wire.QUESTIONS}/{quote(question_id, safe='')}"
-        self._post(path, NoneType, wire.AnswerBody(answer))
+        if is_id(question_id):
+            self._post(f"{wire.QUESTIONS}/{question_id}", NoneType, wire.AnswerBody(answer))
 
     def _post(self, path: str, answer: type[_T], body: object, *, is_repeatable: bool = True) -> _T:
         return self._conversation.ask("POST", path, answer, body=body, is_repeatable=is_repeatable)
 
 
 def _run(run_id: str, verb: str) -> str:
-    return f"{wire.RUNS}/{quote(run_id, safe='')}/{verb}"
+    if not is_id(run_id):
+        raise RunNotFound(f"'{to_line(run_id[:_SHOWN])}' is the id of no run")
+    return f"{wire.RUNS}/{run_id}/{verb}"
 
 
 def _repository(repository_id: str) -> str:
-    return f"{wire.REPOSITORIES}/{quote(repository_id, safe='')}"
+    if not is_id(repository_id):
+        raise RepositoryNotFound(f"'{to_line(repository_id[:_SHOWN])}' is the id of no repository")
+    return f"{wire.REPOSITORIES}/{repository_id}"
