@@ -143,7 +143,7 @@ class _Template:
 def _sweep(
     workbench, folder: Path, verb: str, *, every: int = 1, large: bool = False
 ) -> tuple[int, int]:
-    """Kill at every ``every``-th point; return how many operations and how many deaths there were."""
+    """Kill at every ``every``-th point; return how many operations and deaths there were."""
     template = _Template(workbench, folder, verb, large=large)
     bench = template.bench
     recording = RecordingTransport(_transport(bench, template.copy("counted")))
