@@ -34,6 +34,9 @@ class House:
         self.fronts.append(Front(targets))
         return self.fronts[-1]
 
+    def free_port(self):
+        return free_port()
+
     def close(self):
         for part in self.parts:
             if part.process:

@@ -1,4 +1,4 @@
-"""The parts of a whole system as processes: servers and machines, brought up, killed, looked into."""
+"""The parts of a whole system as processes: servers and machines, begun, killed, looked into."""
 
 import json
 import os
@@ -166,11 +166,8 @@ class Server:
 
     def _lines(self):
         path = self.folder / "logs" / f"{self.name}.out"
-        return (
-            [one for one in path.read_text().splitlines(True) if one.endswith("\n")]
-            if (path.exists())
-            else []
-        )
+        text = path.read_text() if path.exists() else ""
+        return text.split("\n")[:-1]  # the last one may still be written
 
     @property
     def log(self):
@@ -178,7 +175,7 @@ class Server:
 
 
 class Machine:
-    """A machine with an agent; as another account if one is named, which cannot read root's files."""
+    """A machine with an agent; as an account of its own if one is named."""
 
     def __init__(self, name, folder, account=None):
         self.name, self.folder, self.account = name, folder, account
@@ -231,6 +228,7 @@ class Machine:
             text=True,
             env={**environment, **(more or {})},
             timeout=PATIENCE_SECONDS * 2,
+            check=False,
         )
         assert done.returncode == code, (arguments, done.stdout, done.stderr)
         return done.stdout

@@ -34,7 +34,8 @@ class Person:
         except urllib.error.HTTPError as error:
             with error:
                 text = error.read()
-            assert error.code == status, (method, path, error.code, text)
+            if error.code != status:
+                raise AssertionError(f"{method} {path}: {error.code} {text}") from error
         return json.loads(text) if text else None
 
     def join(self, link, email="owner@example.org"):

@@ -82,7 +82,7 @@ class Story:
         assert [one["snapshot_id"] for one in receipts] == known[::-1]
 
 
-def test_story_of_one_machine_with_a_repository_in_a_folder(house):
+def test_story_of_one_machine_with_a_repository_in_a_folder(house):  # noqa: PLR0915  # from beginning to end
     story = Story(house)
     person = story.person
 

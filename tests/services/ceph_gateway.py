@@ -145,7 +145,7 @@ class _Cluster:
         (self.folder / "ceph.conf").write_text(configuration)
         self._start_monitor(fsid, mon_port)
         self._start_storage()
-        owner, stranger = ("owner-key", "owner-secret"), ("stranger-key", "stranger-secret")
+        owner, stranger = ("owner-key", uuid.uuid4().hex), ("stranger-key", uuid.uuid4().hex)
         self._make_user("owner", owner)
         self._make_user("stranger", stranger, "--max-buckets=-1")
         self._daemon("client.gateway", "radosgw", "-n", "client.gateway")

@@ -17,13 +17,13 @@ def postgres(tmp_path_factory):
     # What tests write need not survive a power cut.
     server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET full_page_writes = off;")
     server.psql("SELECT pg_reload_conf();")
-    yield Postgres(server.get_uri())
+    yield Postgres(server.get_uri(), folder)
     server.cleanup()
 
 
 class Postgres:
-    def __init__(self, uri):
-        self.uri = uri
+    def __init__(self, uri, folder):
+        self.uri, self.folder = uri, folder
         self._numbers = itertools.count(1)
 
     def execute(self, statement, *, database="postgres"):
