@@ -265,9 +265,7 @@ class RunsContract(_WithStore):
             assert store.runs.list(RunFilter(job_name=name)) == []
 
     def test_machine_and_time_restrict_a_listing(self, store: Store) -> None:
-        """The moment of `since` is within, that of `until` is not; runs of no machine are found by
-        an empty id.
-        """
+        """The moment of `since` is within, that of `until` is not; an empty id is no machine."""
         for number in range(8):
             store.runs.add(
                 make_run(

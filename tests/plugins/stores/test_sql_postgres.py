@@ -181,7 +181,7 @@ def test_connection_that_is_lost_within_a_transaction_is_an_error_of_the_store(
     postgres, postgres_database, postgres_url
 ):
     database = PostgresDatabase(postgres_url, SystemClock(), void)
-    with pytest.raises(StoreUnavailable, match="lost the connection|shut down"):  # noqa: PT012,SIM117  # one claim
+    with pytest.raises(StoreUnavailable, match=r"lost the connection|shut down"):  # noqa: PT012,SIM117  # one claim
         with database.writing() as connection:
             connection.execute(RUNS.select())
             cut_connections(postgres, postgres_database)

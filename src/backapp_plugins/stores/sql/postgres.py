@@ -102,8 +102,15 @@ class PostgresDatabase(Database):
 
 def shown_address(url: URL) -> str:
     """Return an address as messages have it: without password and options."""
-    bare = url.set(drivername="postgresql", password=None, query={})
-    return to_line(bare.render_as_string(hide_password=False))
+    # Made anew from the parts that may be seen: `URL.set` leaves alone what it is told is None.
+    bare = URL.create(
+        "postgresql",
+        username=url.username,
+        host=url.host,
+        port=url.port,
+        database=url.database,
+    )
+    return to_line(bare.render_as_string())
 
 
 def _parsed(url: str) -> URL:
