@@ -15,12 +15,15 @@ import pytest
 import sqlalchemy as sa
 
 from backapp_core.clock import SystemClock
+from backapp_core.codec import event_to_plain, to_plain
 from backapp_core.errors import InvalidAddress, JobNotFound, StoreTooNew, StoreUnavailable
 from backapp_core.events import Level, LogLine, void
 from backapp_core.model.runs import RunState
 from backapp_core.ports.stores import RunFilter
 from backapp_core.testing.store_fixtures import AT, JOB, make_run
+from backapp_plugins.stores.sql import open_fleet
 from backapp_plugins.stores.sql.open import path_of
+from backapp_plugins.stores.sql.rows import moment_to_column
 from backapp_plugins.stores.sql.schema import REVISIONS
 from backapp_plugins.stores.sql.sqlite import SqliteDatabase
 from backapp_plugins.stores.sql.store import SqlStore
@@ -382,6 +385,65 @@ def test_first_migration_makes_one_tenant(open_at, path):
     assert sql(path, "SELECT id, name FROM tenants") == [(1, "default")]
 
 
+def test_store_of_the_first_version_is_brought_up_to_date(open_at, path):
+    """Its jobs, runs and events are what they were."""
+    path.parent.mkdir()
+    upgrade(path, "0001")
+    job = JOB
+    started = make_run(2).start(at=AT)
+    runs = [make_run(1, due_at=AT), started]
+    for run in runs:
+        plain = to_plain(run)
+        for name in ("kind", "restore", "agent_id", "cancel_wished_at"):
+            del plain[name]
+        write(
+            path,
+            "INSERT INTO runs VALUES (1, ?, ?, ?, ?, ?, ?)",
+            (
+                run.id,
+                run.job_name,
+                run.state.value,
+                moment_to_column(run.requested_at),
+                None if run.due_at is None else moment_to_column(run.due_at),
+                json.dumps(plain),
+            ),
+        )
+    write(path, "INSERT INTO jobs VALUES (1, 'home', ?)", (json.dumps(to_plain(job)),))
+    line = LogLine(Level.INFO, "hello")
+    write(
+        path,
+        "INSERT INTO run_events VALUES (1, ?, 1, ?, ?)",
+        (started.id, moment_to_column(AT), json.dumps(event_to_plain(line))),
+    )
+    store = open_at(path)
+    assert store.jobs.list() == [job]
+    assert store.runs.list(RunFilter()) == runs[::-1]
+    assert store.runs.events(started.id) == [(AT, line)]
+    assert sql(path, "PRAGMA foreign_key_check") == []
+
+
+def upgrade(path, revision):
+    """Make the tables of an earlier version."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "backapp_plugins.stores.sql:migrations")
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
+
+
+def write(path, statement, values):
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute(statement, values)
+    finally:
+        connection.close()
+
+
 def test_tenants_do_not_see_one_another(open_at, path):
     store = open_at(path)
     sql(path, "INSERT INTO tenants VALUES (2, 'other')")
@@ -418,6 +480,11 @@ print("alembic" in sys.modules, "cattrs" in sys.modules)
         RunFilter(state=RunState.RUNNING),
         RunFilter(before_id=make_run().id),
         RunFilter(before_id=make_run().id, job_name="home"),
+        RunFilter(job_name="home", state=RunState.RUNNING),
+        RunFilter(agent_id="a" * 32),
+        RunFilter(agent_id="a" * 32, state=RunState.RUNNING, before_id=make_run().id),
+        RunFilter(since=AT, until=AT),
+        RunFilter(agent_id="a" * 32, since=AT),
     ],
 )
 def test_listing_runs_uses_an_index_and_sorts_nothing(open_at, path, run_filter):
@@ -604,3 +671,53 @@ def test_all_who_open_one_file_claim_jobs_in_the_same_folder(tmp_path):
     assert other != direct
     for store in stores:
         store.close()
+
+
+# Servers
+
+
+def test_second_server_on_one_file_is_refused(open_at, path, tmp_path):
+    """Also one in this process, or that comes by another link, until the first has gone."""
+    fleet = open_at(path, open_fleet)
+    (tmp_path / "link").symlink_to(path)
+    assert not fleet.is_shared
+    with fleet.hold_alone():
+        for where in (path, tmp_path / "link"):
+            with (
+                pytest.raises(StoreUnavailable, match="another server uses the store"),
+                open_at(where, open_fleet).hold_alone(),
+            ):
+                pass
+    with open_at(path, open_fleet).hold_alone():
+        pass
+
+
+HOLD = """
+from backapp_plugins.stores.sql import open_fleet
+with open_fleet("sqlite://" + path, surroundings).hold_alone():
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_server_that_was_killed_does_not_stand_in_the_way(open_at, path):
+    fleet = open_at(path, open_fleet)
+    process = child(HOLD, path)
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(StoreUnavailable), fleet.hold_alone():
+        pass
+    process.kill()
+    process.communicate()
+    with fleet.hold_alone():
+        pass
+
+
+def test_news_of_what_was_taken_back_are_not_told(open_at, path):
+    heard = []
+    fleet = open_at(path, open_fleet)
+    with fleet.listen(lambda *news: heard.append(news)):
+        with pytest.raises(ZeroDivisionError), fleet._database.writing() as connection:  # noqa: PT012  # one claim
+            fleet._database.announce(connection, "runs", "1")
+            raise ZeroDivisionError
+        fleet.announce("runs", "2")
+    assert heard == [("runs", "2")]

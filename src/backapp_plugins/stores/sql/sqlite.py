@@ -91,14 +91,14 @@ class SqliteDatabase(Database):
         lock = FileLock(
             str(whole.with_name(f"{whole.name}-server.lock")), mode=0o600, is_singleton=False
         )
-        try:
-            with translated(self.path):
+        with translated(self.path):
+            try:
                 lock.acquire(timeout=0)
-        except Timeout as error:
-            raise StoreUnavailable(
-                f"another server uses the store {self.shown}; an SQLite store serves one, several"
-                " can share a PostgreSQL database"
-            ) from error
+            except Timeout as error:
+                raise StoreUnavailable(
+                    f"another server uses the store {self.shown}; an SQLite store serves one,"
+                    " several can share a PostgreSQL database"
+                ) from error
         try:
             yield
         finally:
