@@ -1,10 +1,14 @@
+import itertools
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from backapp_core.ports.surroundings import Surroundings
 from backapp_plugins.stores.sql import open_fleet, open_store
+from backapp_plugins.stores.sql.tables import METADATA
 
 
 @pytest.fixture
@@ -40,10 +44,46 @@ def empty_file(tmp_path_factory):
     return path
 
 
+OWNED = {name for name, table in METADATA.tables.items() if "tenant_id" in table.c}
+# What is asked before it is known whose something is, by something that is unique in all tenants.
+UNIQUE = re.compile(r"\b(token_hash|key_hash|email) = \?")
+FOR_ALL = {
+    "SELECT users.id FROM users LIMIT ? OFFSET ?",
+    "DELETE FROM sessions WHERE sessions.expires_at <=",
+}
+
+
+@pytest.fixture(scope="session")
+def is_stray():
+    return could_touch_all
+
+
+def could_touch_all(statement):
+    """Say whether a statement could touch what belongs to any tenant."""
+    flat = " ".join(statement.split())
+    named = set(re.findall(r"(?:FROM|UPDATE|INTO|JOIN) (\w+)", flat))
+    if not named & OWNED or any(flat.startswith(known) for known in FOR_ALL):
+        return False
+    if flat.startswith("INSERT"):
+        return "tenant_id" not in flat
+    parts = re.split(r"\bSELECT\b", flat.partition(" WHERE ")[2])
+    return not UNIQUE.search(flat) and not all("tenant_id = ?" in part for part in parts)
+
+
 @pytest.fixture
 def sqlite_fleet(open_at, empty_file, tmp_path):
+    """A fleet whose every statement has to say whose rows it means."""
     shutil.copy(empty_file, tmp_path / "fleet.db")
-    return open_at(tmp_path / "fleet.db", open_fleet)
+    fleet = open_at(tmp_path / "fleet.db", open_fleet)
+    stray = []
+
+    def look(connection, cursor, statement, *rest):
+        if could_touch_all(statement):
+            stray.append(statement)
+
+    sa.event.listen(fleet._database.engine, "before_cursor_execute", look)
+    yield fleet
+    assert stray == []
 
 
 @pytest.fixture(scope="session")

@@ -119,6 +119,8 @@ class SqlRepositories(Repositories):
         wanted = set(names)
         if not is_id(repository_id) or not all(_is_object_name(name) for name in wanted):
             return False
+        if not wanted:
+            return True
         query = (
             select(func.count())
             .select_from(LOCKS)
