@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from backapp_core.testing.store_contract import StoreContract
@@ -5,5 +7,6 @@ from backapp_core.testing.store_contract import StoreContract
 
 class TestSql(StoreContract):
     @pytest.fixture
-    def store(self, open_at, path):
-        return open_at(path)
+    def store(self, open_at, empty_file, tmp_path):
+        shutil.copy(empty_file, tmp_path / "store.db")
+        return open_at(tmp_path / "store.db")

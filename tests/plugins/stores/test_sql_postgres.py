@@ -12,9 +12,10 @@ import pytest
 from backapp_core.clock import SystemClock
 from backapp_core.errors import InvalidAddress, StoreTooNew, StoreUnavailable
 from backapp_core.events import Recording, void
+from backapp_core.model.runs import RunState
 from backapp_core.testing.fleet_fixtures import make_machine
 from backapp_core.testing.store_contract import StoreContract
-from backapp_core.testing.store_fixtures import JOB, make_run
+from backapp_core.testing.store_fixtures import AT, JOB, make_run
 from backapp_plugins.stores.sql import open_fleet
 from backapp_plugins.stores.sql.fleet import SqlFleet
 from backapp_plugins.stores.sql.postgres import PostgresDatabase
@@ -89,6 +90,24 @@ def test_user_without_rights_is_refused_in_a_sentence(open_at, postgres, postgre
     empty = postgres.url_of(postgres.new()).replace("postgres:@", f"{role}:right@")
     with pytest.raises(StoreUnavailable, match="may not be changed by this user"):
         open_at(empty)
+
+
+def test_driver_may_be_named_in_the_address(open_at, postgres_url):
+    url = postgres_url.replace("postgresql:", "postgresql+psycopg:")
+    assert open_at(url).jobs.list() == []
+
+
+def test_who_waits_too_long_for_others_is_told_so(open_at, postgres_url):
+    store = open_at(postgres_url)
+    store.runs.add(make_run())
+    with psycopg.connect(postgres_url) as other, store._database.engine.connect() as one:
+        one.exec_driver_sql("SET lock_timeout = '50ms'")
+        one.commit()
+        other.execute("SELECT id FROM runs FOR UPDATE")
+        one.close()  # and is the next to be lent
+        with pytest.raises(StoreUnavailable, match="is busy"):
+            store.runs.move(make_run().start(at=AT), from_state=RunState.REQUESTED)
+    assert store.runs.get(make_run().id) == make_run()
 
 
 def test_database_that_does_not_exist_is_refused_in_a_sentence(open_at, postgres):
@@ -202,7 +221,8 @@ def test_who_listens_goes_on_after_the_connection_was_lost(
         assert heard.get(timeout=WAIT_SECONDS) == ("all", "")
         fleet.announce("runs", "1")
         assert heard.get(timeout=WAIT_SECONDS) == ("runs", "1")
-        postgres.execute("NOTIFY backapp, 'from another program'", database=postgres_database)
+        for words in ("from another program", "5", "[1]", "{}"):
+            postgres.execute(f"NOTIFY backapp, '{words}'", database=postgres_database)
         fleet.announce("runs", "2")
         assert heard.get(timeout=WAIT_SECONDS) == ("runs", "2")
     fleet.close()

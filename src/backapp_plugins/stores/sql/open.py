@@ -38,7 +38,7 @@ def open_database(url: str, surroundings: Surroundings) -> Database:
 
 
 def _database(url: str, surroundings: Surroundings) -> Database:
-    if url.partition(":")[0].lower() == "postgresql":
+    if url.partition(":")[0].partition("+")[0].lower() == "postgresql":
         # psycopg is asked for by those alone who have such a store.
         from backapp_plugins.stores.sql.postgres import PostgresDatabase
 

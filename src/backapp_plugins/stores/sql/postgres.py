@@ -5,26 +5,23 @@ from __future__ import annotations  # what only servers need is not loaded for o
 from collections.abc import Generator
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
-from sqlalchemy import URL, Connection, create_engine, make_url, text
+from sqlalchemy import URL, Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError
 from typing_extensions import override
 
 from backapp_core.plugin_api import Clock, EventSink, InvalidAddress, to_line
 from backapp_plugins.stores.sql.database import Database
 from backapp_plugins.stores.sql.postgres_errors import translated
-from backapp_plugins.stores.sql.postgres_news import Listener, notify
+from backapp_plugins.stores.sql.postgres_news import LIVELY, Listener, notify
 
 if TYPE_CHECKING:
     from backapp_core.server_api import Announced
 
 _HINT = "write it as postgresql://user:password@host/database"
-_CONNECT_SECONDS = 10
 _LOCK_SECONDS = 15
 _MIGRATION_LOCK = 0x6261636B617070  # "backapp"
-# A dead server is noticed within about a minute, not within two hours.
-_KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
 @final
@@ -41,13 +38,9 @@ class PostgresDatabase(Database):
             pool_pre_ping=True,  # a connection that was lost meanwhile is made anew
             pool_size=4,
             max_overflow=28,
-            connect_args={
-                "connect_timeout": _CONNECT_SECONDS,
-                "application_name": "backapp",
-                "options": f"-c lock_timeout={_LOCK_SECONDS}s -c timezone=UTC",
-                **_KEEPALIVE,
-            },
+            connect_args=LIVELY,
         )
+        event.listen(self.engine, "connect", _set_up)
         self._conninfo = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
         self._clock = clock
         self._events = events
@@ -98,6 +91,13 @@ class PostgresDatabase(Database):
                 text("SELECT pg_advisory_xact_lock(:number)"), {"number": _MIGRATION_LOCK}
             )
             yield connection
+
+
+def _set_up(connection: Any, record: object) -> None:
+    del record
+    # Not with the options of connecting, which a pooler in between may refuse.
+    connection.execute(f"SET lock_timeout = '{_LOCK_SECONDS}s'")
+    connection.commit()
 
 
 def shown_address(url: URL) -> str:

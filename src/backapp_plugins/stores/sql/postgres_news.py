@@ -20,6 +20,16 @@ from backapp_plugins.stores.sql.postgres_errors import reason_of
 if TYPE_CHECKING:
     from backapp_core.server_api import Announced
 
+# A server that died without a word is noticed within about a minute, not within hours.
+LIVELY = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+    "application_name": "backapp",
+}
+"""What every connection is opened with; seconds, the last but one milliseconds."""
 _CHANNEL = "backapp"
 _MOST_BYTES = 7_000  # PostgreSQL refuses 8000, and the whole transaction with it
 _EVERYTHING: News = ("all", "")
@@ -92,7 +102,7 @@ class Listener:
 
     @contextmanager
     def _connected(self) -> Generator[psycopg.Connection[Any], None, None]:
-        connection = psycopg.connect(self._conninfo, autocommit=True, connect_timeout=10)
+        connection = psycopg.connect(self._conninfo, autocommit=True, **LIVELY)
         try:
             # What arrives while a statement is answered is handed to this.
             connection.add_notify_handler(lambda found: self._pass_on(found.payload))
@@ -108,10 +118,10 @@ class Listener:
                 connection.execute("SELECT 1")
             connection.pgconn.consume_input()
             while (found := connection.pgconn.notifies()) is not None:
-                self._pass_on(found.extra.decode())
+                self._pass_on(found.extra.decode(errors="replace"))
 
     def _pass_on(self, payload: str) -> None:
-        with suppress(ValueError):  # somebody else's
+        with suppress(ValueError, TypeError):  # somebody else's
             topic, subject_id = json.loads(payload)
             tell(self._announced, (str(topic), str(subject_id)), self._events)
 
