@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backapp_core.server_api import Announced
 
 # A server that died without a word is noticed within about a minute, not within hours.
-LIVELY = {
+LIVELY: dict[str, Any] = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
