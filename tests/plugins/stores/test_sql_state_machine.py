@@ -22,6 +22,7 @@ from backapp_plugins.stores.sql import open_store
 
 NAMES = st.sampled_from(["home", "Home", "a.b", "x"])
 STATES = st.sampled_from(RunState)
+AGENTS = st.sampled_from(["", "a" * 32])
 NUMBERS = st.integers(0, 6)
 MOMENTS = st.integers(0, 3).map(lambda seconds: AT + timedelta(seconds=seconds))
 IDS = NUMBERS.map(lambda number: make_run(number).id)
@@ -72,9 +73,16 @@ class Stores(RuleBasedStateMachine):
     def remove_job(self, name):
         self.both(lambda store: store.jobs.remove(name))
 
-    @rule(target=runs, number=NUMBERS, name=NAMES, requested=MOMENTS, due=st.none() | MOMENTS)
-    def add_run(self, number, name, requested, due):
-        run = make_run(number, job_name=name, requested_at=requested, due_at=due)
+    @rule(
+        target=runs,
+        number=NUMBERS,
+        name=NAMES,
+        requested=MOMENTS,
+        due=st.none() | MOMENTS,
+        agent=AGENTS,
+    )
+    def add_run(self, number, name, requested, due, agent):
+        run = make_run(number, job_name=name, requested_at=requested, due_at=due, agent_id=agent)
         self.both(lambda store: store.runs.add(run))
         return run
 
@@ -104,9 +112,20 @@ class Stores(RuleBasedStateMachine):
         state=st.none() | STATES,
         before=st.none() | IDS,
         limit=st.integers(-1, 4),
+        agent=st.none() | AGENTS,
+        since=st.none() | MOMENTS,
+        until=st.none() | MOMENTS,
     )
-    def list_runs(self, name, state, before, limit):
-        wanted = RunFilter(job_name=name, state=state, before_id=before, limit=limit)
+    def list_runs(self, name, state, before, limit, agent, since, until):
+        wanted = RunFilter(
+            job_name=name,
+            state=state,
+            agent_id=agent,
+            since=since,
+            until=until,
+            before_id=before,
+            limit=limit,
+        )
         self.both(lambda store: list(store.runs.list(wanted)))
 
     @rule()
