@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import subprocess
+from collections import Counter
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -205,6 +206,36 @@ def test_grants_of_one_second_are_renewed_and_the_backup_completes(
         with engine.open_repository(agent.address, keys=KEYS) as repository:
             assert list(engine.check(repository, read_data=True).findings) == []
             assert_comes_back(engine, repository, result.snapshot, source, tmp_path / "restored")
+
+
+def test_what_expires_on_its_way_is_asked_for_again(agent_of):
+    agent = agent_of(lifetime_seconds=1)
+    body = b"late"
+    late = _Late(agent.desk)
+    agent.desk = late
+    with opened(agent) as transport:
+        transport.put(wish("data", body).name, [body])
+        assert transport.read(wish("data", body).name) == body
+    assert late.asked["grant_writes"] >= 2
+    assert late.asked["grant_reads"] >= 2
+
+
+class _Late:
+    """A desk whose first answer to each question comes when it is worth nothing any more."""
+
+    def __init__(self, desk):
+        self._desk = desk
+        self.asked = Counter()
+
+    def __getattr__(self, name):
+        def ask(*arguments):
+            self.asked[name] += 1
+            granted = getattr(self._desk, name)(*arguments)
+            if self.asked[name] == 1:
+                SystemClock().wait(2.5)
+            return granted
+
+        return ask
 
 
 def test_a_stream_in_parts_is_one_object(agent_of):
