@@ -136,10 +136,14 @@ class Courier:
 
     def _open(self, request: SignedRequest, body: bytes, more: Mapping[str, str]) -> Opened:
         headers = {**request.headers, **more}
-        is_sending = request.method == "PUT"
-        made = self._client.build_request(
-            request.method, request.url, headers=headers, content=body if is_sending else None
-        )
+        content = body if request.method == "PUT" else None
+        try:
+            made = self._client.build_request(
+                request.method, request.url, headers=headers, content=content
+            )
+        except (httpx2.InvalidURL, ValueError, TypeError):
+            # Its words would show what is secret.
+            raise ConnectionLost("what was signed is no request", is_hopeless=True) from None
         with _translated(made):
             return Opened(self._client.send(made, stream=True))
 

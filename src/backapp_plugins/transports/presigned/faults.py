@@ -11,14 +11,15 @@ from backapp_core.plugin_api import (
 )
 
 _PASSING = {
-    HTTPStatus.BAD_REQUEST,  # arrived damaged, or too slowly
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.CONFLICT,  # another request for the same name is under way
     HTTPStatus.TOO_EARLY,
     HTTPStatus.TOO_MANY_REQUESTS,
 }
 _SERVER_FAULTS = 500
-_FULL = {"QuotaExceeded", "EntityTooLarge", "InsufficientStorage", "XMinioStorageFull"}
+_FULL = {"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull"}
+_DAMAGED = {"", "BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch"}
+"""What is said with a 400 of bodies that arrived otherwise than they were sent, or too slowly."""
 
 
 class ConnectionLost(Exception):  # states a fact, as leaves do
@@ -38,7 +39,9 @@ def is_full(status: int, code: str) -> bool:
 
 def is_passing(status: int, code: str) -> bool:
     """Say whether trying again, a little later, may succeed."""
-    return (status in _PASSING or status >= _SERVER_FAULTS) and not is_full(status, code)
+    if is_full(status, code):
+        return False
+    return status in _PASSING or status >= _SERVER_FAULTS or _is_damage(status, code)
 
 
 def refusal(what: str, status: int, code: str) -> TransportError:
@@ -46,7 +49,7 @@ def refusal(what: str, status: int, code: str) -> TransportError:
     said = f"{status} {code}".strip()
     if is_full(status, code):
         return StorageFull(f"there is no room for {what} ({said})")
-    if status == HTTPStatus.BAD_REQUEST:
+    if _is_damage(status, code):
         return TransferCut(f"{what} did not arrive as it was sent, again and again ({said})")
     if status == HTTPStatus.FORBIDDEN:
         return AccessRefused(
@@ -56,3 +59,7 @@ def refusal(what: str, status: int, code: str) -> TransportError:
     if is_passing(status, code):
         return TransportUnavailable(f"the bucket does not take or give {what} ({said})")
     return AccessRefused(f"the bucket refuses {what} ({said})")
+
+
+def _is_damage(status: int, code: str) -> bool:
+    return status == HTTPStatus.BAD_REQUEST and code in _DAMAGED

@@ -117,7 +117,7 @@ class Grants:
         """Return a grant to send one part."""
         return self._asked(
             lambda: self._timed(
-                lambda: self._issuer.grant_parts(self._id, name, upload, [part], number)
+                lambda: self._issuer.grant_parts(self._id, name, upload, [part], number), "PUT", 1
             )[0]
         )
 
@@ -134,9 +134,13 @@ class Grants:
     def _asked(self, act: Callable[[], _T]) -> _T:
         return _translated(lambda: self._patience.ask(act))
 
-    def _timed(self, ask: Callable[[], Granted]) -> Sequence[Grant]:
+    def _timed(self, ask: Callable[[], Granted], method: str, count: int) -> Sequence[Grant]:
         asked_at = self._clock.monotonic_seconds()
         granted = ask()
+        if [request.method for request in granted.requests] != [method] * count:
+            raise TransportUnavailable(
+                f"the server was asked to sign {count} times {method} and signed something else"
+            )
         return [
             Grant(request, asked_at, (request.expires_at - granted.issued_at).total_seconds())
             for request in granted.requests
@@ -144,18 +148,24 @@ class Grants:
 
     def _ask_writes(self, wishes: Sequence[WriteWish]) -> Sequence[Grant]:
         return self._patience.ask(
-            lambda: self._timed(lambda: self._issuer.grant_writes(self._id, wishes))
+            lambda: self._timed(
+                lambda: self._issuer.grant_writes(self._id, wishes), "PUT", len(wishes)
+            )
         )
 
     def _ask_deletes(self, names: Sequence[str]) -> Sequence[Grant]:
         return self._patience.ask(
-            lambda: self._timed(lambda: self._issuer.grant_deletes(self._id, names))
+            lambda: self._timed(
+                lambda: self._issuer.grant_deletes(self._id, names), "DELETE", len(names)
+            )
         )
 
     def _ask_reads(self, names: Sequence[str]) -> Sequence[Grant]:
         wanted = [*dict.fromkeys([*names, *self._ahead_of(names)])]
         grants = self._patience.ask(
-            lambda: self._timed(lambda: self._issuer.grant_reads(self._id, wanted))
+            lambda: self._timed(
+                lambda: self._issuer.grant_reads(self._id, wanted), "GET", len(wanted)
+            )
         )
         found = dict(zip(wanted, grants, strict=True))
         with self._mutex:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from attrs import evolve
 
 from backapp_core.errors import (
     AccessRefused,
@@ -291,6 +292,38 @@ def test_what_the_issuer_refuses_is_refused(transport, issuer, error):
     for act in acts:
         with pytest.raises(AccessRefused, match=error.message):
             act()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda one: (),
+        lambda one: (one, one),
+        lambda one: (evolve(one, method="DELETE"),),
+        lambda one: (evolve(one, url="file:///etc/passwd"),),
+        lambda one: (evolve(one, url="http://[broken/"),),
+        lambda one: (evolve(one, url="nothing"),),
+        lambda one: (evolve(one, headers={"content-length": "4\r\nx: y"}),),
+    ],
+)
+def test_an_issuer_that_answers_nonsense_is_told_so(transport, issuer, fake_s3, answer):
+    sign = issuer.grant_writes
+
+    def grant_writes(repository_id, wishes):
+        granted = sign(repository_id, wishes)
+        return evolve(granted, requests=answer(granted.requests[0]))
+
+    issuer.grant_writes = grant_writes
+    with pytest.raises(TransportUnavailable):
+        transport.put("object", [b"body"])
+    assert fake_s3.requests == []
+
+
+def test_what_can_never_be_stored_is_told_at_once(transport, fake_s3):
+    fake_s3.fail("PUT", (400, "EntityTooLarge"))
+    with pytest.raises(AccessRefused, match="EntityTooLarge"):
+        transport.put("object", [b"body"])
+    assert fake_s3.count("PUT") == 1
 
 
 def test_an_issuer_that_does_not_answer_is_waited_for(transport, issuer, clock):
