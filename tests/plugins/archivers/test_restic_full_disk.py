@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from backapp_core.errors import StorageFull
+from backapp_core.errors import AccessRefused, StorageFull
+from backapp_core.testing.faults import FaultyTransport, Phase
 from backapp_plugins.archivers.restic.writing import packing
 from backapp_plugins.transports.folder import FolderSettings, open_folder
 
@@ -98,6 +99,24 @@ def test_packs_are_given_back_if_there_is_no_room_for_their_index(on_disk):
     with pytest.raises(StorageFull):
         on_disk.back_up()
     assert _left(on_disk) == before
+
+
+def test_a_full_place_is_called_full_where_nothing_can_be_given_back(
+    restic_workbench, random_bytes
+):
+    """As where no pack may be deleted: the error is still that there is no room."""
+    probe = restic_workbench()
+
+    def strike(operation, now):
+        if operation.verb == "put" and operation.name.startswith("index/") and now is Phase.BEFORE:
+            raise StorageFull("no room")
+        if operation.verb == "delete" and operation.name.startswith("data/"):
+            raise AccessRefused("only your own locks")
+
+    bench = restic_workbench(transport=FaultyTransport(probe.transport, strike))
+    (bench.source / "file").write_bytes(random_bytes(1000))
+    with pytest.raises(StorageFull, match="no room"):
+        bench.back_up()
 
 
 def test_space_is_freed_on_a_disk_without_a_single_byte_left(on_disk, random_bytes):

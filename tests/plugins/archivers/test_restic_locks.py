@@ -13,7 +13,7 @@ import pytest
 from attrs import evolve
 
 from backapp_core import processes
-from backapp_core.errors import RepositoryLocked
+from backapp_core.errors import AccessRefused, RepositoryLocked
 from backapp_core.events import LogLine, Recording
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.testing.fakes import MemoryBucket, MemoryTransport, make_surroundings
@@ -275,6 +275,20 @@ def test_a_lock_released_between_listing_and_reading_does_not_count(transport, s
             transport.delete(name)
 
     clear(FaultyTransport(transport, strike), surroundings)
+
+
+def test_a_stale_lock_that_may_not_be_removed_is_passed_over(transport, surroundings, put):
+    """As where only locks of one's own may be deleted."""
+    name = put(time=surroundings.clock.now() - timedelta(hours=1))
+
+    def refuse(operation, _phase):
+        if operation.verb == "delete":
+            raise AccessRefused("only your own")
+
+    guarded = FaultyTransport(transport, refuse)
+    clear_way(guarded, CODEC, surroundings, own=frozenset(), is_exclusive=True)
+    assert list(transport.objects) == [name]
+    assert surroundings.events.of(LogLine) == []
 
 
 def test_unlocking_removes_what_is_stale_and_says_what(transport, surroundings, put):

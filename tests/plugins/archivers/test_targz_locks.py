@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from backapp_core import processes
-from backapp_core.errors import RepositoryLocked
+from backapp_core.errors import AccessRefused, RepositoryLocked
 from backapp_core.testing.fakes import FrozenClock, MemoryTransport
 from backapp_core.testing.faults import FaultyTransport, Phase
 from backapp_plugins.archivers.targz import locks
@@ -130,6 +130,20 @@ class TestOnThisMachine:
         frozen.back_up()
 
 
+def test_a_stale_lock_that_may_not_be_removed_is_passed_over(frozen):
+    """As where only locks of one's own may be deleted."""
+    at = frozen.surroundings.clock.now() - timedelta(hours=1)
+    name = _put_lock(frozen, refreshed_at=at)
+
+    def refuse(operation, _phase):
+        if operation.verb == "delete" and operation.name == name:
+            raise AccessRefused("only your own")
+
+    guarded = FaultyTransport(MemoryTransport(frozen.bucket), refuse)
+    frozen.back_up(repository=frozen.open(guarded))
+    assert _locks(frozen) == [name]
+
+
 def test_a_lock_cut_short_counts_until_it_is_stale(workbench):
     bench = workbench(clock=FrozenClock())
     bench.bucket.clock = bench.surroundings.clock
@@ -181,7 +195,46 @@ def test_a_lock_is_refreshed_while_its_holder_works(frozen, monkeypatch):
         ):
             while len(seen) < 3:
                 frozen.surroundings.clock.advance(1)
-                seen.update(frozen.bucket.objects[name] for name in _locks(frozen))
+                standing = frozen.bucket.objects.items()
+                seen.update(data for name, data in standing if name.startswith("locks/"))
 
     frozen.back_up(repository=frozen.open(FaultyTransport(MemoryTransport(frozen.bucket), strike)))
+    assert _locks(frozen) == []
+
+
+def test_refreshing_replaces_no_object(frozen, monkeypatch):
+    """Each lock is a new one, for there are places where nothing can be replaced."""
+    monkeypatch.setattr(locks, "REFRESH_SECONDS", 0.01)
+    seen: list[str] = []
+
+    def strike(operation, now):
+        if operation.verb == "put" and operation.name.startswith("locks/") and now is Phase.BEFORE:
+            seen.append(operation.name)
+        if operation.verb == "put" and operation.name.startswith("archives/"):
+            while len(seen) < 3:
+                frozen.surroundings.clock.advance(1)
+
+    frozen.back_up(repository=frozen.open(FaultyTransport(MemoryTransport(frozen.bucket), strike)))
+    assert len(set(seen)) == len(seen) >= 3
+    assert _locks(frozen) == []
+
+
+def test_a_lock_that_was_removed_does_not_come_back_to_life(frozen, monkeypatch):
+    monkeypatch.setattr(locks, "REFRESH_SECONDS", 0.01)
+    removed: list[str] = []
+    transport = MemoryTransport(frozen.bucket)
+
+    def strike(operation, now):
+        if operation.verb == "put" and operation.name.startswith("locks/") and now is Phase.AFTER:
+            standing = _locks(frozen)
+            if len(standing) == 2:  # the second one has just been written
+                removed.append(next(name for name in standing if name != operation.name))
+                transport.delete(removed[0])
+        if operation.verb == "put" and operation.name.startswith("archives/"):
+            while not removed or _locks(frozen):
+                frozen.surroundings.clock.advance(1)
+
+    repository = frozen.open(FaultyTransport(transport, strike))
+    with pytest.raises(RepositoryLocked, match="removed"):
+        frozen.back_up(repository=repository)
     assert _locks(frozen) == []
