@@ -123,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
         except Refused as refused:
             status, headers = refused.status, {}
             content = f"<Error><Code>{refused.code}</Code></Error>".encode()
+        if fault == "forgotten":  # carried out, and then something broke on the way back
+            status, headers, content = 500, {}, b""
         self.s3.requests.append((self.command, key, status))
         if fault == "lost":
             self._hang_up()

@@ -93,10 +93,11 @@ def test_stopping_ends_the_waiting(make, fake_s3):
 # --- answers that are lost
 
 
-def test_what_was_stored_though_the_answer_was_lost_counts(transport, fake_s3):
-    fake_s3.fail("PUT", "lost")
+@pytest.mark.parametrize(("fault", "answered"), [("lost", 200), ("forgotten", 500)])
+def test_what_was_stored_though_the_answer_was_lost_counts(transport, fake_s3, fault, answered):
+    fake_s3.fail("PUT", fault)
     assert transport.put("object", [b"body"]) == 4
-    assert [status for method, _, status in fake_s3.requests if method == "PUT"] == [200, 412]
+    assert [status for method, _, status in fake_s3.requests if method == "PUT"] == [answered, 412]
 
 
 def test_a_tag_that_is_no_hash_has_the_object_read(transport, fake_s3):
