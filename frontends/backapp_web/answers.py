@@ -32,6 +32,7 @@ from backapp_core.errors import (
     WorkerLost,
 )
 from backapp_core.wire import Problem, problem_type
+from backapp_web.callers import facts_of
 
 _LOG = logging.getLogger(__name__)
 PROBLEM_JSON = "application/problem+json"
@@ -112,7 +113,8 @@ def headers_of(error: Exception, status: int) -> dict[str, str]:
 def as_problem(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer with ``application/problem+json``."""
     if not isinstance(error, BackappError | HTTPException):
-        where = request.scope.get("path_template", "")  # the address itself may hold a token
+        # The address itself may hold a token.
+        where = facts_of(request).get("path_template", "")
         _LOG.error("unexpected error at %s %s", request.method, where, exc_info=error)
     problem = problem_of(error)
     return Response(
@@ -125,7 +127,7 @@ def as_problem(request: Request[Any, Any, Any], error: Exception) -> Response[An
 
 def wants_page(request: Request[Any, Any, Any]) -> bool:
     """Say whether somebody looks at a page, not a program at the interface."""
-    return not request.scope["path"].startswith("/api/") and MediaType.HTML.value in (
+    return not facts_of(request)["path"].startswith("/api/") and MediaType.HTML.value in (
         request.headers.get("accept", "")
     )
 

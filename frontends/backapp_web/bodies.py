@@ -107,7 +107,7 @@ class Codec(AbstractDTO[Any]):
 
     @property
     def _connection(self) -> Connection:
-        return self.asgi_connection
+        return cast("Connection", self.asgi_connection)  # pyright: ignore[reportUnknownMemberType]  # of whatever state
 
     @override
     def decode_bytes(self, value: bytes) -> Any:
@@ -121,10 +121,13 @@ class Codec(AbstractDTO[Any]):
     @override
     def data_to_encodable_type(self, data: Any) -> Any:
         if isinstance(data, Response):
-            answer = cast("Response[Any]", data)
-            answer.content = to_plain(answer.content)
-            return answer
+            return _encodable(data)  # pyright: ignore[reportUnknownArgumentType]  # of any content
         return to_plain(data)
+
+
+def _encodable(answer: Response[Any]) -> Response[Any]:
+    answer.content = to_plain(answer.content)
+    return answer
 
 
 class PlainTypes(OpenAPISchemaPlugin):

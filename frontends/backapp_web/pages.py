@@ -10,7 +10,6 @@ from litestar.connection import ASGIConnection
 from markupsafe import Markup
 
 from backapp_core.model.names import to_line, to_text
-from backapp_core.model.users import Action
 from backapp_web.callers import NOBODY, Caller, facts_of
 
 FIRST_PAGE = "/machines"
@@ -39,15 +38,13 @@ def environment() -> Environment:
     made.filters["path"] = to_text
     made.filters["line"] = to_line
     made.filters["moment"] = _moment
-    made.globals["Action"] = Action
-    made.globals["pages"] = PAGES
     return made
 
 
 def drawn(connection: ASGIConnection[Any, Any, Any, Any], template: str, **what: Any) -> bytes:
     """Return a page."""
     caller: Caller = facts_of(connection).get("user", NOBODY)
-    said = {**_UNSAID, "caller": caller, "path": connection.url.path, **what}
+    said = {**_UNSAID, "pages": PAGES, "caller": caller, "path": connection.url.path, **what}
     return environment().get_template(template).render(said).encode()
 
 

@@ -28,12 +28,13 @@ class _Invocation(Protocol):
 
 
 @click.command(
+    short_help="Serve the dashboard, and the interface for machines and programs",
     epilog="""\b
     Examples:
       backapp serve
       backapp serve --listen 0.0.0.0:8300 --tls-cert server.pem --tls-key server.key
       backapp serve --listen 10.0.0.5:8300 --trusted-proxy 10.0.0.2
-    """
+    """,
 )
 @click.option(
     "--listen",

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from backapp_core import events
-from backapp_core.settings import PluginSettings, RepositorySettings, Settings
+from backapp_core.settings import PluginSettings, RepositorySettings, ServerSettings, Settings
 from backapp_plugins.transports.s3 import S3Options
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +34,7 @@ def test_every_file_of_the_sample_is_shown_as_it_is():
         (Settings, "## At the top"),
         (RepositorySettings, "## `[repositories.NAME]`"),
         (PluginSettings, "## `[plugins]`"),
+        (ServerSettings, "## `[server]`"),
         (S3Options, "## `[transports.s3]`"),
     ],
 )
@@ -41,7 +42,7 @@ def test_every_setting_has_its_row(kind, heading):
     page = (ROOT / "docs/reference/settings.md").read_text()
     section = page.partition(heading)[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` ", section, re.MULTILINE)
-    tables = {"repositories", "plugins", "notifiers", "transports"}
+    tables = {"repositories", "plugins", "notifiers", "transports", "server"}
     assert sorted(rows) == sorted(set(attrs.fields_dict(kind)) - tables)
 
 

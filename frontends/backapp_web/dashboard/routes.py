@@ -5,7 +5,9 @@ from typing import Any
 from urllib.parse import quote
 
 from litestar import Request, Response, Router
-from litestar.static_files import create_static_files_router
+from litestar.static_files import (
+    create_static_files_router,  # pyright: ignore[reportUnknownVariableType]  # its paths are of any sort
+)
 
 from backapp_core.errors import NotSignedIn
 from backapp_web.answers import as_problem, headers_of, problem_of, wants_page
