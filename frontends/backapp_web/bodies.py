@@ -1,7 +1,7 @@
 """JSON in and out through the program's one codec: everything checked, all faults listed."""
 
 from collections.abc import Generator
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import msgspec
 from litestar import Response
@@ -107,7 +107,7 @@ class Codec(AbstractDTO[Any]):
 
     @property
     def _connection(self) -> Connection:
-        return cast("Connection", self.asgi_connection)  # pyright: ignore[reportUnknownMemberType]  # of whatever state
+        return self.asgi_connection  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # of any state
 
     @override
     def decode_bytes(self, value: bytes) -> Any:

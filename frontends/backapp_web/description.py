@@ -160,4 +160,6 @@ def _security(policy: Policy, *, is_safe: bool) -> list[dict[str, list[str]]]:
         ways.append({_BEARER: []})
     if Sort.BROWSER in policy.sorts:
         ways.append({_SESSION: []} if is_safe else {_SESSION: [], _CSRF: []})
+    if policy.is_local:
+        ways.append({})
     return ways
