@@ -7,7 +7,14 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from backapp_core.codec import from_plain, to_plain
-from backapp_core.errors import InputError, InvalidSettings, NameTaken, TokenRefused
+from backapp_core.errors import (
+    BackappError,
+    InputError,
+    InvalidSettings,
+    NameTaken,
+    StoreUnavailable,
+    TokenRefused,
+)
 from backapp_core.manager import PluginManager
 from backapp_core.model.names import to_line
 from backapp_core.ports.store_kinds import StoreKind
@@ -76,6 +83,7 @@ def enrol(
         InputError: If the address makes no sense, or the folder cannot be written.
         StoreUnavailable: If the server does not answer; the same command may be given again.
         PluginError: If no installed store opens such an address.
+        BackappError: What else the server says. Unless it did not answer, nothing is left here.
     """
     kind = store_kind(plugins, url)
     if not token.startswith(ENROLMENT_PREFIX):
@@ -84,7 +92,14 @@ def enrol(
             "the page of machines gives one"
         )
     begun = _begin(surroundings, folder, url, token)
-    enrolled = kind.enrol(url, token, begun.identity.agent_id, begun.key, surroundings)
+    try:
+        enrolled = kind.enrol(url, token, begun.identity.agent_id, begun.key, surroundings)
+    except StoreUnavailable:
+        raise  # perhaps it was heard: the same id and key are needed again
+    except BackappError:
+        (folder / IDENTITY).unlink(missing_ok=True)
+        (folder / KEY).unlink(missing_ok=True)
+        raise
     identity = evolve(begun.identity, name=enrolled.name, tenant=enrolled.tenant, token_sha256="")
     _write(folder, identity)
     return identity
