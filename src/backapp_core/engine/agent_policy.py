@@ -102,12 +102,13 @@ def read_policy(file: Path) -> Policy:
 def policy_text(policy: Policy) -> str:
     """Return a policy file that says so, with an explanation of every line."""
     roots = policy.backup_roots
+    shown = (b"/home", b"/etc") if roots is None else roots
     return (
         "# What this machine lets its BackApp server have it do. Paths are absolute, links in\n"
         "# them are followed. Changes count from the next run.\n"
         "\n"
         "# Only these folders and what is below them are backed up. Without this line: anything.\n"
-        f"{'# ' if roots is None else ''}backup_roots = {_toml(roots or (b'/home', b'/etc'))}\n"
+        f"{'# ' if roots is None else ''}backup_roots = {_toml(shown)}\n"
         "\n"
         "# Only into these folders, or below them, a server may have something restored.\n"
         f"restore_folders = {_toml(policy.restore_folders)}\n"

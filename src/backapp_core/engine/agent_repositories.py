@@ -10,6 +10,7 @@ from attrs import evolve
 from backapp_core.codec import from_plain, to_plain
 from backapp_core.engine import opening
 from backapp_core.engine.addresses import parse_address
+from backapp_core.engine.agent_passwords import FOLDER as PASSWORDS
 from backapp_core.engine.agent_passwords import Passwords
 from backapp_core.engine.opening import Opened
 from backapp_core.errors import (
@@ -36,8 +37,9 @@ class AgentRepositories:
         """Keep passwords and descriptions in ``folder``."""
         self._plugins = plugins
         self._work = work
-        self.passwords = Passwords(folder / "passwords")
-        self._folder = folder / "repositories"
+        self.folder = folder
+        self.passwords = Passwords(folder / PASSWORDS)
+        self._kept = folder / "repositories"
         self._creating = threading.Lock()
 
     def open(self, surroundings: Surroundings, repository: ManagedRepository) -> Opened:
@@ -88,12 +90,12 @@ class AgentRepositories:
         """
         if self.kept(repository.id) != repository:
             self.passwords.path(repository.id)  # whether that is an id at all
-            path = self._folder / f"{repository.id}.json"
+            path = self._kept / f"{repository.id}.json"
             write_private_file(path, json.dumps(to_plain(repository)))
 
     def kept(self, name: str) -> ManagedRepository | None:
         """Return what is remembered of the repository of this id or name."""
-        for path in sorted(self._folder.glob("*.json")):
+        for path in sorted(self._kept.glob("*.json")):
             try:
                 plain = json.loads(path.read_bytes())
                 found = from_plain(plain, ManagedRepository, source=f"the record {path}")

@@ -51,10 +51,12 @@ def eventually_fixture():
     return eventually
 
 
-@pytest.fixture(autouse=True)
-def cheap_keys(monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def cheap_keys():
     """What derives keys is as safe as the password of a test has to be, and takes no time."""
-    monkeypatch.setattr(key_files, "_COST", 16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(key_files, "_COST", 16)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -297,5 +299,18 @@ def digest(secret: str) -> str:
 @pytest.fixture
 def site(plugins, tmp_path):
     site = Site(plugins, tmp_path)
+    yield site
+    site.close()
+
+
+@pytest.fixture(scope="module")
+def settled(plugins, tmp_path_factory):
+    """A site whose machine works, with one snapshot, for tests that only look and restore."""
+    site = Site(plugins, tmp_path_factory.mktemp("settled"))
+    program = site.source / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o6755)
+    site.loop = site.working()
+    site.kept = site.ended(site.ask()).snapshot_id
     yield site
     site.close()

@@ -2,7 +2,6 @@
 
 import os
 import stat
-import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -79,6 +78,7 @@ def test_what_happens_during_a_run_is_reported(site):
     assert site.runs.progress(run_id).files_done == 2
 
 
+@pytest.mark.interop  # waits
 def test_no_more_runs_go_on_at_once_than_allowed(site, gate, eventually):
     gates = [gate(f"dump{number}") for number in range(3)]
     site.working()
@@ -126,116 +126,6 @@ def test_agent_runs_no_command_of_the_server_for_a_password(site):
     assert not marker.exists()
 
 
-# --- back again
-
-
-def test_chosen_paths_come_back_to_a_folder(site):
-    site.working()
-    kept = site.ended(site.ask()).snapshot_id
-    notes = site.source / "sub"
-    ended = site.ended(site.ask_restore(kept, site.restored, [notes]))
-    assert (ended.state, ended.error, ended.counts.files) == (RunState.COMPLETED, "", 1)
-    back = site.restored / str(site.source).lstrip("/")
-    assert (back / "sub/notes.md").read_text() == "# Notes\n" * 100
-    assert not (back / "letter.txt").exists()
-
-
-def test_restore_of_everything_gives_the_same_files(site):
-    site.working()
-    kept = site.ended(site.ask()).snapshot_id
-    ended = site.ended(site.ask_restore(kept, site.restored))
-    assert ended.state is RunState.COMPLETED
-    back = site.restored / str(site.source).lstrip("/")
-    subprocess.run(["diff", "-r", site.source, back], check=True)
-
-
-def test_restore_that_a_server_ordered_brings_back_no_set_id_bits(site):
-    program = site.source / "program"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o6755)
-    site.working()
-    kept = site.ended(site.ask()).snapshot_id
-    ended = site.ended(site.ask_restore(kept, site.restored))
-    assert ended.state is RunState.COMPLETED
-    back = site.restored / str(program).lstrip("/")
-    assert stat.S_IMODE(back.stat().st_mode) == 0o755
-
-
-def test_restore_of_a_path_that_is_not_there_changes_nothing(site):
-    site.working()
-    kept = site.ended(site.ask()).snapshot_id
-    ended = site.ended(site.ask_restore(kept, site.restored, [site.source / "lost"]))
-    assert ended.state is RunState.FAILED
-    assert "holds no" in ended.error
-    assert not site.restored.exists()
-
-
-@pytest.mark.interop
-def test_stock_restic_restores_with_the_password_that_the_machine_made(site):
-    working = site.working()
-    site.ended(site.ask())
-    target = site.folder / "by-restic"
-    restic = ["restic", "-r", site.repository.address, "--no-cache"]
-    key = ["--password-file", password_file(working, site)]
-    subprocess.run([*restic, *key, "check", "--read-data"], check=True)
-    subprocess.run([*restic, *key, "restore", "latest", "--target", target], check=True)
-    subprocess.run(["diff", "-r", site.source, target / str(site.source).lstrip("/")], check=True)
-
-
-# --- what people ask
-
-
-def test_question_about_a_folder_is_answered(site):
-    site.working()
-    kept = site.ended(site.ask()).snapshot_id
-    folder = str(site.source)
-    asked = site.question(QuestionKind.LIST_FOLDER, snapshot_id=kept, folder=folder)
-    answer = asked.answer
-    found = {node["name"]: (node["kind"], node["size_bytes"]) for node in answer.nodes}
-    assert found == {"letter.txt": ("file", 13), "sub": ("dir", 0)}
-    assert (answer.error, answer.is_cut) == ("", False)
-
-
-def test_search_and_snapshots_are_answered(site):
-    site.working()
-    kept = site.ended(site.ask()).snapshot_id
-    found = site.question(QuestionKind.SEARCH, snapshot_id=kept, pattern="*.MD").answer
-    assert [node["path"] for node in found.nodes] == [f"{site.source}/sub/notes.md"]
-    listed = site.question(QuestionKind.SNAPSHOTS).answer
-    assert [node["id"] for node in listed.nodes] == [kept]
-
-
-def test_long_answer_is_cut(site):
-    for number in range(12):
-        (site.source / f"file{number}").touch()
-    working = site.working()
-    kept = site.ended(site.ask()).snapshot_id
-    working.loop._questions._most_nodes = 10
-    asked = site.question(QuestionKind.SEARCH, snapshot_id=kept, pattern="file*")
-    assert (len(asked.answer.nodes), asked.answer.is_cut) == (10, True)
-
-
-def test_question_that_makes_no_sense_is_answered_with_a_sentence(site):
-    site.working()
-    site.ended(site.ask())
-    asked = site.question(QuestionKind.LIST_FOLDER, snapshot_id="feedbeef", folder="/")
-    assert "no snapshot" in asked.answer.error
-    asked = site.question(QuestionKind.LIST_FOLDER, snapshot_id="latest", folder="/nowhere")
-    assert "/nowhere" in asked.answer.error
-
-
-def test_questions_are_answered_while_a_run_goes_on(site, gate):
-    site.working()
-    kept = site.ended(site.ask()).snapshot_id
-    waiting = gate()
-    run_id = site.ask("dump")
-    waiting.wait()
-    assert site.question(QuestionKind.SNAPSHOTS).answer.nodes[0]["id"] == kept
-    assert site.runs.get(run_id).state is RunState.RUNNING
-    waiting.open()
-    assert site.ended(run_id).state is RunState.COMPLETED
-
-
 # --- what this machine does not let a server do
 
 
@@ -256,19 +146,6 @@ def test_link_out_of_the_allowed_folders_is_followed_before_it_is_judged(site):
     site.tenant.jobs.replace(site.job("documents", roots=(bytes(allowed / "door/sub"),)))
     site.working()
     assert "does not let" in site.ended(site.ask()).error
-
-
-def test_restore_through_a_link_out_of_the_allowed_folder_is_refused(site):
-    site.working()
-    kept = site.ended(site.ask()).snapshot_id
-    site.restored.mkdir()
-    outside = site.folder / "outside"
-    outside.mkdir()
-    (site.restored / "door").symlink_to(outside)
-    ended = site.ended(site.ask_restore(kept, site.restored / "door" / "inner"))
-    assert ended.state is RunState.FAILED
-    assert "does not let a server restore" in ended.error
-    assert list(outside.iterdir()) == []
 
 
 def test_job_with_a_command_is_refused_unless_the_policy_allows_it(site, gate):
@@ -303,6 +180,19 @@ def test_server_knows_what_the_machine_allows(site, eventually):
 # --- stopped, lost, killed
 
 
+@pytest.mark.interop  # waits
+def test_questions_are_answered_while_a_run_goes_on(site, gate):
+    site.working()
+    kept = site.ended(site.ask()).snapshot_id
+    waiting = gate()
+    run_id = site.ask("dump")
+    waiting.wait()
+    assert site.question(QuestionKind.SNAPSHOTS).answer.nodes[0]["id"] == kept
+    assert site.runs.get(run_id).state is RunState.RUNNING
+    waiting.open()
+    assert site.ended(run_id).state is RunState.COMPLETED
+
+
 def test_cancelled_run_stops_and_makes_no_snapshot(site, gate):
     working = site.working()
     site.ended(site.ask())
@@ -329,6 +219,7 @@ def test_stopped_agent_hands_back_and_the_next_one_completes(site, gate):
     assert snapshots(second, site) == [ended.snapshot_id]
 
 
+@pytest.mark.interop  # waits
 def test_run_whose_lease_is_lost_publishes_nothing_and_is_claimed_anew(
     site, gate, line, eventually
 ):
@@ -380,6 +271,7 @@ def test_agent_carries_on_when_the_server_was_gone(site, line, eventually):
     assert any("answers again" in text for text in working.said)
 
 
+@pytest.mark.interop  # waits
 def test_events_that_could_not_be_sent_are_sent_later(site, line, eventually):
     cut = line(site.work, "report")
     cut.is_cut = True
@@ -394,6 +286,7 @@ def test_events_that_could_not_be_sent_are_sent_later(site, line, eventually):
     assert [event for _, event in site.runs.events(run_id) if isinstance(event, SnapshotSaved)]
 
 
+@pytest.mark.interop  # waits
 def test_second_agent_with_the_same_key_gives_up_and_leaves_the_first_alone(site):
     first = site.working()
     site.ended(site.ask())
@@ -451,6 +344,7 @@ def test_clock_that_is_off_by_a_day_changes_nothing_but_is_told(site):
     assert "behind the server's" in said
 
 
+@pytest.mark.interop  # waits
 def test_repository_that_another_was_put_in_the_place_of_is_not_filled(site):
     working = site.working()
     site.ended(site.ask())

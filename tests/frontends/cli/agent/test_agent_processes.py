@@ -107,18 +107,17 @@ def test_second_process_of_the_machine_is_refused_at_once(cli, office, machine, 
     os.close(held)
 
 
-def test_agent_that_polls_rarely_is_woken_at_once(cli, office, serving, start, tmp_path, source):
+def test_agent_that_polls_rarely_is_woken_at_once(cli, served, start, tmp_path, source):
     """It is in touch every five minutes; the run begins because the server says so."""
-    serving()
     folder = tmp_path / "agent"
-    cli("agent", "enrol", office.url, "--token", office.token(), "--agent-dir", folder)
-    office.repository(tmp_path / "repository")
-    office.job(source)
+    cli("agent", "enrol", served.url, "--token", served.token(), "--agent-dir", folder)
+    served.repository(tmp_path / "repository")
+    served.job(source)
     start("-v", "agent", "run", "--agent-dir", folder, "--every", "300")
-    assert office.ended(office.ask()).state == "completed"
+    assert served.ended(served.ask()).state == "completed"
     # By now it has been in touch and waits; what comes is heard through the socket alone.
-    assert office.ended(office.ask()).state == "completed"
-    assert office.ended(office.ask()).state == "completed"
+    assert served.ended(served.ask()).state == "completed"
+    assert served.ended(served.ask()).state == "completed"
 
 
 def test_cancel_reaches_a_run_at_once_whatever_its_lease(cli, office, machine, pipe, start):
