@@ -130,6 +130,10 @@ def test_built_in_plugin_is_tested_with_the_kit_of_its_role(name):
     assert inheriting, f"no test in tests/plugins/{role}s inherits the {role} contract for {name}"
 
 
+KITS = {"store": ("store_contract", "work_contract")}
+"""Of roles whose plugins may be good for one thing and not for another."""
+
+
 def inherits_kit(path: Path, role: str) -> bool:
     tree = ast.parse(path.read_bytes())
     kit = {
@@ -137,7 +141,7 @@ def inherits_kit(path: Path, role: str) -> bool:
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
         and (node.module or "").startswith("backapp_core.testing.")
-        and (node.module or "").endswith(f"{role}_contract")
+        and (node.module or "").endswith(KITS.get(role, (f"{role}_contract",)))
         for alias in node.names
     }
     return any(
