@@ -134,10 +134,10 @@ def report(**changes: Any) -> AgentReport:
     return AgentReport(**said | changes)
 
 
-def make_server(folder: Path, **settings: Any) -> Server:
+def make_server(folder: Path, store: str = "", **settings: Any) -> Server:
     return assemble_server(
         Settings(
-            store=f"sqlite:///{folder}/server.sqlite",
+            store=store or f"sqlite:///{folder}/server.sqlite",
             cache_folder=str(folder / "cache"),
             state_folder=str(folder / "state"),
             server=ServerSettings(**settings),
@@ -153,10 +153,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_server():
     """Return a function: a folder and settings to a server on an empty database."""
     return make_server
+
+
+@pytest.fixture(scope="session")
+def new_world() -> type[World]:
+    """What makes worlds, for tests with databases of their own."""
+    return World
 
 
 @pytest.fixture(scope="session")

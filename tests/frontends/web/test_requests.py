@@ -175,7 +175,7 @@ def test_every_answer_has_the_strict_headers(client, admin, agent):
         assert "unsafe" not in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["x-frame-options"] == "DENY"
-        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["referrer-policy"] == "same-origin"
         assert answer.headers["cache-control"] == "no-store"
         assert "permissions-policy" in answer.headers
         assert "access-control-allow-origin" not in answer.headers
