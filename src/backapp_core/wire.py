@@ -38,7 +38,9 @@ API_TOKEN_PREFIX = "backapp_token_"  # noqa: S105  # what tokens begin with, so 
 ENROLMENT_PREFIX = "backapp_enrol_"
 
 MOST_BODY_BYTES = 4 * 1024 * 1024
-"""No body and no message is larger."""
+"""No body and no message is larger, but that of an acknowledgement."""
+MOST_ACKNOWLEDGED_BYTES = 32 * 1024 * 1024
+"""No acknowledgement is larger; some 250,000 objects, or 4 TB that are new."""
 MOST_WISHES = 500
 """How many objects one request may ask grants for, or a backup name at once when acknowledged."""
 

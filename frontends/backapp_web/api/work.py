@@ -12,6 +12,7 @@ from backapp_core.model.work import Claim, Orders, Question, Renewal
 from backapp_core.ports.work import Work
 from backapp_core.wire import (
     AGENT,
+    MOST_ACKNOWLEDGED_BYTES,
     QUESTIONS,
     REPOSITORIES,
     RUNS,
@@ -92,7 +93,12 @@ def finish(request: Call, run_id: FromPath[str], data: JSONBody[FinishBody]) -> 
     work_of(request).finish(data.fence, data.ended)
 
 
-@post(f"{RUNS}/{{run_id:str}}/acknowledge", status_code=200, sync_to_thread=True)
+@post(
+    f"{RUNS}/{{run_id:str}}/acknowledge",
+    status_code=200,
+    sync_to_thread=True,
+    request_max_body_size=MOST_ACKNOWLEDGED_BYTES,
+)
 def acknowledge(request: Call, run_id: FromPath[str], data: JSONBody[AcknowledgeBody]) -> Receipt:
     """Tell of a snapshot, have its objects seen, and get a receipt."""
     return work_of(request).acknowledge(run_id, data.fence, data.snapshot, data.objects)

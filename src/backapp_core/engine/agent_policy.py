@@ -57,8 +57,11 @@ class Policy:
                     f"be backed up; it allows {_listed(self.backup_roots)}"
                 )
 
-    def check_restore(self, target: bytes, file: Path) -> None:
-        """Refuse a restore to where this machine lets no server write; ``file`` is what is named.
+    def check_restore(self, target: bytes, file: Path) -> bytes:
+        """Return ``target`` without links; refuse it where this machine lets no server write.
+
+        Whoever restores goes to what is returned: a link that is put there later leads nowhere
+        else. ``file`` is what is named.
 
         Raises:
             NotAllowed: If nothing may be restored there.
@@ -70,6 +73,7 @@ class Policy:
                 f"the policy of this machine ({_shown(file)}) does not let a server restore to "
                 f"{to_text(target)}; it allows {_listed(self.restore_folders)}"
             )
+        return os.path.realpath(target)
 
 
 def read_policy(file: Path) -> Policy:

@@ -141,8 +141,7 @@ class AgentRun:
             return self._backed_up()
         if run.restore is None:
             raise InvalidJob("the server ordered a restore and did not say of what")
-        order = run.restore
-        policy.check_restore(order.target, file)
+        order = evolve(run.restore, target=policy.check_restore(run.restore.target, file))
         return self._trying(lambda: self._restored(order), self._place.limits.tries)
 
     def _backed_up(self) -> Done:

@@ -7,7 +7,9 @@ import pytest
 import uvicorn
 
 from backapp_core.assembly import assemble_server, load_plugins
+from backapp_core.model.grants import ObjectSeen
 from backapp_core.settings import ServerSettings, Settings
+from backapp_core.testing.fleet_fixtures import claimed, make_machine, make_snapshot, sees_all
 from backapp_core.testing.work_contract import WorkContract
 from backapp_plugins.stores import remote
 from backapp_web.app import create_app
@@ -73,3 +75,14 @@ class TestRemoteWork(WorkContract):
         yield open_work
         for work in opened:
             work.close()
+
+    def test_backup_of_very_many_objects_is_acknowledged(self, fleet, open_work):
+        machine = make_machine(fleet, 1)
+        machine.job()
+        machine.run()
+        work = open_work(machine, sees_all)
+        claim = claimed(work)
+        work.report_created(machine.repository.id, "e" * 64)
+        objects = [ObjectSeen(f"data/{number:064x}", 16_000_000) for number in range(50_000)]
+        receipt = work.acknowledge(claim.run.id, claim.fence, make_snapshot(), objects)
+        assert receipt.objects == 50_000

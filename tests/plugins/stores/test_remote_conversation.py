@@ -1,11 +1,18 @@
 """What an agent makes of answers, faults and silence, on real sockets."""
 
+import ipaddress
 import json
 import logging
+import ssl
 import threading
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from websockets.sync.server import serve
 
 from backapp_core.errors import (
@@ -38,6 +45,7 @@ class Script:
 
     def __init__(self):
         self.answers, self.asked = [], []
+        self._scheme = "http"
         script = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -72,9 +80,14 @@ class Script:
     def answer(self, *answers):
         self.answers[:] = [(*one, {}) if len(one) == 2 else one for one in answers]
 
+    def speak_tls(self, context):
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._server.handle_error = lambda *arguments: None  # somebody hangs up, on purpose
+        self._scheme = "https"
+
     @property
     def url(self):
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def close(self):
         self._server.shutdown()
@@ -222,8 +235,6 @@ def test_key_is_in_no_log_and_no_repr(script, work, caplog):
 
 
 def test_report_that_is_too_large_goes_in_parts(script, work):
-    from datetime import UTC, datetime
-
     from backapp_core.events import Level, LogLine
 
     script.answer((204, b""))
@@ -235,8 +246,6 @@ def test_report_that_is_too_large_goes_in_parts(script, work):
 
 
 def test_text_that_is_no_unicode_arrives_as_an_escape(script, work):
-    from datetime import UTC, datetime
-
     from backapp_core.events import Level, LogLine
 
     script.answer((204, b""))
@@ -254,6 +263,53 @@ def test_id_that_is_none_gets_into_no_path(script, work, name):
     with pytest.raises(GrantRefused):
         work.grant_reads(name, ["config"])
     assert script.asked == []
+
+
+# --- TLS
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for 127.0.0.1 that signs itself; both in one file."""
+    now = datetime.now(UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "backup")])
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "server.pem"
+    path.write_bytes(
+        made.public_bytes(Encoding.PEM)
+        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return path
+
+
+def test_server_is_believed_only_with_a_certificate_that_is_trusted(
+    script, surroundings, certificate, monkeypatch
+):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    script.speak_tls(context)
+    script.answer((200, ORDERS))
+    with (
+        remote.open_work(script.url, KEY, surroundings) as work,
+        pytest.raises(StoreUnavailable, match="certificate"),
+    ):
+        work.hello(REPORT, alive_seconds=60)
+    assert script.asked == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with remote.open_work(script.url, KEY, surroundings) as work:
+        assert not work.hello(REPORT, alive_seconds=60).has_work
 
 
 # --- addresses

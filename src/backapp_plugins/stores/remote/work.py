@@ -134,6 +134,7 @@ class RemoteWork(Work, RemoteGrants, Closing):
             Receipt,
             body=body,
             patience_seconds=_ACKNOWLEDGE_SECONDS,
+            most_bytes=wire.MOST_ACKNOWLEDGED_BYTES,
         )
 
     @override

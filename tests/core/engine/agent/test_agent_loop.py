@@ -106,14 +106,13 @@ def test_run_that_fails_says_why(site):
     assert "/nowhere/at/all" in ended.error
 
 
-def test_repository_that_was_created_though_nobody_knew_is_taken_over(site, line):
+def test_repository_that_was_created_though_nobody_knew_is_taken_over(site, line, eventually):
     cut = line(site.work, "report_created")
     cut.is_cut = True
     first = site.working(cut)
     run_id = site.ask()
     site.running(run_id)
-    while not any("it is tried again" in text for text in first.said):
-        pass
+    eventually(lambda: any("it is tried again" in text for text in first.said))
     cut.is_cut = False
     assert site.ended(run_id).state is RunState.COMPLETED
 
@@ -204,6 +203,7 @@ def test_cancelled_run_stops_and_makes_no_snapshot(site, gate):
     assert len(snapshots(working, site)) == 1
 
 
+@pytest.mark.interop  # waits
 def test_stopped_agent_hands_back_and_the_next_one_completes(site, gate):
     waiting = gate()
     first = site.working()
@@ -259,6 +259,7 @@ def test_snapshot_that_was_saved_and_not_told_counts_and_no_second_one_is_made(
     ]
 
 
+@pytest.mark.interop  # waits
 def test_agent_carries_on_when_the_server_was_gone(site, line, eventually):
     cut = line(site.work)
     working = site.working(cut)

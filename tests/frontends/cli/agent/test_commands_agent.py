@@ -191,18 +191,13 @@ def test_sheet_opens_the_repository(cli, created, tmp_path, monkeypatch):
     shown = cli("agent", "sheet", "documents", "--print").out
     for words in (sheet["password"], sheet["repository_id"], "restic -r", "backapp restore"):
         assert words in shown
-
-
-def test_sheet_goes_to_nothing_but_a_terminal_unless_it_is_to(cli, created):
-    refused = cli("agent", "sheet", "documents", code=2)
+    refused = cli("agent", "sheet", "documents", code=2)  # to what is no terminal
     assert "--print" in refused.err
     assert refused.out == ""
-
-
-def test_sheet_of_an_unknown_repository_names_those_that_there_are(cli, created):
     assert "it fills: documents" in cli("agent", "sheet", "letters", "--print", code=10).err
 
 
+@pytest.mark.interop  # three programs on terminals
 def test_sheet_is_confirmed_by_the_end_of_the_password(cli, created, tmp_path):
     (sheet,) = cli("agent", "sheet", "documents", "--print", "--json").of("sheet")
     assert on_terminal("agent", "sheet", "documents", answer="wrong")[0] == 1
