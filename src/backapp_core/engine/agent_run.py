@@ -18,7 +18,14 @@ from backapp_core.engine.agent_repositories import AgentRepositories
 from backapp_core.engine.agent_restore import restore_order
 from backapp_core.engine.agent_time import ServerTime
 from backapp_core.engine.run_drive import Done, drive
-from backapp_core.errors import BackappError, InvalidJob, StoreUnavailable, TransportError
+from backapp_core.errors import (
+    BackappError,
+    IllegalTransition,
+    InputError,
+    InvalidJob,
+    StoreUnavailable,
+    TransportError,
+)
 from backapp_core.events import Event, FanOut, FileDone, Level, LogLine, Progress, SnapshotSaved
 from backapp_core.manager import PluginManager
 from backapp_core.model.runs import RestoreOrder, Run, RunKind, RunState
@@ -107,6 +114,10 @@ class AgentRun:
         self._is_stopping = True
         self._cancel.cancel()
         self._lease.poke()
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._is_stopping or self._place.surroundings.cancel.is_cancelled
 
     def _run(self) -> None:
         try:
@@ -209,7 +220,8 @@ class AgentRun:
         if self._lease.is_lost:
             self._log("is held by this process no longer")
             return  # whoever claims it finds in the ledger what was done
-        if self._is_stopping and ended.state is RunState.CANCELLED:
+        if self._is_ending and ended.state is not RunState.COMPLETED:
+            # Whatever it says: Ctrl-C reaches commands and workers, too, and perhaps first.
             place.work.hand_back(self.run_id, fence)
             self._log("handed back")
             return
@@ -221,7 +233,9 @@ class AgentRun:
         """Tell the server until it hears, and say whether it did before the run was lost.
 
         Raises:
-            BackappError: If the server refuses to hear it.
+            InputError: If the server does not even take that it failed.
+            IllegalTransition: Likewise.
+            BackappError: If the run is somebody else's.
         """
         failures = 0
         while not self._lease.is_lost:
@@ -230,9 +244,15 @@ class AgentRun:
                 self._place.work.finish(self._claim.fence, ended)
             except StoreUnavailable:
                 failures += 1
-                if self._is_stopping:
+                if self._is_ending:
                     break
                 self._pause(failures)
+            except (InputError, IllegalTransition) as error:
+                if ended.state is RunState.FAILED:
+                    raise
+                # Else it would be claimed, and refused, again and again.
+                reason = f"the server did not take how the run ended: {error.message}"
+                ended = self._claim.run.fail(at=self._place.time.now(), error=reason)
             else:
                 return True
         return False

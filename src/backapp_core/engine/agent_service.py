@@ -172,6 +172,8 @@ def _unit(command: Sequence[str], wanted_by: str, hardened: str) -> str:
         f"ExecStart={' '.join(map(_unit_word, command))}\n"
         "Restart=on-failure\n"
         "RestartSec=30\n"
+        # Workers and commands end with their run, which is handed back; not before it knows.
+        "KillMode=mixed\n"
         "TimeoutStopSec=90\n"
         "Nice=10\n"
         "IOSchedulingClass=best-effort\n"

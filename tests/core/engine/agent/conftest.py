@@ -212,7 +212,8 @@ class Gate:
         self.pipe = site.folder / f"{name}.pipe"
         os.mkfifo(self.pipe)
         site.allow(Policy(commands=True, restore_folders=(bytes(site.restored),)))
-        settings = {"command": ["cat", str(self.pipe)]}
+        script = 'echo $$ > "$1.pid"; exec cat "$1"'
+        settings = {"command": ["sh", "-c", script, "sh", str(self.pipe)]}
         site.tenant.jobs.add(
             site.job(name, roots=(b"/dump.sql",), scanner="command", scanner_settings=settings)
         )
@@ -221,6 +222,11 @@ class Gate:
     def wait(self) -> None:
         """Return when somebody has begun to read."""
         self._held.append(os.open(self.pipe, os.O_WRONLY))
+
+    @property
+    def pid(self) -> int:
+        """Which process reads."""
+        return int(Path(f"{self.pipe}.pid").read_text())
 
     def open(self) -> None:
         """Let what reads come to an end."""

@@ -1,6 +1,7 @@
 """A machine that works for a server: from a wished run to its end, and back from snapshots."""
 
 import os
+import signal
 import stat
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from attrs import evolve
 
 from backapp_core.clock import Clock, SystemClock
 from backapp_core.engine.agent_policy import Policy
-from backapp_core.errors import AgentRevoked, AgentRunning, StoreUnavailable
+from backapp_core.errors import AgentRevoked, AgentRunning, InputError, StoreUnavailable
 from backapp_core.events import LogLine, RunMoved, SnapshotSaved
 from backapp_core.model.agents import AgentReport
 from backapp_core.model.runs import RunState
@@ -375,3 +376,33 @@ def test_work_that_fails_for_good_ends_the_agent_with_its_sentence(site, line):
     assert working.error.message == "this key belongs to no machine; enrol the machine again"
     assert not isinstance(working.error, StoreUnavailable)
     assert not [event for event in working.events.events if not isinstance(event, LogLine)]
+
+
+def test_end_that_the_server_does_not_take_is_told_as_a_failure(site):
+    class Picky:
+        """A work that refuses good news."""
+
+        def __getattr__(self, name):
+            return getattr(site.work, name)
+
+        def finish(self, fence, ended):
+            if ended.state is RunState.COMPLETED:
+                raise InputError("a number is too large")
+            site.work.finish(fence, ended)
+
+    site.working(Picky())
+    ended = site.ended(site.ask())
+    assert ended.state is RunState.FAILED
+    assert "a number is too large" in ended.error
+
+
+def test_command_that_a_signal_ended_first_is_handed_back_and_no_failure(site, gate):
+    """Ctrl-C reaches the command as well as the agent, which may hear of it later."""
+    waiting = gate()
+    working = site.working()
+    run_id = site.ask("dump")
+    waiting.wait()
+    working.cancel.cancel()
+    os.kill(waiting.pid, signal.SIGINT)
+    working.join()
+    assert site.runs.get(run_id).state is RunState.RUNNING
