@@ -68,7 +68,7 @@ class Conversation:
         body: object = None,
         query: Mapping[str, str] | None = None,
         is_repeatable: bool = True,
-        patience_seconds: float = 60.0,
+        patience_seconds: float = 30.0,
         most_bytes: int = MOST_BODY_BYTES,
     ) -> _T:
         """Send a request and return its answer.
