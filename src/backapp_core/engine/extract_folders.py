@@ -17,6 +17,9 @@ OPEN_DIRECTORY = (
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_CLOEXEC", 0)
 )
+_OURS_ALONE = 0o700
+_PERMISSIONS = 0o777
+_REMEMBERED = 1 << 16
 _OPEN_LEVELS = 64
 _OPEN_RECENT = 32
 _NO_NAMES = frozenset((b"", b".", b".."))
@@ -36,7 +39,7 @@ class Folder:
     def __init__(self, fd: int, *, is_new: bool, has_default_acl: bool = False) -> None:
         self.fd = fd
         self.is_new = is_new
-        """Whether this restore made it and has kept it open since: all in it is its own."""
+        """Whether this restore made it: all in it is its own."""
         self.has_default_acl = has_default_acl
         """Whether what is made in it inherits an access list that the snapshot knows nothing of."""
         self.made: set[int] = set()
@@ -56,6 +59,7 @@ class FolderWalk:
         self._names: list[bytes] = []
         self._folders: list[Folder | None] = []
         self._is_new: list[bool] = []
+        self._made: set[tuple[int, int]] = set()
 
     def enter(self, path: bytes) -> Folder:
         """Go to the directory at node path ``path`` (empty: the root) and return it.
@@ -90,7 +94,7 @@ class FolderWalk:
             InTheWay: If something that is no directory stands there.
             OSError: If it is missing and not to be made, or cannot be opened or made.
         """
-        folder = _make(parent, name) if make else None
+        folder = self._make(parent, name) if make else None
         if folder is None:
             folder = self._open(parent, name)
         self._push(name, folder)
@@ -102,8 +106,34 @@ class FolderWalk:
         except FileNotFoundError:
             if not self._makes:
                 raise
-            folder = _make(parent, name) or _open(parent, name)
+            return self._make(parent, name) or _open(parent, name)
+        if self._made and self._is_own(folder):
+            folder.is_new = True
+            folder.has_default_acl = False
         return folder
+
+    def _make(self, parent: Folder, name: bytes) -> Folder | None:
+        """Make and open a directory, and remember it; None if something of that name exists."""
+        folder = _make(parent, name)
+        if folder is not None:
+            found = os.fstat(folder.fd)
+            if len(self._made) == _REMEMBERED:
+                self._made.clear()
+            self._made.add((found.st_dev, found.st_ino))
+        return folder
+
+    def _is_own(self, folder: Folder) -> bool:
+        """Say whether the walk made a directory that it comes back to.
+
+        A number alone proves nothing: who may write into the directory above could have removed
+        it while it was empty, and made one of his own. That would not be ours alone.
+        """
+        found = os.fstat(folder.fd)
+        return (
+            (found.st_dev, found.st_ino) in self._made
+            and found.st_uid == os.geteuid()
+            and found.st_mode & _PERMISSIONS == _OURS_ALONE
+        )
 
     def _push(self, name: bytes, folder: Folder) -> None:
         self._names.append(name)
@@ -242,7 +272,7 @@ def _make_parents(path: bytes) -> None:
 def _make(parent: Folder, name: bytes) -> Folder | None:
     """Make and open a directory; None if something of that name exists."""
     try:
-        os.mkdir(name, 0o700, dir_fd=parent.fd)
+        os.mkdir(name, _OURS_ALONE, dir_fd=parent.fd)
     except FileExistsError:
         return None
     folder = _open(parent, name, is_new=True)
