@@ -135,7 +135,16 @@ from backapp_core.ports.schedulers import Scheduler, SchedulerKind
 from backapp_core.ports.store_kinds import StoreKind
 from backapp_core.ports.stores import Jobs, RunFilter, Runs, Store
 from backapp_core.ports.surroundings import NO_KEYS, CancelToken, Keys, Surroundings
-from backapp_core.ports.targets import Everything, Selection, Target, TargetFile
+from backapp_core.ports.targets import (
+    Errand,
+    Everything,
+    FileMaker,
+    Lack,
+    NewFile,
+    Selection,
+    Target,
+    TargetFile,
+)
 from backapp_core.ports.transports import (
     LONGEST_LIFETIME_SECONDS,
     CanPresign,
@@ -201,11 +210,13 @@ __all__ = [
     "EntryReplaced",
     "EntryUnreadable",
     "EntryVanished",
+    "Errand",
     "Event",
     "EventSink",
     "Everything",
     "Extent",
     "FileDone",
+    "FileMaker",
     "Finding",
     "FoundDirectory",
     "GrantRefused",
@@ -226,11 +237,12 @@ __all__ = [
     "Jobs",
     "KeyInfo",
     "Keys",
-    "LeaseLost",
+    "Lack",
     "Level",
     "ListedPage",
     "LogLine",
     "NameTaken",
+    "NewFile",
     "Node",
     "NotAllowed",
     "NotSignedIn",

@@ -12,10 +12,12 @@ target never does. What a node needs above it and no node describes is made with
 
 import os
 import stat
+from collections.abc import Sequence
 
 from attrs import frozen
 from typing_extensions import override
 
+from backapp_core.engine.extract_elsewhere import FolderErrand, FolderMaker, as_new_file
 from backapp_core.engine.extract_existing import Existing, look
 from backapp_core.engine.extract_folders import (
     Folder,
@@ -43,7 +45,7 @@ from backapp_core.events import Level, LogLine
 from backapp_core.model.entries import EntryKind, Node, format_of_kind
 from backapp_core.model.restores import Action, Overwrite, RestoreOutcome
 from backapp_core.ports.surroundings import Surroundings
-from backapp_core.ports.targets import Target, TargetFile
+from backapp_core.ports.targets import Errand, FileMaker, Target, TargetFile
 
 _ALL_OURS = 0o700
 
@@ -100,6 +102,7 @@ class FolderTarget(Target):
         self._here: Folder = self._root
         self._here_path = b""
         self._spool = DirectorySpool()
+        self._errands: set[FolderErrand] = set()
         self._links_followed = False
         self._has_failed = False
         self._is_closed = False
@@ -161,6 +164,23 @@ class FolderTarget(Target):
             return None
 
     @override
+    def file_maker(self) -> FileMaker:
+        return FolderMaker(self._rights)
+
+    @override
+    def hand_over(self, nodes: Sequence[Node]) -> Errand | None:
+        parent = nodes[0].path.rpartition(b"/")[0]
+        try:
+            files = [as_new_file(node, parent) for node in nodes]
+            folder = self._here if parent == self._here_path else self._enter(parent)
+        except (OSError, EntryNotRestored):
+            return None  # `file` says what is wrong
+        if not folder.is_new:
+            return None
+        self.ledger.current = nodes[-1].path
+        return FolderErrand(folder, nodes, files, self.ledger, self._errands)
+
+    @override
     def links_follow(self) -> None:
         self._links_followed = True
 
@@ -196,6 +216,8 @@ class FolderTarget(Target):
             return
         self._is_closed = True
         self._parts.abandon_all("the restore ended before it was complete")
+        for errand in list(self._errands):
+            errand.abandon()
         # Descriptors are closed when nobody holds them, and a target may outlive its restore.
         del self._walk, self._recent, self._sources, self._here
         try:
@@ -283,7 +305,7 @@ class FolderTarget(Target):
         try:
             given = make_special(folder, temporary, node, self._rights)
         except (OSError, EntryNotRestored):
-            remove_part(folder, temporary)
+            remove_part(folder.fd, temporary)
             raise
         self._name(folder, temporary, name, action)
         self.ledger.note(node.path, given.fault, is_withheld=given.is_withheld)
@@ -291,9 +313,9 @@ class FolderTarget(Target):
 
     def _name(self, folder: Folder, temporary: bytes, name: bytes, action: Action) -> None:
         try:
-            put_in_place(folder, temporary, name, replaces=action is Action.OVERWRITE)
+            put_in_place(folder.fd, temporary, name, replaces=action is Action.OVERWRITE)
         except (OSError, EntryNotRestored):
-            remove_part(folder, temporary)
+            remove_part(folder.fd, temporary)
             raise
 
     def _settle_directories(self) -> None:

@@ -27,10 +27,10 @@ _FATAL = frozenset(
 )
 _NO_EXCLUSIVE_RENAME = frozenset((errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP))
 _RENAME_NOREPLACE = 1
-_PERMISSIONS = 0o777
-_OURS_ALONE = 0o600
+PERMISSIONS = 0o777
+OURS_ALONE = 0o600
 _PART = re.compile(rb"\.backapp-([0-9a-f]{8})-([0-9]{1,10})-[0-9a-f]{8}-[0-9a-f]+\.part")
-_CREATE = (
+CREATE = (
     os.O_WRONLY
     | os.O_CREAT
     | os.O_EXCL
@@ -92,8 +92,8 @@ class PartFile(TargetFile):
         """
         self._temporary = parts.new_name()
         # Nobody else can reach into a new folder yet, so there it has its mode from the start.
-        mode = node.mode & _PERMISSIONS if folder.is_new and not node.xattrs else _OURS_ALONE
-        self._fd = os.open(self._temporary, _CREATE, mode, dir_fd=folder.fd)
+        mode = node.mode & PERMISSIONS if folder.is_new and not node.xattrs else OURS_ALONE
+        self._fd = os.open(self._temporary, CREATE, mode, dir_fd=folder.fd)
         self._node = node
         self._folder = folder
         self._name = name
@@ -127,7 +127,7 @@ class PartFile(TargetFile):
             given = give(self._fd, node, found, self._rights)
             fd, self._fd = self._fd, -1
             os.close(fd)
-            put_in_place(folder, self._temporary, self._name, replaces=self._replaces)
+            put_in_place(folder.fd, self._temporary, self._name, replaces=self._replaces)
         except OSError as error:
             raised = failure(error, "it cannot be finished")
             self.abandon(raised.message)
@@ -150,7 +150,7 @@ class PartFile(TargetFile):
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-        remove_part(self._folder, self._temporary)
+        remove_part(self._folder.fd, self._temporary)
         self._ledger.refuse(self._node.path, reason)
 
 
@@ -161,8 +161,8 @@ def failure(error: OSError, what: str) -> TargetError:
     return EntryNotRestored(f"{what}: {error.strerror}")
 
 
-def put_in_place(folder: Folder, temporary: bytes, name: bytes, *, replaces: bool) -> None:
-    """Rename ``temporary`` to ``name``; only if it ``replaces`` may something be there.
+def put_in_place(folder: int, temporary: bytes, name: bytes, *, replaces: bool) -> None:
+    """Rename ``temporary`` in an open directory; only if it ``replaces`` may something be there.
 
     Raises:
         EntryNotRestored: If something stands there that was not there before.
@@ -170,7 +170,7 @@ def put_in_place(folder: Folder, temporary: bytes, name: bytes, *, replaces: boo
     """
     if not replaces:
         rename = _exclusive_rename()
-        error = rename(folder.fd, temporary, name) if rename else errno.ENOSYS
+        error = rename(folder, temporary, name) if rename else errno.ENOSYS
         if not error:
             return
         if error == errno.EEXIST or (error in _NO_EXCLUSIVE_RENAME and _exists(folder, name)):
@@ -181,15 +181,15 @@ def put_in_place(folder: Folder, temporary: bytes, name: bytes, *, replaces: boo
         if error not in _NO_EXCLUSIVE_RENAME:
             raise OSError(error, os.strerror(error))
     try:
-        os.rename(temporary, name, src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except IsADirectoryError as error:
         raise EntryNotRestored("a directory stands in its place") from error
 
 
-def remove_part(folder: Folder, temporary: bytes) -> None:
+def remove_part(folder: int, temporary: bytes) -> None:
     """Remove a temporary file if possible; if not, its name says what it is."""
     try:
-        os.unlink(temporary, dir_fd=folder.fd)
+        os.unlink(temporary, dir_fd=folder)
     except OSError:
         return
 
@@ -210,7 +210,7 @@ def _remove_left(folder: Folder, name: bytes) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISDIR(found.st_mode):
-        remove_part(folder, name)
+        remove_part(folder.fd, name)
 
 
 def _is_alive(process_id: int) -> bool:
@@ -223,9 +223,9 @@ def _is_alive(process_id: int) -> bool:
     return True
 
 
-def _exists(folder: Folder, name: bytes) -> bool:
+def _exists(folder: int, name: bytes) -> bool:
     try:
-        os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return False
     return True

@@ -1,6 +1,7 @@
 """Says how far a restore has come, a few times a second."""
 
 import threading
+from collections.abc import Sequence
 
 from typing_extensions import override
 
@@ -9,7 +10,7 @@ from backapp_core.engine.extract_ledger import Ledger
 from backapp_core.events import Progress, Verb
 from backapp_core.model.entries import Node
 from backapp_core.ports.surroundings import Surroundings
-from backapp_core.ports.targets import Target, TargetFile
+from backapp_core.ports.targets import Errand, FileMaker, Target, TargetFile
 
 _BIG_BYTES = 32 << 20
 
@@ -67,6 +68,15 @@ class ReportingTarget(Target):
         if file is None or node.size_bytes < _BIG_BYTES:
             return file
         return _ReportingFile(file, self)
+
+    @override
+    def file_maker(self) -> FileMaker | None:
+        return self._inner.file_maker()
+
+    @override
+    def hand_over(self, nodes: Sequence[Node]) -> Errand | None:
+        self.step()
+        return self._inner.hand_over(nodes)
 
     @override
     def links_follow(self) -> None:

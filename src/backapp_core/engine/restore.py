@@ -1,7 +1,7 @@
 """A restore: the plan, made lazily, then its execution by the safe extractor."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from attrs import evolve, frozen
 from typing_extensions import override
@@ -19,7 +19,14 @@ from backapp_core.model.restores import Action, RestoreOutcome
 from backapp_core.model.snapshots import Snapshot
 from backapp_core.ports.archivers import Repository
 from backapp_core.ports.surroundings import Surroundings
-from backapp_core.ports.targets import Everything, Selection, Target, TargetFile
+from backapp_core.ports.targets import (
+    Errand,
+    Everything,
+    FileMaker,
+    Selection,
+    Target,
+    TargetFile,
+)
 
 
 @frozen
@@ -155,6 +162,15 @@ class _Rebased(Target):
     def file(self, node: Node) -> TargetFile | None:
         moved = self._moved(node)
         return self._inner.file(moved) if moved is not None else None
+
+    @override
+    def file_maker(self) -> FileMaker | None:
+        return self._inner.file_maker()
+
+    @override
+    def hand_over(self, nodes: Sequence[Node]) -> Errand | None:
+        moved = [one for one in map(self._moved, nodes) if one is not None]
+        return self._inner.hand_over(moved) if len(moved) == len(nodes) else None
 
     @override
     def links_follow(self) -> None:

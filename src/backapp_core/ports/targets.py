@@ -4,8 +4,9 @@ Archivers restore into one in whatever order suits their format.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from backapp_core.model.entries import Node
 
@@ -82,6 +83,91 @@ class TargetFile(ABC):
         self.abandon(str(error) if error else "was not completed")
 
 
+class NewFile(NamedTuple):
+    """What of a node a `FileMaker` needs to know; a tuple, for it is pickled for every file."""
+
+    name: bytes
+    """Last part of the path."""
+    mode: int
+    uid: int
+    gid: int
+    size_bytes: int
+    mtime_ns: int
+    xattrs: tuple[tuple[bytes, bytes], ...]
+
+
+class Lack(NamedTuple):
+    """What a file has not got that was made all the same."""
+
+    fault: str
+    """What could not be given, in words; empty if nothing."""
+    is_withheld: bool
+    """Whether privileges were left away on purpose."""
+
+
+class FileMaker(ABC):
+    """Makes small files of a restore in another process of this machine, where it comes pickled.
+
+    It knows directories by their descriptors alone, so nothing is ever looked up by a path there.
+    Used by one thread at a time.
+    """
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Get ready in the process that makes files; that one's umask is cleared."""
+
+    @abstractmethod
+    def make(self, folder: int, file: NewFile, content: bytes) -> Lack | None:
+        """Make a file whole: content, metadata, and its final name last.
+
+        Args:
+            folder: Descriptor of the directory, which is that of an `Errand`.
+            file: What is made.
+            content: All of it, verified; what it is shorter than the file is a hole.
+
+        Returns:
+            What it lacks, None if nothing.
+
+        Raises:
+            EntryNotRestored: If it was not made; nothing of it is there.
+            TargetError: If it was not made because there is no room left or the disk fails.
+        """
+
+
+class Errand(ABC):
+    """Files of one directory that another process makes; ends with `settle` or `reclaim`.
+
+    The directory stays open until then.
+    """
+
+    files: Sequence[NewFile]
+    """In the order of the nodes."""
+
+    @property
+    @abstractmethod
+    def folder(self) -> int:
+        """Descriptor of the directory, for the other process."""
+
+    @abstractmethod
+    def settle(self, unmade: Collection[int], lacks: Mapping[int, Lack]) -> None:
+        """Count and report what was made.
+
+        Args:
+            unmade: Numbers of the files that were not; they may be asked of `Target.file`.
+            lacks: What files lack that were made, by their numbers.
+        """
+
+    @abstractmethod
+    def reclaim(self) -> None:
+        """Take all files back from a process that has ended without an answer.
+
+        Whatever it left of them is removed; they may be asked of `Target.file`.
+
+        Raises:
+            TargetError: If the directory cannot be looked at any more.
+        """
+
+
 class Target(ABC):
     """Receives nodes. Calls come from one thread, but files may be written and finished by several.
 
@@ -107,6 +193,19 @@ class Target(ABC):
         The answer is None if what is there stays by the policy for existing files, or if the file
         cannot be begun, which is reported.
         """
+
+    def file_maker(self) -> FileMaker | None:
+        """Return what makes files of this restore in another process, None if only this one may."""
+        return None
+
+    def hand_over(self, nodes: Sequence[Node]) -> Errand | None:
+        """Begin regular files that another process makes, all of them in one directory.
+
+        The answer is None if they have to be made here, with `file`, which also says what is wrong
+        with them.
+        """
+        del nodes
+        return None
 
     @abstractmethod
     def links_follow(self) -> None:
