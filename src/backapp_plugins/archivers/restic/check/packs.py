@@ -14,7 +14,7 @@ from backapp_plugins.archivers.restic.index.columns import Flags
 from backapp_plugins.archivers.restic.index.pack_table import PackTable
 from backapp_plugins.archivers.restic.parallel import in_threads
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.reading.blob_reader import MOST_BLOB_BYTES
+from backapp_plugins.archivers.restic.reading.wanted import MOST_BLOB_BYTES
 
 _Sizes: TypeAlias = NDArray[np.int64]
 _ABSENT: Final = -1

@@ -18,9 +18,9 @@ from backapp_plugins.archivers.restic.index.ids import Rows, to_ids
 from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.parallel import in_threads
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.reading.blob_reader import MOST_BLOB_BYTES
 from backapp_plugins.archivers.restic.reading.link_reader import LinkReader
 from backapp_plugins.archivers.restic.reading.spans import Span
+from backapp_plugins.archivers.restic.reading.wanted import MOST_BLOB_BYTES
 
 _Origins: TypeAlias = NDArray[np.int32]
 _NOTHING = Links(b"", b"", ())

@@ -5,30 +5,22 @@ What arrives damaged is read once more, then from other packs that have it, befo
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias, final
+from typing import TypeAlias, final
 
 from backapp_core.plugin_api import DamagedRepository, Level, ObjectMissing, TransferCut
 from backapp_plugins.archivers.restic.format.blobs import BlobBroken
-from backapp_plugins.archivers.restic.format.layout import MAX_CHUNK_BYTES, BlobKind, pack_name
+from backapp_plugins.archivers.restic.format.layout import BlobKind, pack_name
 from backapp_plugins.archivers.restic.index.index import Index, Location
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.reading.spans import GAP_BYTES, SPAN_BYTES
+from backapp_plugins.archivers.restic.reading.wanted import (
+    MOST_BLOB_BYTES,
+    Wanted,
+    is_larger,
+    stretches,
+)
 
-MOST_BLOB_BYTES = {BlobKind.DATA: 16 * MAX_CHUNK_BYTES, BlobKind.TREE: 1 << 30}
-"""More is not made of a blob: what claims so is no chunk and no directory but a trap."""
 _TRIES = 2
 _TOO_LARGE = "it claims to be too large"
-
-
-class Wanted(NamedTuple):
-    """A blob, and where it stands in its pack."""
-
-    blob_id: bytes
-    offset: int
-    length: int
-    """Sealed length in bytes."""
-    uncompressed: int
-    """Length of the content in bytes; 0 if it was not compressed."""
 
 
 Content: TypeAlias = bytes | DamagedRepository
@@ -74,9 +66,9 @@ class BlobReader:
             TransportError: If the destination fails.
         """
         most = MOST_BLOB_BYTES[kind]
-        for first, last in _spans(wanted, most):
+        for first, last in stretches(wanted, most):
             start = wanted[first].offset
-            if _is_larger(wanted[first], most):
+            if is_larger(wanted[first], most):
                 yield first, _TOO_LARGE
                 continue
             length = max(blob.offset + blob.length for blob in wanted[first:last]) - start
@@ -181,7 +173,7 @@ class BlobReader:
         return memoryview(sealed), reason
 
     def _read_at(self, kind: BlobKind, place: Location, blob_id: bytes) -> bytes:
-        if _is_larger(place, MOST_BLOB_BYTES[kind]):
+        if is_larger(place, MOST_BLOB_BYTES[kind]):
             raise BlobBroken(_TOO_LARGE)
         return self._place.read_at(place, blob_id)
 
@@ -189,31 +181,6 @@ class BlobReader:
         with self._lock:
             self._healed += is_same
             self._replaced += not is_same
-
-
-def _spans(blobs: Sequence[Wanted], most_bytes: int) -> Iterator[tuple[int, int]]:
-    """Yield which blobs, from which to before which, are read with one request.
-
-    One that is larger than ``most_bytes`` stands alone.
-    """
-    if not blobs:
-        return
-    first = 0
-    start = end = blobs[0].offset
-    was_large = False
-    for at, blob in enumerate(blobs):
-        is_large = _is_larger(blob, most_bytes)
-        is_far = blob.offset - end > GAP_BYTES or blob.offset + blob.length - start > SPAN_BYTES
-        if at and (is_far or is_large or was_large):
-            yield first, at
-            first, start = at, blob.offset
-        end = blob.offset + blob.length
-        was_large = is_large
-    yield first, len(blobs)
-
-
-def _is_larger(blob: Wanted | Location, most_bytes: int) -> bool:
-    return blob.length > most_bytes or blob.uncompressed > most_bytes
 
 
 def _named(kind: BlobKind, blob_id: bytes) -> str:

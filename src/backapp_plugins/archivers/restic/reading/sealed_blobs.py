@@ -7,9 +7,9 @@ from backapp_core.plugin_api import ObjectMissing, TransferCut
 from backapp_plugins.archivers.restic.format.layout import BlobKind, pack_name
 from backapp_plugins.archivers.restic.index.table import Table
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.reading.blob_reader import Wanted
 from backapp_plugins.archivers.restic.reading.pack_cache import PackCache
 from backapp_plugins.archivers.restic.reading.spans import Span
+from backapp_plugins.archivers.restic.reading.wanted import Wanted
 
 
 class SealedBlob(NamedTuple):

@@ -7,11 +7,7 @@ import numpy as np
 
 from backapp_plugins.archivers.restic.index.ids import Rows
 from backapp_plugins.archivers.restic.index.table import Table
-
-GAP_BYTES = 256 << 10
-"""What is not wanted between two blobs is read along if it is no more than this."""
-SPAN_BYTES = 16 << 20
-"""A request asks for no more, unless one blob is larger."""
+from backapp_plugins.archivers.restic.reading.wanted import GAP_BYTES, SPAN_BYTES
 
 
 class Span(NamedTuple):

@@ -14,8 +14,9 @@ from backapp_plugins.archivers.restic.format.blobs import BlobBroken
 from backapp_plugins.archivers.restic.format.layout import BlobKind, pack_name
 from backapp_plugins.archivers.restic.index.index import Index, Location
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.reading.blob_reader import MOST_BLOB_BYTES, BlobReader, Wanted
+from backapp_plugins.archivers.restic.reading.blob_reader import BlobReader
 from backapp_plugins.archivers.restic.reading.pack_cache import PackCache
+from backapp_plugins.archivers.restic.reading.wanted import MOST_BLOB_BYTES, Wanted
 
 _STRETCH_BYTES = 256 << 10
 _FAR_STRETCH_BYTES = 1 << 20

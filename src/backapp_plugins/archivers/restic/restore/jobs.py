@@ -14,12 +14,17 @@ from backapp_plugins.archivers.restic.format.layout import ID_BYTES, SEAL_BYTES,
 from backapp_plugins.archivers.restic.index.columns import Flags
 from backapp_plugins.archivers.restic.index.ids import Rows
 from backapp_plugins.archivers.restic.index.table import Table
-from backapp_plugins.archivers.restic.reading.blob_reader import Wanted
+from backapp_plugins.archivers.restic.reading.wanted import Wanted
+from backapp_plugins.archivers.restic.restore.file_making import MOST_BYTES
 from backapp_plugins.archivers.restic.restore.window import FileAhead
 
 JOB_BYTES = 4 << 20
 JOB_FILES = 48
 """A job has about so many files open at most, unless a single blob is needed by more."""
+HANDED_OUT_FILES = 96
+"""So many are in a job for a worker, which has one of them open at a time."""
+_MOST_USES = 32
+"""A blob that more files need is not for workers, so that a job has a bounded number of those."""
 
 Use: TypeAlias = tuple[FileAhead, int]
 """A file, and the offset in it at which a blob stands."""
@@ -65,6 +70,17 @@ class Plan:
         """How often each of these blobs is needed."""
         return np.diff(self._first_use)
 
+    @property
+    def is_handed_out(self) -> Flags:
+        """Whether each of these blobs is the whole content of all files that need it, and small."""
+        columns, rows = self._table.columns, self._rows
+        if not len(rows):
+            return np.zeros(0, np.bool_)
+        is_spread = np.array([file.is_spread for file in self._files], np.bool_)
+        is_part = np.logical_or.reduceat(is_spread[self._owners], self._first_use[:-1])
+        is_large = np.maximum(columns.length[rows], columns.uncompressed[rows]) > MOST_BYTES
+        return ~(is_part | is_large | (self.uses > _MOST_USES))
+
     def _judge(self, rows: Rows, owner: Rows, file_bytes: NDArray[np.int64]) -> Flags:
         """Return of each file whether it can be restored, as far as the index knows."""
         files = self._files
@@ -86,18 +102,21 @@ class Plan:
             is_whole[owner[is_missing]] = False
         return is_whole
 
-    def jobs(self, is_wanted: Flags) -> Iterator[Job]:
-        """Yield what to do for some of the blobs, which are numbered as in `length_bytes`."""
-        columns, files = self._table.columns, self._files
+    def jobs(self, is_wanted: Flags, files: int = JOB_FILES) -> Iterator[Job]:
+        """Yield what to do for some of the blobs, which are numbered as in `length_bytes`.
+
+        Each job has about so many ``files``, unless a single blob is needed by more.
+        """
+        columns = self._table.columns
         chosen = np.flatnonzero(is_wanted)
         rows = self._rows[chosen]
         starts, ends = self._first_use[chosen], self._first_use[chosen + 1]
         facts = (columns.blob_id, columns.offset, columns.length, columns.uncompressed)
-        for low, high in pairwise(self._cuts(rows, ends - starts)):
+        for low, high in pairwise(self._cuts(rows, ends - starts, files)):
             some = rows[low:high]
             first, last = starts[low:high].tolist(), ends[low:high].tolist()
             begin, end = first[0], last[-1]
-            owners = map(files.__getitem__, self._owners[begin:end])
+            owners = map(self._files.__getitem__, self._owners[begin:end])
             uses = list(zip(owners, self._offsets[begin:end], strict=True))
             yield Job(
                 columns.pack_id[columns.pack_number[some[0]]].tobytes(),
@@ -105,14 +124,14 @@ class Plan:
                 [uses[one - begin : other - begin] for one, other in zip(first, last, strict=True)],
             )
 
-    def _cuts(self, rows: Rows, uses: Rows) -> list[int]:
+    def _cuts(self, rows: Rows, uses: Rows, files: int) -> list[int]:
         """Return where jobs begin, and the end of the last one."""
         if not len(rows):
             return []
         columns = self._table.columns
         pack_number = columns.pack_number[rows]
         amount = np.cumsum(columns.length[rows], dtype=np.int64) // JOB_BYTES
-        opened = np.cumsum(uses) // JOB_FILES
+        opened = np.cumsum(uses) // files
         is_new = np.ones(len(rows), np.bool_)
         is_new[1:] = (
             (pack_number[1:] != pack_number[:-1])

@@ -7,7 +7,7 @@ small file does not suffer company.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TypeAlias, final
@@ -21,8 +21,16 @@ from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.reading.blob_reader import BlobReader, Content, Sealed
 from backapp_plugins.archivers.restic.reading.tree_reader import TreeReader
 from backapp_plugins.archivers.restic.reading.walking import Walk
-from backapp_plugins.archivers.restic.restore.jobs import JOB_FILES, Job, Plan, Use
+from backapp_plugins.archivers.restic.restore.file_making import is_zeros
+from backapp_plugins.archivers.restic.restore.jobs import (
+    HANDED_OUT_FILES,
+    JOB_FILES,
+    Job,
+    Plan,
+    Use,
+)
 from backapp_plugins.archivers.restic.restore.late_nodes import LateNodes
+from backapp_plugins.archivers.restic.restore.makers import Makers
 from backapp_plugins.archivers.restic.restore.window import (
     FileAhead,
     FolderAhead,
@@ -59,6 +67,7 @@ def restore(place: Place, index: Index, root: bytes, target: Target, selection: 
         stack.callback(late.close)
         for pool in (run.readers, run.workers):
             stack.callback(pool.shutdown, cancel_futures=True)
+        stack.enter_context(run.makers)
         run.restore_files(root, selection, late)
         target.links_follow()
         run.restore_late(late)
@@ -77,6 +86,7 @@ class _Restore:
         threads = max(working_threads(place) - 1, 1)
         self.readers = ThreadPoolExecutor(1, "read")
         self.workers = ThreadPoolExecutor(threads, "restore")
+        self.makers = Makers(place, target, self._make)
         self._most_large = threads + 2
         self._large: deque[_HandedOut] = deque()
         self._spread: set[FileAhead] = set()
@@ -89,6 +99,8 @@ class _Restore:
             self._restore_window(window)
         while self._large:
             self._finish(*self._large.popleft())
+        for job in self.makers.finish():
+            self._restore_here(job)
 
     def restore_late(self, late: LateNodes) -> None:
         target, cancel = self._target, self._place.surroundings.cancel
@@ -110,6 +122,7 @@ class _Restore:
             raise error
 
     def _restore_window(self, window: Window) -> None:
+        self.makers.announce(window.files)
         plan = Plan(self._table, window.files)
         plain = [file for file in window.files if file.reason or not file.ids]
         for file in plain:
@@ -126,13 +139,18 @@ class _Restore:
     def _restore_contents(self, plan: Plan) -> list[FileAhead]:
         """Restore what ``plan`` says but for the files that are returned: too many were open."""
         put_off: dict[FileAhead, None] = {}
+        is_elsewhere = plan.is_handed_out & self.makers.are_coming
         is_small = (plan.length_bytes < _SMALL_BYTES) & (not self._is_far)
         is_small |= plan.uses > JOB_FILES
-        jobs_of_others = plan.jobs(~is_small)
+        jobs_of_others = plan.jobs(~(is_elsewhere | is_small))
+        for planned in plan.jobs(is_elsewhere, HANDED_OUT_FILES):
+            self._hand_out_some(jobs_of_others, put_off)
+            for left in self.makers.hand_out(planned):
+                self._restore_here(left)
+            self._finish_large()
         small: deque[_HandedOut] = deque()
-        for planned in plan.jobs(is_small):
-            while len(self._large) < self._most_large and (other := next(jobs_of_others, None)):
-                self._hand_out(self._begin(other, put_off))
+        for planned in plan.jobs(is_small & ~is_elsewhere):
+            self._hand_out_some(jobs_of_others, put_off)
             job = self._begin(planned, put_off)
             small.append((job, self.readers.submit(self._fetch, job)))
             if len(small) > 1:
@@ -150,6 +168,15 @@ class _Restore:
         return list(put_off)
 
     # --- content, small on this thread and large on any
+
+    def _restore_here(self, job: Job) -> None:
+        """Restore what workers did not, none of which is spread."""
+        job = self._begin(job, {})
+        self._finish_small(job, self._fetch(job))
+
+    def _hand_out_some(self, jobs: Iterator[Job], put_off: dict[FileAhead, None]) -> None:
+        while len(self._large) < self._most_large and (job := next(jobs, None)):
+            self._hand_out(self._begin(job, put_off))
 
     def _hand_out(self, job: Job) -> None:
         if len(self._large) >= self._most_large:
@@ -192,7 +219,7 @@ class _Restore:
                 if file.lose(content.message):
                     self._spread.discard(file)
             return
-        piece = None if _is_zeros(content) else content
+        piece = None if is_zeros(content) else content
         for file, offset in uses:
             if file.put(offset, piece):
                 self._spread.discard(file)
@@ -249,8 +276,3 @@ class _Restore:
         self._faults += 1
         self._first_fault = self._first_fault or error
         self._place.surroundings.events(Problem(Verb.RESTORE, path, error.message))
-
-
-def _is_zeros(content: bytes) -> bool:
-    """Say whether nothing has to be written: what is not written of a file reads as zeros."""
-    return not content or (not content[0] and content == bytes(len(content)))

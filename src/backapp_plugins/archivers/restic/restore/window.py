@@ -19,6 +19,8 @@ from backapp_plugins.archivers.restic.restore.hard_links import FirstNames
 from backapp_plugins.archivers.restic.restore.late_nodes import LateNode, LateNodes
 
 _WINDOW_SIZE = 1 << 14
+_FIRST_WINDOW_SIZE = 1 << 11
+"""The first one is short, for until it is there nobody has anything to do."""
 _ID_DIGITS = 2 * ID_BYTES
 _BYTES_LIKE_A_FILE = 8 * ID_BYTES
 """Eight ids in the content of a file take about the memory of another file."""
@@ -156,6 +158,7 @@ class Gatherer:
             TargetError: If there is no room to remember links.
         """
         window = Window()
+        size = _FIRST_WINDOW_SIZE
         wants = self._wants
         for node, stored in self._walk.steps():
             if node.kind is EntryKind.DIRECTORY:
@@ -165,8 +168,9 @@ class Gatherer:
                     window.size += 1
             elif wants(node):
                 self._add(window, node, stored)
-            if window.size >= _WINDOW_SIZE:
+            if window.size >= size:
                 yield window
+                size = _WINDOW_SIZE
                 window = Window()
         yield window
 

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import final
 
 from typing_extensions import override
@@ -65,18 +66,33 @@ class Crew(Closing):
         Raises:
             RunCancelled: If the run is asked to stop.
         """
-        with self._lock:
-            self._work += work
-            if self._left and self._work >= self._start_at:
-                self._start()
-            if self._starting:
-                self._greet()
+        self._prepare(work)
         while self._serving:
             try:
                 return self._idle.get(timeout=_LOOK_SECONDS)
             except queue.Empty:
                 self._check()
         return None
+
+    def recruit(self, work: int) -> list[Worker]:
+        """Return the workers that got ready since, for one thread that keeps them; never waits.
+
+        Nobody may `borrow` of the same crew.
+
+        Args:
+            work: How much more there is to do.
+        """
+        self._prepare(work)
+        ready: list[Worker] = []
+        with suppress(queue.Empty):
+            while True:
+                ready.append(self._idle.get_nowait())
+        return ready
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether workers were started that are not ready yet."""
+        return bool(self._starting)
 
     def give_back(self, worker: Worker) -> None:
         """Take back a worker that has answered everything."""
@@ -87,6 +103,14 @@ class Crew(Closing):
         with self._lock:
             self._serving -= 1
         return worker.lost()
+
+    def _prepare(self, work: int) -> None:
+        with self._lock:
+            self._work += work
+            if self._left and self._work >= self._start_at:
+                self._start()
+            if self._starting:
+                self._greet()
 
     def _start(self) -> None:
         count, self._left = self._left, 0

@@ -5,22 +5,26 @@ It holds nothing of value: a worker that is killed costs what it was asked last.
 
 import gc
 import os
+import socket
 import subprocess
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from socket import socketpair
 from typing import Any, Final, final
 
 from backapp_core.plugin_api import WorkerLost
 
+MOST_DESCRIPTORS: Final = 250
+"""Linux passes no more than 253 at once."""
 _BEGIN: Final = (
     "import sys; sys.path[:] = sys.argv[1:]; "
     f"from {__name__} import serve_standard_input; serve_standard_input()"
 )
 _READY: Final = b"ready"
+_DESCRIPTORS: Final = b"d"
 _FEW_COLLECTIONS: Final = 50_000
 """What workers make has no cycles; looking for them took a tenth of their time."""
 
@@ -50,7 +54,7 @@ class Worker:
         Raises:
             OSError: If no further process can be started.
         """
-        ours, theirs = socketpair()
+        ours, theirs = socket.socketpair()
         with theirs:
             paths = [str(Path(path).absolute()) for path in sys.path]
             try:
@@ -82,15 +86,32 @@ class Worker:
             raise self.lost() from error
         return self._is_ready
 
+    def send(self, message: object, descriptors: Sequence[int]) -> None:
+        """Ask for something, and hand over open descriptors, which may be closed here afterwards.
+
+        Args:
+            message: What its service takes; small enough for the socket, or the worker has to read.
+            descriptors: For `receive` on the other side; at most `MOST_DESCRIPTORS`.
+
+        Raises:
+            OSError: If it has ended, or no more descriptors may be on their way.
+        """
+        with _socket_of(self.connection) as passage:
+            socket.send_fds(passage, [_DESCRIPTORS], descriptors)
+        self.connection.send(message)
+
     def lost(self) -> WorkerLost:
         """Return the error for a worker that does not answer any more, after ending it."""
+        return WorkerLost(
+            f"a worker process {self.end()} before it was done, perhaps for want of memory; run it "
+            "again, or with one thread, which needs no workers"
+        )
+
+    def end(self) -> str:
+        """End it if it has not ended, and return in words how it did."""
         self.close()
         code = self._process.returncode
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        return WorkerLost(
-            f"a worker process {how} before it was done, perhaps for want of memory; run it again, "
-            "or with one thread, which needs no workers"
-        )
+        return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
 
     def close(self) -> None:
         """End it and wait for its end, which takes no time: it has nothing to finish."""
@@ -100,6 +121,26 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def receive(connection: "Connection[Any, Any]") -> tuple[Any, list[int]]:
+    """Return what `Worker.send` sent: the message, and the descriptors, which are to be closed.
+
+    Raises:
+        EOFError: If the other side is gone.
+        OSError: If not all descriptors could be taken over.
+    """
+    with _socket_of(connection) as passage:
+        begin, descriptors, flags, _ = socket.recv_fds(passage, 1, MOST_DESCRIPTORS)
+    if not begin:
+        raise EOFError
+    if flags & socket.MSG_CTRUNC:
+        raise OSError("too many open files")
+    return connection.recv(), descriptors
+
+
+def _socket_of(connection: "Connection[Any, Any]") -> socket.socket:
+    return socket.socket(fileno=os.dup(connection.fileno()))
 
 
 def serve_standard_input() -> None:
