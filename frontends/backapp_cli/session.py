@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from backapp_cli.progress import Shown
     from backapp_core.engine import Engine
     from backapp_core.events import Event
+    from backapp_core.model.requests import BackupRequest
     from backapp_core.ports.archivers import Repository
     from backapp_core.ports.surroundings import Keys
     from backapp_core.settings import RepositorySettings, Settings
@@ -103,15 +104,19 @@ class Session:
         )
 
     @contextmanager
-    def repository(self, *, may_ask: bool = True) -> Generator["Repository"]:
+    def repository(
+        self, *, may_ask: bool = True, sources: "BackupRequest | None" = None
+    ) -> Generator["Repository"]:
         """Open the repository that is meant; ask for a password if need be and allowed.
+
+        ``sources`` are what will be backed up to it.
 
         Raises:
             BackappError: As `Engine.open_repository` does.
         """
         known = self.settings.repository_at(self.address)
         with self.engine.open_repository(
-            known.url, keys=self.keys(known, may_ask=may_ask)
+            known.url, keys=self.keys(known, may_ask=may_ask), sources=sources
         ) as repository:
             yield repository
 

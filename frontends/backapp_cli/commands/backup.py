@@ -106,7 +106,10 @@ def backup(
     engine = session.engine
     if piped is None:
         session.estimate = lambda: engine.estimate(request).processed_bytes
-    with session.stoppable(), session.repository() as repository:
+    with (
+        session.stoppable(),
+        session.repository(sources=None if dry_run else request) as repository,
+    ):
         if dry_run:
             return _show_estimate(session, engine.estimate(request))
         snapshot = engine.backup(repository, request).snapshot

@@ -67,6 +67,7 @@ class Engine(Closing):
         self._store: Store | None = None
         self._lock = threading.RLock()
         self._transports: WeakKeyDictionary[Repository, Transport] = WeakKeyDictionary()
+        self._ahead: WeakKeyDictionary[Repository, results.Ahead | None] = WeakKeyDictionary()
 
     # --- what it stands on
 
@@ -137,12 +138,17 @@ class Engine(Closing):
         self._transports[opened.repository] = opened.transport
         return opened.repository
 
-    def open_repository(self, address: AnyPath, *, keys: Keys = NO_KEYS) -> Repository:
-        """Open the repository at an address, whatever its archiver."""
+    def open_repository(
+        self, address: AnyPath, *, keys: Keys = NO_KEYS, sources: Sources | None = None
+    ) -> Repository:
+        """Open what stands at an address; begins to look at ``sources`` if `backup` comes next."""
         from backapp_core.engine import opening
 
-        opened = opening.open_repository(self.plugins, self.surroundings, _address(address), keys)
+        plugins, around = self.plugins, self.surroundings
+        look = results.LookAhead(plugins, around, as_request(sources)) if sources else None
+        opened = opening.open_repository(plugins, around, _address(address), keys, look_ahead=look)
         self._transports[opened.repository] = opened.transport
+        self._ahead[opened.repository] = opened.ahead
         return opened.repository
 
     def address_of(self, repository: Repository) -> str:
@@ -168,20 +174,17 @@ class Engine(Closing):
                 "the repository was not opened by this engine; use the engine that opened it, "
                 "or open it with this one"
             )
-
         return backup.backup(
             self.plugins,
             self.surroundings,
             repository,
             as_request(sources),
             folder=opening.local_folder(self._transports[repository]),
+            ahead=self._ahead.pop(repository, None),
         )
 
     def estimate(self, sources: Sources) -> Counts:
-        """Return how much there is to back up, by a walk that reads no file.
-
-        May run in a thread beside a backup.
-        """
+        """Say how much there is, by a walk that reads no file; may run beside a backup."""
         from backapp_core.engine import backup
 
         return backup.estimate(self.plugins, self.surroundings, as_request(sources))
@@ -377,10 +380,7 @@ class Engine(Closing):
         keys: Keys = NO_KEYS,
         probes_writing: bool = False,
     ) -> list[Diagnosis]:
-        """Look for whatever would stand in the way of a backup or a restore.
-
-        Changes nothing unless it may probe.
-        """
+        """Look for what would stand in the way; changes nothing unless it may probe."""
         from backapp_core.engine import diagnose
 
         return diagnose.diagnose(

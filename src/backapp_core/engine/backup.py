@@ -6,13 +6,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import cast
 
-from attrs import evolve, fields_dict
+from attrs import evolve, fields_dict, frozen
 
 from backapp_core import processes
 from backapp_core.codec import from_plain
 from backapp_core.engine import watch
 from backapp_core.engine.browse import choose
-from backapp_core.errors import CommandFailed, InputError, InvalidJob
+from backapp_core.engine.scan_ahead import Ahead, ahead_of
+from backapp_core.errors import BackappError, CommandFailed, InputError, InvalidJob
 from backapp_core.events import Level, LogLine, Problem, Verb, void
 from backapp_core.manager import PluginManager
 from backapp_core.model.jobs import BackupOptions
@@ -33,13 +34,14 @@ def backup(
     request: BackupRequest,
     *,
     folder: Path | None,
+    ahead: Ahead | None = None,
 ) -> BackupResult:
     """Back up what ``request`` names, and say which snapshots that were seen here have vanished.
 
     See `take`, which does the first without the second, and raises the same.
     """
     watch.compare(surroundings, repository, repository.snapshots())
-    return take(plugins, surroundings, repository, request, folder=folder)
+    return take(plugins, surroundings, repository, request, folder=folder, ahead=ahead)
 
 
 def take(
@@ -49,6 +51,7 @@ def take(
     request: BackupRequest,
     *,
     folder: Path | None,
+    ahead: Ahead | None = None,
 ) -> BackupResult:
     """Back up what ``request`` names.
 
@@ -61,6 +64,8 @@ def take(
         repository: Where it goes.
         request: What is backed up.
         folder: The repository's own folder if it is on this machine; it is left out.
+        ahead: What was begun while the repository was opened; not used if it is for another
+            request.
 
     Raises:
         InputError: If there is no source, a pattern is malformed, or the repository takes no
@@ -75,8 +80,13 @@ def take(
         TransportError: If the destination fails.
         RunCancelled: If the run is asked to stop.
     """
+    is_begun = ahead is not None and ahead.request == request
     request = evolve(request, roots=absolute_roots(request.roots))
-    scanner = open_scanner(plugins, surroundings, request, folder=folder)
+    scanner: Scanner
+    if ahead is not None and is_begun:
+        scanner = ahead.scanner
+    else:
+        scanner = open_scanner(plugins, surroundings, request, folder=folder)
     if scanner.has_streams and not repository.takes_streams:
         raise InputError(
             f"a repository of the kind {repository.info.archiver} holds files of a known length "
@@ -92,6 +102,30 @@ def take(
         raise
     watch.saw(surroundings, repository, result.snapshot)
     return _suspect(surroundings, repository, result)
+
+
+@frozen
+class LookAhead:
+    """What begins a scan of what a request names, before it is asked for."""
+
+    plugins: PluginManager
+    surroundings: Surroundings
+    request: BackupRequest
+
+    def __call__(self, folder: Path | None) -> Ahead | None:
+        """Return a scan that may begin; None if there can be none, and `take` says why.
+
+        ``folder`` is the repository's own, as in `take`.
+        """
+        try:
+            request = evolve(self.request, roots=absolute_roots(self.request.roots))
+            scanner = ahead_of(
+                self.surroundings,
+                lambda around: open_scanner(self.plugins, around, request, folder=folder),
+            )
+        except BackappError:
+            return None
+        return Ahead(self.request, scanner)
 
 
 def estimate(plugins: PluginManager, surroundings: Surroundings, request: BackupRequest) -> Counts:

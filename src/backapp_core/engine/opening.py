@@ -1,6 +1,6 @@
 """From an address to an opened repository, and to a new one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from attrs import frozen
@@ -8,6 +8,7 @@ from attrs import frozen
 from backapp_core.codec import from_plain
 from backapp_core.engine import enforcements, watch
 from backapp_core.engine.addresses import open_transport
+from backapp_core.engine.scan_ahead import Ahead
 from backapp_core.errors import (
     DamagedRepository,
     InvalidAddress,
@@ -28,6 +29,8 @@ class Opened:
     transport: Transport
     is_another: bool = False
     """Whether another repository was known at its address; the listeners were told."""
+    ahead: Ahead | None = None
+    """A scan that was begun meanwhile."""
 
     @property
     def folder(self) -> Path | None:
@@ -41,9 +44,21 @@ def local_folder(transport: object) -> Path | None:
 
 
 def open_repository(
-    plugins: PluginManager, surroundings: Surroundings, address: str, keys: Keys
+    plugins: PluginManager,
+    surroundings: Surroundings,
+    address: str,
+    keys: Keys,
+    *,
+    look_ahead: Callable[[Path | None], Ahead | None] | None = None,
 ) -> Opened:
     """Open whatever repository stands at ``address``.
+
+    Args:
+        plugins: Where transport and archiver come from.
+        surroundings: What they find around them.
+        address: Where it stands.
+        keys: What opens it.
+        look_ahead: Given its local folder, if any, returns a scan to begin while the key is made.
 
     Raises:
         RepositoryNotFound: If no archiver recognises anything there; says how to create one.
@@ -56,9 +71,14 @@ def open_repository(
     transport = open_transport(plugins, address, surroundings)
     try:
         kind = _recognised(plugins, transport)
-        repository = kind.open(transport, keys, surroundings)
+        ahead = look_ahead(local_folder(transport)) if look_ahead is not None else None
+        if ahead is None:
+            repository = kind.open(transport, keys, surroundings)
+        else:
+            with ahead.scanner.beginning(keys) as beginning:
+                repository = kind.open(transport, beginning, surroundings)
         is_another = watch.meet(surroundings, transport.address, repository)
-        return Opened(repository, transport, is_another)
+        return Opened(repository, transport, is_another, ahead)
     except BaseException:
         transport.close()
         raise

@@ -8,17 +8,21 @@ import importlib
 import typing
 
 if typing.TYPE_CHECKING:
+    from backapp_core.engine.backup import LookAhead
     from backapp_core.engine.diff import Differences
     from backapp_core.engine.find import Match
     from backapp_core.engine.prune import ForgetPlan
     from backapp_core.engine.restore import RestorePlan
+    from backapp_core.engine.scan_ahead import Ahead
     from backapp_core.engine.tag import Retagged
     from backapp_core.engine.upkeep import Upkeep
     from backapp_core.manager import PluginManager
 
 __all__ = [
+    "Ahead",
     "Differences",
     "ForgetPlan",
+    "LookAhead",
     "Match",
     "PluginManager",
     "RestorePlan",
@@ -33,6 +37,8 @@ _PLACE_OF = {
     "PluginManager": "backapp_core.manager",
     "RestorePlan": "backapp_core.engine.restore",
     "Retagged": "backapp_core.engine.tag",
+    "Ahead": "backapp_core.engine.scan_ahead",
+    "LookAhead": "backapp_core.engine.backup",
     "Upkeep": "backapp_core.engine.upkeep",
 }
 

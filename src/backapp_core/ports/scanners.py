@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from attrs import frozen
@@ -155,6 +156,11 @@ class Scanner(ABC):
     have other times in every scan, for they are never unchanged.
     """
 
+    began_at: datetime | None = None
+    """Since when facts that `scan` hands over were looked up, if before it was called.
+
+    A snapshot is as old as that: what changed since may be in it or not.
+    """
     is_read_elsewhere: bool = False
     """Whether what was found can be pickled, and then read by another process of this machine.
 

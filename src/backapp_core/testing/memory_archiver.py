@@ -94,7 +94,7 @@ class MemoryRepository(Repository):
 
     @override
     def backup(self, scanner: Scanner, options: BackupOptions) -> BackupResult:
-        taken_at = self._surroundings.clock.now()
+        taken_at = scanner.began_at or self._surroundings.clock.now()
         with self._lock(is_exclusive=False):
             parent = self._parent(scanner, options)
             collector = Collector(

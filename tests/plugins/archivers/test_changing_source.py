@@ -3,12 +3,14 @@
 import os
 import random
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from typing_extensions import override
 
 from backapp_core.clock import SystemClock
+from backapp_core.engine.scan_ahead import ahead_of
 from backapp_core.errors import EntryUnreadable
 from backapp_core.model.entries import Entry
 from backapp_core.model.jobs import BackupOptions
@@ -244,3 +246,29 @@ def test_everything_is_read_again_when_asked(any_bench):
     any_bench.back_up()
     assert any_bench.back_up().counts.read_bytes == 0
     assert any_bench.back_up(rereads_all=True).counts.read_bytes == 5
+
+
+def test_a_snapshot_is_as_old_as_what_was_looked_at_for_it(any_bench):
+    (any_bench.source / "file").write_bytes(b"12345")
+    scanner = any_bench.scanner()
+    scanner.began_at = any_bench.surroundings.clock.now() - timedelta(minutes=1)
+    options = BackupOptions(hostname="host", username="user")
+    snapshot = any_bench.repository.backup(scanner, options).snapshot
+    assert snapshot.taken_at == scanner.began_at
+
+
+def test_what_changes_after_it_was_looked_at_ahead_is_in_the_next_backup(any_workbench):
+    bench = any_workbench(clock=SystemClock())
+    options = BackupOptions(hostname="host", username="user")
+    file = bench.source / "file"
+    for number in range(3):
+        file.write_bytes(b"before %d" % number)
+        os.utime(file, ns=(1, 1))
+        ahead = ahead_of(bench.surroundings, lambda around: bench.scanner(surroundings=around))
+        ahead.begin()
+        ahead.rest()
+        file.write_bytes(b"behind %d" % number)
+        os.utime(file, ns=(1, 1))
+        bench.repository.backup(ahead, options)
+        facts = bench.facts()
+        assert bench.differences(bench.back_up(), facts) == []

@@ -43,7 +43,7 @@ class BackupRun:
         self._place = place
         self._scanner = scanner
         self._options = options
-        self._taken_at = place.surroundings.clock.now()
+        self._taken_at = scanner.began_at or place.surroundings.clock.now()
         self._written: list[tuple[str, int]] = []
 
     def run(self) -> BackupResult:

@@ -116,7 +116,8 @@ class Collector:
         if old and seen and old.head.seen == seen and not self._rereads_all:
             self._copy(found, old)
             return
-        self._racy_from_ns = int(self._surroundings.clock.now().timestamp() * 1e9) - _RACY_NS
+        looked_at = self._scanner.began_at or self._surroundings.clock.now()
+        self._racy_from_ns = int(looked_at.timestamp() * 1e9) - _RACY_NS
         problems = self.tally.problems
         head = self._head(found, old)
         lines: list[EntryLine] = []

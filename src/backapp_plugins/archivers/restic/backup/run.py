@@ -71,7 +71,7 @@ class BackupRun:
         self._place = place
         self._scanner = scanner
         self._options = options
-        self._started_at = place.surroundings.clock.now()
+        self._started_at = scanner.began_at or place.surroundings.clock.now()
 
     def run(self) -> BackupResult:
         """Do it all; the snapshot is published when this returns.
