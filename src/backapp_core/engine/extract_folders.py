@@ -7,7 +7,6 @@ longer than the system takes in one call.
 
 import os
 from collections import OrderedDict
-from itertools import takewhile
 
 from backapp_core.errors import EntryNotRestored, TargetError
 
@@ -70,12 +69,11 @@ class FolderWalk:
             OSError: If a directory is missing and not to be made, or cannot be opened or made.
         """
         names = split_path(path)
-        same = sum(
-            1
-            for _ in takewhile(
-                lambda pair: pair[0] == pair[1], zip(names, self._names, strict=False)
-            )
-        )
+        same = 0
+        for one, other in zip(names, self._names, strict=False):
+            if one != other:
+                break
+            same += 1
         del self._names[same:], self._folders[same:], self._is_new[same:]
         folder = self._reopen()
         for name in names[same:]:
@@ -107,9 +105,7 @@ class FolderWalk:
             if not self._makes:
                 raise
             return self._make(parent, name) or _open(parent, name)
-        if self._made and self._is_own(folder):
-            folder.is_new = True
-            folder.has_default_acl = False
+        self._judge(folder)
         return folder
 
     def _make(self, parent: Folder, name: bytes) -> Folder | None:
@@ -121,6 +117,13 @@ class FolderWalk:
                 self._made.clear()
             self._made.add((found.st_dev, found.st_ino))
         return folder
+
+    def _judge(self, folder: Folder) -> None:
+        """Find out what matters of a directory in which something may be made."""
+        if self._made and self._is_own(folder):
+            folder.is_new = True
+        elif self._makes:
+            folder.has_default_acl = _has_default_acl(folder.fd)
 
     def _is_own(self, folder: Folder) -> bool:
         """Say whether the walk made a directory that it comes back to.
@@ -152,6 +155,8 @@ class FolderWalk:
         for index in range(first, len(self._names)):
             folder = _open(folder, self._names[index])
             folder.is_new = self._is_new[index]
+            if not folder.is_new:
+                self._judge(folder)
             self._folders[index] = folder
             if index >= _OPEN_LEVELS:
                 self._folders[index - _OPEN_LEVELS] = None
@@ -287,7 +292,7 @@ def _open(parent: Folder, name: bytes, *, is_new: bool = False) -> Folder:
         fd = os.open(name, OPEN_DIRECTORY, dir_fd=parent.fd)
     except NotADirectoryError as error:
         raise InTheWay from error
-    return Folder(fd, is_new=is_new, has_default_acl=not is_new and _has_default_acl(fd))
+    return Folder(fd, is_new=is_new)
 
 
 class InTheWay(EntryNotRestored):
