@@ -296,9 +296,13 @@ def _leaf(by_hand) -> bytes:
     return by_hand.tree({"leaf": (b"leaf",)})
 
 
+@pytest.mark.parametrize(("allowed", "threads"), [(1024, 2), (200, 2), (400, 1)])
 def test_many_folders_with_a_file_each_need_few_descriptors(
-    place, by_hand, tmp_path, watched, monkeypatch
+    place, by_hand, tmp_path, watched, monkeypatch, allowed, threads
 ):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
     blobs = [b"blob %d" % number for number in range(600)]
     by_hand.pack(*blobs)
     folders = {f"{at:03}": by_hand.tree({"f": (blob,)}) for at, blob in enumerate(blobs)}
@@ -311,11 +315,15 @@ def test_many_folders_with_a_file_each_need_few_descriptors(
         send(worker, message, descriptors)
 
     monkeypatch.setattr(Worker, "send", counted)
-    tree = by_hand.tree({}, folders)
-    outcome = restore(place(), tree, tmp_path / "out")
+    tree, opened = by_hand.tree({}, folders), place(threads=threads)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, before[1]))
+    try:
+        outcome = restore(opened, tree, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert (outcome.files, outcome.problems) == (600, 0)
-    assert watched.jobs > 4
-    assert most < 500
+    assert watched.jobs > 4 or threads == 1
+    assert most < min(allowed, 500) * 0.75
 
 
 def test_a_restore_that_is_stopped_leaves_no_worker_and_nothing_unfinished(

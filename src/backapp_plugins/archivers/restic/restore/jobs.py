@@ -39,6 +39,16 @@ class Job(NamedTuple):
     uses: list[list[Use]]
     """Of each blob."""
 
+    def pieces(self) -> "Iterator[Job]":
+        """Yield the same as jobs with `JOB_FILES` files at most, or a single blob."""
+        first = files = 0
+        for at, uses in enumerate(self.uses):
+            if files and files + len(uses) > JOB_FILES:
+                yield Job(self.pack_id, self.blobs[first:at], self.uses[first:at])
+                first, files = at, 0
+            files += len(uses)
+        yield Job(self.pack_id, self.blobs[first:], self.uses[first:])
+
 
 @final
 class Plan:

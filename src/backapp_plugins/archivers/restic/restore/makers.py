@@ -25,7 +25,8 @@ _WORTH_WORKERS_BYTES = 32 << 20
 _MOST_AHEAD = 2
 """Jobs that a worker has, so that it need not wait for this process."""
 _MOST_FOLDERS = 256
-"""So many directories are kept open for workers, about."""
+"""So many directories are kept open for workers, about, if that is no more than an eighth of the
+files that a process may have open."""
 _LOOK_SECONDS = 0.1
 
 
@@ -60,6 +61,7 @@ class Makers(Closing):
         self._crew = self._recruited()
         self._waiting: dict[Worker, deque[_HandedOut]] = {}
         self._open_folders = 0
+        self._most_folders = _most_folders()
 
     @override
     def close(self) -> None:
@@ -130,7 +132,7 @@ class Makers(Closing):
 
     def _wait_for_room(self) -> Iterator[Job]:
         while self._waiting and (
-            self._open_folders >= _MOST_FOLDERS
+            self._open_folders >= self._most_folders
             or all(len(jobs) >= _MOST_AHEAD for jobs in self._waiting.values())
         ):
             yield from self._collect()
@@ -191,7 +193,9 @@ class Makers(Closing):
         for folder, files in by_folder.items():
             if not folder.is_made:
                 self._make_folder(folder)
-            errand = self._target.hand_over([file.node for file in files])
+            errand = None
+            if len(errands) < self._most_folders // 3:
+                errand = self._target.hand_over([file.node for file in files])
             if errand is not None:
                 numbers.update(zip(files, count(len(numbers)), strict=False))
                 errands.append(errand)
@@ -199,6 +203,15 @@ class Makers(Closing):
             return _HandedOut(job, errands, numbers), None
         handed = _part(job, lambda use: use[0] in numbers)
         return _HandedOut(handed, errands, numbers), _part(job, lambda use: use[0] not in numbers)
+
+
+def _most_folders() -> int:
+    if sys.platform == "win32":
+        return _MOST_FOLDERS
+    import resource  # other systems do not have it
+
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_FOLDERS if allowed < 0 else min(_MOST_FOLDERS, allowed // 8)
 
 
 def _message(handed_out: _HandedOut) -> Making:

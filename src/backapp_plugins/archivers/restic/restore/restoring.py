@@ -171,8 +171,9 @@ class _Restore:
 
     def _restore_here(self, job: Job) -> None:
         """Restore what workers did not, none of which is spread."""
-        job = self._begin(job, {})
-        self._finish_small(job, self._fetch(job))
+        for planned in job.pieces():
+            part = self._begin(planned, {})
+            self._finish_small(part, self._fetch(part))
 
     def _hand_out_some(self, jobs: Iterator[Job], put_off: dict[FileAhead, None]) -> None:
         while len(self._large) < self._most_large and (job := next(jobs, None)):

@@ -58,7 +58,7 @@ class FileAhead:
         """Ids of the blobs, one after another."""
         self.is_begun = False
         self.file: TargetFile | None = None
-        """None before it is begun, and if what is there stays."""
+        """None before it is begun, if what is there stays, and when all is done."""
         self.reason = ""
         """Why it cannot be restored."""
         self._left = len(ids) // ID_BYTES
@@ -93,12 +93,13 @@ class FileAhead:
         return self._count()
 
     def end(self) -> None:
-        """Finish or abandon the file if it was begun.
+        """Finish or abandon the file if it was begun, and let go of it.
 
         Raises:
             TargetError: If the target cannot go on.
         """
-        file = self.file
+        # Whoever holds a file holds its directory open, and a window has thousands of files.
+        file, self.file = self.file, None
         if file is None:
             return
         if self.reason:
