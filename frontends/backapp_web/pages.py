@@ -2,27 +2,55 @@
 
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from litestar import MediaType, Response
 from litestar.connection import ASGIConnection
 from markupsafe import Markup
 
 from backapp_core.model.names import to_line, to_text
-from backapp_web.callers import NOBODY, Caller, facts_of
+from backapp_core.model.runs import Run
+from backapp_core.model.users import Action
+from backapp_web import words
+from backapp_web.callers import NOBODY, Caller, facts_of, server_of
 
-FIRST_PAGE = "/machines"
-PAGES = (("/machines", "Machines"), ("/profile", "Profile"))
-"""What the navigation shows, in this order."""
+FIRST_PAGE = "/overview"
+PAGES = (
+    (FIRST_PAGE, "Overview", None),
+    ("/machines", "Machines", None),
+    ("/repositories", "Repositories", None),
+    ("/jobs", "Jobs", None),
+    ("/runs", "Runs", None),
+    ("/snapshots", "Snapshots", None),
+    ("/people", "People", Action.ADMINISTER),
+    ("/profile", "Profile", None),
+)
+"""What the navigation shows, in this order, to those whose role includes the action."""
 _UNSAID = {"problem": "", "remark": "", "command": "", "token": ""}
 """What templates may ask about and few pages say."""
 
 
-def _moment(at: datetime) -> Markup:
+@pass_context
+def _moment(context: Context, at: datetime) -> Markup:
+    """A moment in UTC, and in words how far it is from now."""
     utc = at.astimezone(UTC)
-    shown = utc.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), shown)
+    shown = utc.strftime("%Y-%m-%d %H:%M UTC")
+    exact = utc.strftime("%Y-%m-%d %H:%M:%S UTC")
+    ago = words.relative(utc, context["now"])
+    return Markup('<time datetime="{}" title="{}">{} <span class="ago">{}</span></time>').format(
+        utc.isoformat(), exact, shown, ago
+    )
+
+
+@pass_context
+def _took(context: Context, run: Run) -> str:
+    return words.took(run, context["now"])
+
+
+def _clock(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @cache
@@ -37,14 +65,26 @@ def environment() -> Environment:
     )
     made.filters["path"] = to_text
     made.filters["line"] = to_line
+    made.filters["sentence"] = words.sentence
     made.filters["moment"] = _moment
+    made.filters["clock"] = _clock
+    made.filters["took"] = _took
+    made.filters["size"] = words.size
+    made.filters["duration"] = words.duration
+    made.filters["span"] = words.span
+    made.filters["state"] = words.state_of
+    known = cast("dict[str, Any]", made.globals)
+    known["Action"] = Action
+    known["pages"] = PAGES
+    known["counted"] = words.counted
     return made
 
 
 def drawn(connection: ASGIConnection[Any, Any, Any, Any], template: str, **what: Any) -> bytes:
     """Return a page."""
     caller: Caller = facts_of(connection).get("user", NOBODY)
-    said = {**_UNSAID, "pages": PAGES, "caller": caller, "path": connection.url.path, **what}
+    now = server_of(connection).surroundings.clock.now()
+    said = {**_UNSAID, "caller": caller, "path": connection.url.path, "now": now, **what}
     return environment().get_template(template).render(said).encode()
 
 

@@ -25,6 +25,24 @@ def field(form: Mapping[str, Any], name: str) -> str:
     return value
 
 
+def fields(form: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Return everything that was entered or chosen under a name that may be there many times.
+
+    Raises:
+        InputError: If it holds what nobody can type.
+    """
+    value = form.get(name, ())
+    many = [value] if isinstance(value, str) else list(value)
+    if any(not isinstance(one, str) or "\0" in one for one in many):
+        raise InputError(f"the field '{name}' cannot be used as it was sent")
+    return tuple(many)
+
+
+def lines(text: str) -> tuple[str, ...]:
+    """Return the lines of a large field, without those that are blank."""
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
 def going_to(address: str, *, cookies: list[Any] | None = None) -> Response[bytes]:
     """Answer with another page to be loaded."""
     return Response(

@@ -14,8 +14,14 @@ from backapp_web.answers import as_problem, headers_of, problem_of, wants_page
 from backapp_web.callers import facts_of
 from backapp_web.dashboard.entrance import entrance_router
 from backapp_web.dashboard.forms import going_to
+from backapp_web.dashboard.jobs import jobs_router
 from backapp_web.dashboard.machines import machines_router
+from backapp_web.dashboard.overview import overview_router
+from backapp_web.dashboard.people import people_router
 from backapp_web.dashboard.profile import profile_router
+from backapp_web.dashboard.repositories import repositories_router
+from backapp_web.dashboard.runs import runs_router
+from backapp_web.dashboard.snapshots import snapshots_router
 from backapp_web.pages import page
 
 _ASSETS = Path(__file__).parent / "assets"
@@ -28,7 +34,18 @@ def dashboard_router() -> Router:
     )
     return Router(
         "/",
-        route_handlers=[files, entrance_router(), profile_router(), machines_router()],
+        route_handlers=[
+            files,
+            entrance_router(),
+            overview_router(),
+            machines_router(),
+            repositories_router(),
+            jobs_router(),
+            runs_router(),
+            snapshots_router(),
+            people_router(),
+            profile_router(),
+        ],
         include_in_schema=False,
     )
 

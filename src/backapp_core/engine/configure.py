@@ -7,7 +7,7 @@ from attrs import evolve, field, frozen
 
 from backapp_core.engine import backup, schedule
 from backapp_core.engine.tokens import new_id
-from backapp_core.errors import InvalidAddress, InvalidJob, RepositoryNotFound
+from backapp_core.errors import InvalidAddress, InvalidJob, JobNotFound, RepositoryNotFound
 from backapp_core.manager import PluginManager
 from backapp_core.model.agents import Agent
 from backapp_core.model.jobs import Job
@@ -73,6 +73,22 @@ def repository_of(store: TenantStore, job: Job) -> ManagedRepository:
     return store.repositories.get(repository_id)
 
 
+def job_filling(store: TenantStore, repository: ManagedRepository) -> Job:
+    """Return a job that fills a repository, the first by name; restores go by it.
+
+    Raises:
+        JobNotFound: If there is none any more.
+    """
+    address = address_of(repository)
+    for job in store.jobs.list():
+        if job.repository == address:
+            return job
+    raise JobNotFound(
+        f"no job fills repository '{repository.name}', and restores go by one; make a job for it"
+        " without a schedule"
+    )
+
+
 def add_repository(
     fleet: Fleet,
     surroundings: Surroundings,
@@ -91,7 +107,7 @@ def add_repository(
         UnknownPlugin: If no archiver is called so.
         InvalidName: If no repository may be called so.
     """
-    agent = _usable(store.agents.get(wish.agent))
+    agent = usable_agent(store.agents.get(wish.agent))
     plugins.archivers.get(wish.archiver)
     if bool(wish.bucket) == bool(wish.folder):
         raise InvalidAddress("name either one of the server's buckets or a folder of the machine")
@@ -143,19 +159,16 @@ def checked_job(
         InputError: If a pattern is malformed.
     """
     repository = store.repositories.get(wish.repository)
-    agent = _usable(store.agents.get(repository.agent_id))
+    agent = usable_agent(store.agents.get(repository.agent_id))
     if not wish.roots:
         raise InvalidJob(f"job '{wish.name}' has no source; name at least one folder or file")
-    for name in sorted(_NOT_FOR_SERVERS & set(wish.scanner_settings)):
-        raise InvalidJob(f"'{name}' cannot be set for a job of a server, but on the machine only")
     for root in wish.roots:
         absolute_path(root, "a source")
-        _check_allowed(agent, root)
+        check_allowed(agent, root)
     now = fleet.now()
     if wish.schedule is not None:
-        _check_schedule(plugins, wish.schedule, now)
-    request = BackupRequest(roots=wish.roots, scanner_settings=wish.scanner_settings)
-    backup.open_scanner(plugins, surroundings, request, folder=None)
+        check_schedule(plugins, wish.schedule, now)
+    check_scanner(plugins, surroundings, wish)
     job = Job(
         name=wish.name,
         repository=address_of(repository),
@@ -251,12 +264,38 @@ def is_below(path: bytes, folders: Sequence[bytes]) -> bool:
     )
 
 
-def _check_schedule(plugins: PluginManager, wished: Schedule, now: datetime) -> None:
+def check_scanner(plugins: PluginManager, surroundings: Surroundings, wish: JobWish) -> None:
+    """Refuse what a job says of what is left out, if no scanner can go by it.
+
+    Raises:
+        InvalidJob: If something is set that only the machine itself may say.
+        InvalidSettings: If the scanner's settings do not fit.
+        InputError: If a pattern is malformed.
+    """
+    for name in sorted(_NOT_FOR_SERVERS & set(wish.scanner_settings)):
+        raise InvalidJob(f"'{name}' cannot be set for a job of a server, but on the machine only")
+    request = BackupRequest(roots=wish.roots, scanner_settings=wish.scanner_settings)
+    backup.open_scanner(plugins, surroundings, request, folder=None)
+
+
+def check_schedule(plugins: PluginManager, wished: Schedule, now: datetime) -> None:
+    """Refuse a schedule that is never due.
+
+    Raises:
+        InvalidSchedule: If it cannot be parsed.
+        InvalidJob: If it never comes.
+        UnknownPlugin: If its scheduler is not installed.
+    """
     if not schedule.next_moments(plugins, wished, after=now, count=1):
         raise InvalidJob(f"the schedule '{wished.expression}' is never due")
 
 
-def _check_allowed(agent: Agent, root: bytes) -> None:
+def check_allowed(agent: Agent, root: bytes) -> None:
+    """Refuse a source that the machine's own policy keeps out.
+
+    Raises:
+        InvalidJob: If it does.
+    """
     allowed = agent.report.roots if agent.report else None
     if allowed is not None and not is_below(root, allowed):
         places = ", ".join(map(to_text, allowed)) or "nothing"
@@ -265,7 +304,12 @@ def _check_allowed(agent: Agent, root: bytes) -> None:
         )
 
 
-def _usable(agent: Agent) -> Agent:
+def usable_agent(agent: Agent) -> Agent:
+    """Return a machine whose key is good.
+
+    Raises:
+        InvalidJob: If it was taken back.
+    """
     if agent.revoked_at is not None:
         raise InvalidJob(f"the machine '{agent.name}' is no longer enrolled")
     return agent

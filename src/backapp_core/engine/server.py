@@ -8,13 +8,25 @@ from typing import final
 
 from typing_extensions import override
 
-from backapp_core.engine import configure, enrol, invite, request, schedule, sign_in
+from backapp_core.engine import (
+    configure,
+    enrol,
+    invite,
+    overview,
+    request,
+    schedule,
+    sign_in,
+    wish_faults,
+)
+from backapp_core.engine.bucket_witness import BucketWitness
+from backapp_core.engine.buckets import Buckets
 from backapp_core.engine.configure import JobWish, RepositoryWish
 from backapp_core.engine.request import QuestionWish, RestoreWish
 from backapp_core.engine.run import store_url
 from backapp_core.engine.sign_in import SignedIn
 from backapp_core.engine.tokens import hash_of, is_well_formed, new_id, new_token
-from backapp_core.errors import GrantRefused, QuestionNotFound
+from backapp_core.engine.wish_faults import Fault
+from backapp_core.errors import QuestionNotFound
 from backapp_core.manager import PluginManager
 from backapp_core.model.agents import Agent, EnrolmentToken
 from backapp_core.model.grants import ObjectSeen
@@ -210,7 +222,31 @@ class Server(Closing):
         del objects
         raise GrantRefused(f"'{repository.name}' stands in a bucket, which nobody here looks into")
 
+    # --- everything at once
+
+    def overview(self, tenant_id: int) -> overview.Overview:
+        """Return what is wrong and what happens now."""
+        return overview.overview(
+            self.tenant(tenant_id), at=self.fleet.now(), alive_seconds=self.settings.alive_seconds
+        )
+
     # --- what is backed up
+
+    def repository_faults(self, tenant_id: int, wish: RepositoryWish) -> list[Fault]:
+        """Return everything that is wrong with a repository that somebody wants."""
+        store = self.tenant(tenant_id)
+        return wish_faults.repository_faults(self.settings, self.plugins, store, wish)
+
+    def job_faults(self, tenant_id: int, wish: JobWish, *, is_new: bool) -> list[Fault]:
+        """Return everything that is wrong with a job that somebody wants."""
+        return wish_faults.job_faults(
+            self.fleet,
+            self.surroundings,
+            self.plugins,
+            self.tenant(tenant_id),
+            wish=wish,
+            is_new=is_new,
+        )
 
     def add_repository(self, tenant_id: int, wish: RepositoryWish) -> ManagedRepository:
         """Make room for a repository."""
@@ -242,6 +278,10 @@ class Server(Closing):
     def preview(self, wished: Schedule, *, count: int = 5) -> list[datetime]:
         """Return the next due moments of a schedule that is being made."""
         return schedule.next_moments(self.plugins, wished, after=self.fleet.now(), count=count)
+
+    def described(self, wished: Schedule) -> str:
+        """Return a schedule in words."""
+        return schedule.scheduler_of(self.plugins, wished).description
 
     def timetable(self) -> schedule.Timetable:
         """Return what requests runs that are due; for one thread."""

@@ -1,5 +1,6 @@
-// Tells the page what changed on the server, as events on the body: "live-runs", "live-agents",
-// "live-questions". Parts of a page that show such things fetch themselves anew when they hear one;
+// Tells the page what changed on the server, as events on the body: "live-runs" for any run and
+// "live-runs-ID" for one, alike for agents and questions, and "live-missed" when something may have
+// been missed. Parts of a page that show such things fetch themselves anew when they hear one;
 // without this file a page is right when it is loaded, and stays as it is.
 "use strict";
 
@@ -8,8 +9,20 @@
   const topics = ["runs", "agents", "questions"];
   let pause = 1000;
 
+  function say(name) {
+    document.body.dispatchEvent(new CustomEvent(`live-${name}`));
+  }
+
   function tell(topic, id) {
-    document.body.dispatchEvent(new CustomEvent(`live-${topic}`, { detail: { id } }));
+    say(topic);
+    if (id) {
+      say(`${topic}-${id}`);
+    }
+  }
+
+  function tellAll() {
+    topics.forEach(say);
+    say("missed");
   }
 
   function connect() {
@@ -18,13 +31,17 @@
     socket.addEventListener("open", () => {
       // What changed while nobody listened was missed.
       if (pause > 1000) {
-        topics.forEach((topic) => tell(topic, ""));
+        tellAll();
       }
       pause = 1000;
     });
     socket.addEventListener("message", (message) => {
       const wake = JSON.parse(message.data);
-      (wake.topic === "all" ? topics : [wake.topic]).forEach((topic) => tell(topic, wake.subject_id));
+      if (wake.topic === "all") {
+        tellAll();
+      } else {
+        tell(wake.topic, wake.subject_id);
+      }
     });
     socket.addEventListener("close", () => {
       setTimeout(connect, pause * (0.5 + Math.random()));

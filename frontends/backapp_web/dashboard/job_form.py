@@ -1,0 +1,129 @@
+"""What stands in the form of a job, and what is meant by it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import evolve, frozen
+from attrs import field as attribute
+
+from backapp_core.engine.configure import JobWish
+from backapp_core.model.jobs import Job
+from backapp_core.model.names import from_text, to_text
+from backapp_core.model.schedules import Schedule
+from backapp_web.dashboard.forms import field, lines
+from backapp_web.dashboard.names import repository_id_of
+
+_MIB = 1 << 20
+_OWN_SETTINGS = ("excludes", "exclude_caches", "one_file_system", "exclude_larger_than_bytes")
+
+
+@frozen
+class JobForm:
+    """What somebody typed; any text at all."""
+
+    name: str = ""
+    repository: str = ""
+    """Id of the repository."""
+    roots: str = ""
+    """One per line."""
+    excludes: str = ""
+    """Patterns, one per line."""
+    larger_mib: str = ""
+    """From which size on files are left out; empty: none."""
+    schedule: str = ""
+    """Empty: runs only when asked to."""
+    time_zone: str = "UTC"
+    tags: str = ""
+    """With commas in between."""
+    exclude_caches: bool = True
+    one_file_system: bool = False
+    is_enabled: bool = True
+    other_settings: Mapping[str, object] = attribute(factory=dict[str, object])
+    """Settings of the scanner that the form does not show, and keeps."""
+
+    @classmethod
+    def of(cls, form: Mapping[str, Any], former: Job | None = None) -> "JobForm":
+        """Read what a browser sent.
+
+        Raises:
+            InputError: If it holds what nobody can type.
+        """
+        typed = cls(
+            name=field(form, "name"),
+            repository=field(form, "repository"),
+            roots=field(form, "roots"),
+            excludes=field(form, "excludes"),
+            larger_mib=field(form, "larger_mib"),
+            schedule=field(form, "schedule"),
+            time_zone=field(form, "time_zone"),
+            tags=field(form, "tags"),
+            exclude_caches=bool(field(form, "exclude_caches")),
+            one_file_system=bool(field(form, "one_file_system")),
+            is_enabled=bool(field(form, "is_enabled")),
+        )
+        return typed if former is None else typed.for_job(former)
+
+    @classmethod
+    def showing(cls, job: Job) -> "JobForm":
+        """Return the form filled in with a job."""
+        settings = job.scanner_settings
+        larger = settings.get("exclude_larger_than_bytes")
+        excludes = settings.get("excludes", ())
+        typed = cls(
+            repository=repository_id_of(job),
+            roots="\n".join(map(to_text, job.roots)),
+            excludes="\n".join(map(str, excludes)) if isinstance(excludes, list | tuple) else "",
+            larger_mib=f"{larger / _MIB:g}" if isinstance(larger, int) else "",
+            schedule=job.schedule.expression if job.schedule else "",
+            time_zone=job.schedule.time_zone if job.schedule else "UTC",
+            tags=", ".join(job.tags),
+            exclude_caches=bool(settings.get("exclude_caches")),
+            one_file_system=bool(settings.get("one_file_system")),
+            is_enabled=job.is_enabled,
+        )
+        return typed.for_job(job)
+
+    def for_job(self, job: Job) -> "JobForm":
+        """Return the form as that of ``job``: its name stays, and what is not shown."""
+        rest = {key: it for key, it in job.scanner_settings.items() if key not in _OWN_SETTINGS}
+        return evolve(self, name=job.name, other_settings=rest)
+
+    @property
+    def wished_schedule(self) -> Schedule | None:
+        """The schedule that is meant, None for none."""
+        expression = " ".join(self.schedule.split())
+        zone = self.time_zone.strip() or "UTC"
+        return Schedule(expression, zone) if expression else None
+
+    def wish(self) -> tuple[JobWish, dict[str, list[str]]]:
+        """Return what is meant, and what cannot be read, by field."""
+        faults: dict[str, list[str]] = {}
+        settings = dict(self.other_settings)
+        if patterns := lines(self.excludes):
+            settings["excludes"] = list(patterns)
+        if self.larger_mib.strip():
+            try:
+                settings["exclude_larger_than_bytes"] = _bytes_of(self.larger_mib.strip())
+            except ValueError:
+                faults["larger_mib"] = ["write a number of MiB such as 500, or leave it empty"]
+        for tick in ("exclude_caches", "one_file_system"):
+            if getattr(self, tick):
+                settings[tick] = True
+        tags = (one.strip() for one in self.tags.split(","))
+        wish = JobWish(
+            name=self.name.strip(),
+            repository=self.repository,
+            roots=tuple(map(from_text, lines(self.roots))),
+            scanner_settings=settings,
+            schedule=self.wished_schedule,
+            tags=tuple(sorted({one for one in tags if one})),
+            is_enabled=self.is_enabled,
+        )
+        return wish, faults
+
+
+def _bytes_of(mib: str) -> int:
+    value = float(mib)
+    if not 0 < value < 2**33:
+        raise ValueError(mib)
+    return round(value * _MIB)

@@ -1,0 +1,192 @@
+"""Pages of jobs: which there are, one of them, the form, run now, removing one."""
+
+import zoneinfo
+from functools import cache
+from typing import Any
+
+from litestar import Response, Router, get, post
+from litestar.params import FromPath
+
+from backapp_core.engine.overview import last_runs
+from backapp_core.errors import BackappError
+from backapp_core.model.jobs import Job
+from backapp_core.model.users import Action
+from backapp_core.ports.stores import RunFilter
+from backapp_web.answers import status_of
+from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
+from backapp_web.dashboard.forms import Form, field, going_to
+from backapp_web.dashboard.job_form import JobForm
+from backapp_web.dashboard.names import agent_names, repository_id_of
+from backapp_web.pages import page
+
+_LATEST_RUNS = 10
+_REFUSED = 400
+
+
+@get("/jobs", sync_to_thread=True)
+def jobs(request: Call) -> Response[bytes]:
+    """Show all of them."""
+    server, store, caller = server_of(request), store_of(request), caller_of(request)
+    found = store.jobs.list()
+    return page(
+        request,
+        "jobs.html",
+        jobs=found,
+        due={job.name: next(iter(_due(request, job, count=1)), None) for job in found},
+        last=last_runs(store, found),
+        names=agent_names(store),
+        has_repositories=bool(store.repositories.list()),
+        repositories={one.id: one.name for one in store.repositories.list()},
+        repository_id_of=repository_id_of,
+        online={one.id: server.is_online(one) for one in store.agents.list()},
+        may_configure=caller.may(Action.CONFIGURE),
+        may_run=caller.may(Action.RUN),
+    )
+
+
+@get("/new-job", sync_to_thread=True)
+def new_job(request: Call, *, repository: str = "") -> Response[bytes]:
+    """Show an empty form."""
+    return _form(request, JobForm(repository=repository))
+
+
+@post("/jobs", status_code=200, sync_to_thread=True)
+def add_job(request: Call, data: Form) -> Response[bytes]:
+    """Make a job, or show what cannot be."""
+    return _saved(request, data, JobForm.of(data), None)
+
+
+@post("/preview-schedule", status_code=200, sync_to_thread=True)
+def preview_schedule(request: Call, data: Form) -> Response[bytes]:
+    """Show the part of the form that says when it would run."""
+    return page(request, "_preview.html", **_preview(request, JobForm.of(data)))
+
+
+@get("/jobs/{job:str}", sync_to_thread=True)
+def job_page(request: Call, job: FromPath[str]) -> Response[bytes]:
+    """Show a job."""
+    store, caller = store_of(request), caller_of(request)
+    found = store.jobs.get(job)
+    repository = next(
+        (one for one in store.repositories.list() if one.id == repository_id_of(found)), None
+    )
+    agents = {one.id: one for one in store.agents.list()}
+    return page(
+        request,
+        "job.html",
+        job=found,
+        form=JobForm.showing(found),
+        repository=repository,
+        machine=agents.get(found.agent_id),
+        is_online=found.agent_id in agents and server_of(request).is_online(agents[found.agent_id]),
+        due=_due(request, found),
+        runs=store.runs.list(RunFilter(job_name=found.name, limit=_LATEST_RUNS)),
+        names={key: one.name for key, one in agents.items()},
+        may_configure=caller.may(Action.CONFIGURE),
+        may_run=caller.may(Action.RUN),
+    )
+
+
+@get("/jobs/{job:str}/edit", sync_to_thread=True)
+def edit_job(request: Call, job: FromPath[str]) -> Response[bytes]:
+    """Show the form of a job."""
+    found = store_of(request).jobs.get(job)
+    return _form(request, JobForm.showing(found), former=found)
+
+
+@post("/jobs/{job:str}/edit", status_code=200, sync_to_thread=True)
+def change_job(request: Call, job: FromPath[str], data: Form) -> Response[bytes]:
+    """Change a job, or show what cannot be."""
+    former = store_of(request).jobs.get(job)
+    return _saved(request, data, JobForm.of(data, former), former)
+
+
+@post("/jobs/{job:str}/run", status_code=200, sync_to_thread=True)
+def run_job(request: Call, job: FromPath[str]) -> Response[bytes]:
+    """Ask for a run now, and go to where it can be watched."""
+    run = server_of(request).request_run(member_of(request).tenant_id, job)
+    return going_to(f"/runs/{run.id}")
+
+
+@post("/jobs/{job:str}/remove", status_code=200, sync_to_thread=True)
+def remove_job(request: Call, job: FromPath[str]) -> Response[bytes]:
+    """Forget a job; its runs and snapshots stay."""
+    store_of(request).jobs.remove(job)
+    return going_to("/jobs")
+
+
+def _saved(request: Call, data: Form, typed: JobForm, former: Job | None) -> Response[bytes]:
+    if field(data, "preview"):
+        return _form(request, typed, former=former)
+    server, tenant_id = server_of(request), member_of(request).tenant_id
+    wish, faults = typed.wish()
+    for fault in server.job_faults(tenant_id, wish, is_new=former is None):
+        faults.setdefault(fault.field, []).append(fault.sentence)
+    if faults:
+        return _form(request, typed, former=former, faults=faults)
+    try:
+        save = server.add_job if former is None else server.replace_job
+        saved = save(tenant_id, wish)
+    except BackappError as error:
+        return _form(request, typed, former=former, error=error)
+    return going_to(f"/jobs/{saved.name}")
+
+
+def _form(
+    request: Call,
+    typed: JobForm,
+    *,
+    former: Job | None = None,
+    faults: dict[str, list[str]] | None = None,
+    error: BackappError | None = None,
+) -> Response[bytes]:
+    store = store_of(request)
+    return page(
+        request,
+        "job-form.html",
+        status=status_of(error) if error else _REFUSED if faults else 200,
+        typed=typed,
+        former=former,
+        faults=faults or {},
+        repositories=store.repositories.list(),
+        names=agent_names(store),
+        zones=_zones(),
+        problem=error.message if error else "",
+        **_preview(request, typed),
+    )
+
+
+def _preview(request: Call, typed: JobForm) -> dict[str, Any]:
+    """Return when a schedule would be due, in words and moments, or why it never is."""
+    wished, server = typed.wished_schedule, server_of(request)
+    if wished is None:
+        return {"described": "", "moments": [], "never": ""}
+    try:
+        moments = server.preview(wished)
+        return {"described": server.described(wished), "moments": moments, "never": ""}
+    except BackappError as error:
+        return {"described": "", "moments": [], "never": error.message}
+
+
+def _due(request: Call, job: Job, *, count: int = 5) -> list[Any]:
+    try:
+        return list(server_of(request).next_due(job, count=count))
+    except BackappError:
+        # A plugin is missing by now; the page says that nothing is due, and the log why.
+        return []
+
+
+@cache
+def _zones() -> tuple[str, ...]:
+    return tuple(sorted(zoneinfo.available_timezones()))
+
+
+def jobs_router() -> Router:
+    """Return the routes of this module."""
+    return Router(
+        "/",
+        route_handlers=[
+            *(jobs, new_job, add_job, preview_schedule, job_page, edit_job, change_job),
+            *(run_job, remove_job),
+        ],
+    )

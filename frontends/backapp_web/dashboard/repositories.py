@@ -1,0 +1,128 @@
+"""Pages of repositories: which there are, whether they are protected, one of them, a new one."""
+
+from attrs import fields as attributes
+from attrs import frozen
+from litestar import Response, Router, get, post
+from litestar.params import FromPath
+
+from backapp_core.engine.configure import RepositoryWish
+from backapp_core.errors import BackappError
+from backapp_core.model.names import from_text
+from backapp_core.model.receipts import first_break
+from backapp_core.model.repositories import DEFAULT_ARCHIVER
+from backapp_core.model.users import Action
+from backapp_web.answers import status_of
+from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
+from backapp_web.dashboard.forms import Form, field, going_to
+from backapp_web.dashboard.names import agent_names, repository_id_of
+from backapp_web.pages import page
+
+_LATEST_SNAPSHOTS = 5
+_LATEST_RECEIPTS = 20
+_ON_MACHINE = "folder"
+_IN_BUCKET = "bucket:"
+_REFUSED = 400
+
+
+@frozen
+class _Typed:
+    """What somebody typed into the form."""
+
+    name: str = ""
+    agent: str = ""
+    place: str = _ON_MACHINE
+    """``folder``, or ``bucket:`` and the name of one."""
+    folder: str = ""
+    archiver: str = DEFAULT_ARCHIVER
+
+    def wish(self) -> RepositoryWish:
+        """Return what is meant."""
+        bucket = self.place.removeprefix(_IN_BUCKET) if self.place != _ON_MACHINE else ""
+        folder = b"" if bucket else from_text(self.folder.strip())
+        return RepositoryWish(self.name.strip(), self.agent, bucket, folder, self.archiver)
+
+
+@get("/repositories", sync_to_thread=True)
+def repositories(request: Call) -> Response[bytes]:
+    """Show all of them."""
+    store = store_of(request)
+    return page(
+        request,
+        "repositories.html",
+        repositories=store.repositories.list(),
+        names=agent_names(store),
+        may_configure=caller_of(request).may(Action.CONFIGURE),
+    )
+
+
+@get("/new-repository", sync_to_thread=True)
+def new_repository(request: Call, *, machine: str = "") -> Response[bytes]:
+    """Show the form."""
+    return _form(request, _Typed(agent=machine))
+
+
+@post("/repositories", status_code=200, sync_to_thread=True)
+def add_repository(request: Call, data: Form) -> Response[bytes]:
+    """Make one, or show what cannot be."""
+    typed = _Typed(**{one.name: field(data, one.name) for one in attributes(_Typed)})
+    server, tenant_id = server_of(request), member_of(request).tenant_id
+    faults: dict[str, list[str]] = {}
+    for fault in server.repository_faults(tenant_id, typed.wish()):
+        faults.setdefault(fault.field, []).append(fault.sentence)
+    if faults:
+        return _form(request, typed, faults=faults)
+    try:
+        made = server.add_repository(tenant_id, typed.wish())
+    except BackappError as error:
+        return _form(request, typed, error=error)
+    return going_to(f"/repositories/{made.name}")
+
+
+@get("/repositories/{repository:str}", sync_to_thread=True)
+def repository_page(request: Call, repository: FromPath[str]) -> Response[bytes]:
+    """Show one."""
+    store, caller = store_of(request), caller_of(request)
+    found = store.repositories.get(repository)
+    chain = list(store.repositories.receipts(found.id))
+    return page(
+        request,
+        "repository.html",
+        repository=found,
+        machine=agent_names(store).get(found.agent_id, found.agent_id),
+        jobs=[job for job in store.jobs.list() if repository_id_of(job) == found.id],
+        snapshots=store.repositories.snapshots(found.id, limit=_LATEST_SNAPSHOTS),
+        receipts=chain[: -_LATEST_RECEIPTS - 1 : -1],
+        count=len(chain),
+        broken_at=first_break(chain),
+        may_restore=caller.may(Action.RESTORE),
+        may_configure=caller.may(Action.CONFIGURE),
+    )
+
+
+def _form(
+    request: Call,
+    typed: _Typed,
+    *,
+    faults: dict[str, list[str]] | None = None,
+    error: BackappError | None = None,
+) -> Response[bytes]:
+    server = server_of(request)
+    machines = [one for one in store_of(request).agents.list() if one.revoked_at is None]
+    return page(
+        request,
+        "repository-form.html",
+        status=status_of(error) if error else _REFUSED if faults else 200,
+        typed=typed,
+        faults=faults or {},
+        machines=machines,
+        archivers=[kind.name for kind in server.plugins.archivers.kinds],
+        buckets=sorted(server.settings.buckets),
+        problem=error.message if error else "",
+    )
+
+
+def repositories_router() -> Router:
+    """Return the routes of this module."""
+    return Router(
+        "/", route_handlers=[repositories, new_repository, add_repository, repository_page]
+    )

@@ -1,0 +1,167 @@
+"""Pages of runs: which there were, one of them while it goes on and afterwards, stopping it."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from attrs import asdict, frozen
+from litestar import Response, Router, get, post
+from litestar.params import FromPath, QueryParameter
+
+from backapp_core.engine.overview import pace_of
+from backapp_core.errors import BackappError, InputError
+from backapp_core.model.runs import RunState
+from backapp_core.model.users import Action
+from backapp_core.ports.stores import RunFilter
+from backapp_core.ports.tenants import TenantStore
+from backapp_web.answers import status_of
+from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
+from backapp_web.dashboard.forms import going_to
+from backapp_web.dashboard.names import agent_names
+from backapp_web.pages import page
+from backapp_web.words import event_words
+
+_OF_A_PAGE = 50
+_OF_A_LOG = 200
+_MOST = 2**31
+
+_Sequence = Annotated[int, QueryParameter(ge=0, le=_MOST)]
+
+
+@frozen
+class _Chosen:
+    """Which runs somebody wants to see, as typed."""
+
+    machine: str = ""
+    job: str = ""
+    state: str = ""
+    since: str = ""
+    until: str = ""
+
+    @property
+    def is_something(self) -> bool:
+        """Whether anything is left out."""
+        return self != _Chosen()
+
+    def query(self, **more: str) -> str:
+        """Return it as an address says it."""
+        return urlencode({key: it for key, it in {**asdict(self), **more}.items() if it})
+
+    def run_filter(self, store: TenantStore, before: str) -> RunFilter:
+        """Return what is meant; one more than fits on a page is asked for.
+
+        Raises:
+            InputError: If a day or a state is none.
+            AgentNotFound: If there is no such machine.
+        """
+        if self.state and self.state not in set(RunState):
+            raise InputError("there is no such state of runs")
+        until = _day(self.until)
+        return RunFilter(
+            job_name=self.job or None,
+            state=RunState(self.state) if self.state else None,
+            agent_id=store.agents.get(self.machine).id if self.machine else None,
+            since=_day(self.since),
+            until=until + timedelta(days=1) if until else None,
+            before_id=before or None,
+            limit=_OF_A_PAGE + 1,
+        )
+
+
+@get("/runs", sync_to_thread=True)
+def runs(
+    request: Call,
+    *,
+    machine: str = "",
+    job: str = "",
+    run_state: Annotated[str, QueryParameter(name="state")] = "",
+    since: str = "",
+    until: str = "",
+    before: str = "",
+) -> Response[bytes]:
+    """Show runs, the latest first, a page at a time."""
+    store = store_of(request)
+    chosen = _Chosen(machine, job, run_state, since, until)
+    error: BackappError | None = None
+    try:
+        found = list(store.runs.list(chosen.run_filter(store, before)))
+    except BackappError as refused:
+        found, error = [], refused
+    is_more = len(found) > _OF_A_PAGE
+    return page(
+        request,
+        "runs.html",
+        status=status_of(error) if error else 200,
+        problem=error.message if error else "",
+        runs=found[:_OF_A_PAGE],
+        chosen=chosen,
+        address=f"/runs?{chosen.query(before=before)}",
+        older=f"/runs?{chosen.query(before=found[_OF_A_PAGE - 1].id)}" if is_more else "",
+        newest=f"/runs?{chosen.query()}" if before else "",
+        states=list(RunState),
+        machines=store.agents.list(),
+        jobs=sorted({one.name for one in store.jobs.list()} | ({job} if job else set())),
+        names=agent_names(store),
+    )
+
+
+@get("/runs/{run_id:str}", sync_to_thread=True)
+def run_page(request: Call, run_id: FromPath[str], *, after: _Sequence = 0) -> Response[bytes]:
+    """Show a run; of its log the part that follows event number ``after``."""
+    store, server, caller = store_of(request), server_of(request), caller_of(request)
+    run = store.runs.get(run_id)
+    agents = {one.id: one for one in store.agents.list()}
+    progress = store.runs.progress(run.id)
+    has_job = any(job.name == run.job_name for job in store.jobs.list())
+    return page(
+        request,
+        "run.html",
+        run=run,
+        progress=progress,
+        pace=pace_of(run, progress, at=server.fleet.now()),
+        machine=agents.get(run.agent_id),
+        is_online=run.agent_id in agents and server.is_online(agents[run.agent_id]),
+        has_job=has_job,
+        may_run=caller.may(Action.RUN),
+        **_log(store, run.id, after),
+    )
+
+
+@get("/runs/{run_id:str}/log", sync_to_thread=True)
+def run_log(request: Call, run_id: FromPath[str], *, after: _Sequence = 0) -> Response[bytes]:
+    """Show the part of a log that follows event number ``after``, to be put into the page."""
+    store = store_of(request)
+    run = store.runs.get(run_id)
+    return page(request, "_log.html", run=run, **_log(store, run.id, after))
+
+
+@post("/runs/{run_id:str}/cancel", status_code=200, sync_to_thread=True)
+def cancel_run(request: Call, run_id: FromPath[str]) -> Response[bytes]:
+    """Ask for an end."""
+    run = server_of(request).cancel(member_of(request).tenant_id, run_id)
+    return going_to(f"/runs/{run.id}")
+
+
+def _log(store: TenantStore, run_id: str, after: int) -> dict[str, Any]:
+    found = store.runs.events_after(run_id, after, limit=_OF_A_LOG + 1)
+    shown = [(number, at, event_words(event)) for number, at, event in found[:_OF_A_LOG]]
+    return {
+        "log": shown,
+        "after": after,
+        "log_end": shown[-1][0] if shown else after,
+        "has_more": len(found) > _OF_A_LOG,
+    }
+
+
+def _day(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    except ValueError:
+        raise InputError("a day is written like 2026-01-31") from None
+
+
+def runs_router() -> Router:
+    """Return the routes of this module."""
+    return Router("/", route_handlers=[runs, run_page, run_log, cancel_run])
