@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from litestar import Response, Router, get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from backapp_core.engine.overview import last_runs
 from backapp_core.errors import BackappError
@@ -45,7 +45,7 @@ def jobs(request: Call) -> Response[bytes]:
 
 
 @get("/new-job", sync_to_thread=True)
-def new_job(request: Call, *, repository: str = "") -> Response[bytes]:
+def new_job(request: Call, *, repository: FromQuery[str] = "") -> Response[bytes]:
     """Show an empty form."""
     return _form(request, JobForm(repository=repository))
 
@@ -59,7 +59,7 @@ def add_job(request: Call, data: Form) -> Response[bytes]:
 @post("/preview-schedule", status_code=200, sync_to_thread=True)
 def preview_schedule(request: Call, data: Form) -> Response[bytes]:
     """Show the part of the form that says when it would run."""
-    return page(request, "_preview.html", **_preview(request, JobForm.of(data)))
+    return page(request, "_preview.html", is_said=False, **_preview(request, JobForm.of(data)))
 
 
 @get("/jobs/{job:str}", sync_to_thread=True)
@@ -145,6 +145,7 @@ def _form(
         request,
         "job-form.html",
         status=status_of(error) if error else _REFUSED if faults else 200,
+        path="/jobs",
         typed=typed,
         former=former,
         faults=faults or {},
@@ -152,6 +153,7 @@ def _form(
         names=agent_names(store),
         zones=_zones(),
         problem=error.message if error else "",
+        is_said=bool(faults and {"schedule", "time_zone"} & set(faults)),
         **_preview(request, typed),
     )
 

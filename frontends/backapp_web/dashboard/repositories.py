@@ -3,7 +3,7 @@
 from attrs import fields as attributes
 from attrs import frozen
 from litestar import Response, Router, get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from backapp_core.engine.configure import RepositoryWish
 from backapp_core.errors import BackappError
@@ -56,7 +56,7 @@ def repositories(request: Call) -> Response[bytes]:
 
 
 @get("/new-repository", sync_to_thread=True)
-def new_repository(request: Call, *, machine: str = "") -> Response[bytes]:
+def new_repository(request: Call, *, machine: FromQuery[str] = "") -> Response[bytes]:
     """Show the form."""
     return _form(request, _Typed(agent=machine))
 
@@ -112,6 +112,7 @@ def _form(
         request,
         "repository-form.html",
         status=status_of(error) if error else _REFUSED if faults else 200,
+        path="/repositories",
         typed=typed,
         faults=faults or {},
         machines=machines,

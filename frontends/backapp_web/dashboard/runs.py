@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from attrs import asdict, frozen
 from litestar import Response, Router, get, post
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from backapp_core.engine.overview import pace_of
 from backapp_core.errors import BackappError, InputError
@@ -17,7 +17,7 @@ from backapp_core.ports.tenants import TenantStore
 from backapp_web.answers import status_of
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import going_to
-from backapp_web.dashboard.names import agent_names
+from backapp_web.dashboard.names import agent_names, repository_id_of
 from backapp_web.pages import page
 from backapp_web.words import event_words
 
@@ -72,12 +72,12 @@ class _Chosen:
 def runs(
     request: Call,
     *,
-    machine: str = "",
-    job: str = "",
+    machine: FromQuery[str] = "",
+    job: FromQuery[str] = "",
     run_state: Annotated[str, QueryParameter(name="state")] = "",
-    since: str = "",
-    until: str = "",
-    before: str = "",
+    since: FromQuery[str] = "",
+    until: FromQuery[str] = "",
+    before: FromQuery[str] = "",
 ) -> Response[bytes]:
     """Show runs, the latest first, a page at a time."""
     store = store_of(request)
@@ -112,7 +112,7 @@ def run_page(request: Call, run_id: FromPath[str], *, after: _Sequence = 0) -> R
     run = store.runs.get(run_id)
     agents = {one.id: one for one in store.agents.list()}
     progress = store.runs.progress(run.id)
-    has_job = any(job.name == run.job_name for job in store.jobs.list())
+    job = next((one for one in store.jobs.list() if one.name == run.job_name), None)
     return page(
         request,
         "run.html",
@@ -121,8 +121,10 @@ def run_page(request: Call, run_id: FromPath[str], *, after: _Sequence = 0) -> R
         pace=pace_of(run, progress, at=server.fleet.now()),
         machine=agents.get(run.agent_id),
         is_online=run.agent_id in agents and server.is_online(agents[run.agent_id]),
-        has_job=has_job,
+        job=job,
+        repository_id=repository_id_of(job) if job else "",
         may_run=caller.may(Action.RUN),
+        may_restore=caller.may(Action.RESTORE),
         **_log(store, run.id, after),
     )
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from attrs import frozen
 from litestar import Response, Router, get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from backapp_core.engine.configure import job_filling
 from backapp_core.engine.request import QuestionWish, RestoreWish
 from backapp_core.errors import BackappError, InputError, QuestionNotFound, SnapshotNotFound
+from backapp_core.model.entries import EntryKind
 from backapp_core.model.managed_repositories import ManagedRepository
 from backapp_core.model.names import from_text, to_line, to_text
 from backapp_core.model.snapshots import Snapshot
@@ -26,7 +27,6 @@ from backapp_web.words import moment_of_ns
 _LATEST = 10
 _MOST = 1000
 _MOST_KNOWN = 100_000
-_FOLDER = "directory"
 
 
 @frozen
@@ -42,11 +42,11 @@ class _Shown:
     @property
     def is_folder(self) -> bool:
         """Whether it can be opened."""
-        return self.kind == _FOLDER
+        return self.kind == EntryKind.DIRECTORY
 
 
 @get("/snapshots", sync_to_thread=True)
-def snapshots(request: Call, *, repository: str = "") -> Response[bytes]:
+def snapshots(request: Call, *, repository: FromQuery[str] = "") -> Response[bytes]:
     """Show the latest of each repository, or all of one."""
     store = store_of(request)
     known = store.repositories.list()
@@ -67,7 +67,11 @@ def snapshots(request: Call, *, repository: str = "") -> Response[bytes]:
 
 @get("/repositories/{repository:str}/snapshots/{snapshot:str}", sync_to_thread=True)
 def snapshot_page(
-    request: Call, repository: FromPath[str], snapshot: FromPath[str], *, question: str = ""
+    request: Call,
+    repository: FromPath[str],
+    snapshot: FromPath[str],
+    *,
+    question: FromQuery[str] = "",
 ) -> Response[bytes]:
     """Show a snapshot, and the answer to a question about it or that one is waited for."""
     asked, problem = None, ""
@@ -165,6 +169,7 @@ def _shown_page(
         "snapshot.html",
         status=status_of(error) if error else 200,
         problem=error.message if error else problem,
+        path="/snapshots",
         repository=found,
         snapshot=snapshot,
         machine=agent,
@@ -174,7 +179,7 @@ def _shown_page(
         ticked=ticked,
         is_all=is_all,
         question=_question_for(asked, found, snapshot),
-        nodes=[_shown(node) for node in asked.answer.nodes] if asked and asked.answer else [],
+        nodes=sorted(map(_shown, asked.answer.nodes), key=_order) if asked and asked.answer else [],
     )
 
 
@@ -215,6 +220,11 @@ def _shown(node: Mapping[str, object]) -> _Shown:
         size_bytes=size_bytes if isinstance(size_bytes, int) else None,
         modified_at=moment_of_ns(node.get("mtime_ns")),
     )
+
+
+def _order(node: _Shown) -> tuple[bool, str]:
+    """Folders first."""
+    return not node.is_folder, node.path
 
 
 def _snapshot(store: TenantStore, repository: ManagedRepository, snapshot_id: str) -> Snapshot:
