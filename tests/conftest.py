@@ -11,7 +11,7 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 pytest.register_assert_rewrite("backapp_core.testing")
-pytest_plugins = ("ceph_gateway", "postgres_server")
+pytest_plugins = ("ceph_gateway", "chromium_browser", "postgres_server")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,6 +6,7 @@ import urllib.request
 
 from story_parts import wait_for
 
+EMAIL, PASSWORD = "owner@example.org", "a long sentence"
 _END = {"completed", "failed", "cancelled"}
 
 
@@ -38,10 +39,10 @@ class Person:
                 raise AssertionError(f"{method} {path}: {error.code} {text}") from error
         return json.loads(text) if text else None
 
-    def join(self, link, email="owner@example.org"):
+    def join(self, link):
         """Make an account with a link."""
         token = link.rpartition("/")[2]
-        body = {"token": token, "email": email, "name": "Owner", "password": "a long sentence"}
+        body = {"token": token, "email": EMAIL, "name": "Owner", "password": PASSWORD}
         self._signed_in(self.ask("POST", "/join", body))
         return self
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 from attrs import evolve
-from story_parts import wait_for
-from story_person import Person
+from story_parts import PATIENCE_SECONDS, wait_for
+from story_person import EMAIL, PASSWORD, Person
 
 from backapp_core.assembly import assemble_server
 from backapp_core.model.schedules import Schedule
@@ -154,6 +154,72 @@ def test_story_of_one_machine_with_a_repository_in_a_folder(house):  # noqa: PLR
 
     # With nothing but the sheet and the folder, somebody else has all of it back.
     recover(house, story)
+
+
+def test_person_watches_and_cancels_runs_in_a_browser(house, chromium):
+    story = Story(house)
+    complaints = []
+    page = sign_in(story, chromium, complaints)
+
+    # What is pressed begins, is seen while it goes on, and ends, all on one page.
+    run = press_run_now(story, page)
+    stop_where_something_was_reported(story, run)
+    progress = page.get_by_role("region", name="Progress")
+    progress.get_by_role("progressbar").wait_for()
+    assert progress.get_by_text("Nothing was reported yet").count() == 0
+    story.machine.process.resume()
+    page.get_by_role("heading", level=1).get_by_text("completed").wait_for()
+    page.get_by_text("New files").wait_for()
+    assert page.evaluate("window.isLoadedOnce")
+    assert story.person.run(run)["state"] == "completed"
+
+    # So does what is cancelled there.
+    page.goto(f"{story.server.url}/jobs/nightly")
+    cancelled = press_run_now(story, page)
+    stop_where_something_was_reported(story, cancelled)
+    page.get_by_role("button", name="Cancel").click()
+    wait_for(lambda: story.person.run(cancelled)["cancel_wished_at"], "the wish to cancel")
+    story.machine.process.resume()
+    page.get_by_role("heading", level=1).get_by_text("cancelled").wait_for()
+    assert story.person.end_of(cancelled)["state"] == "cancelled"
+    page.context.close()
+    assert complaints == []
+    story.check_books(run)
+
+
+def sign_in(story, chromium, complaints):
+    """Return the job's page; whatever the browser objects to is added to ``complaints``."""
+    context = chromium.new_context()
+    context.set_default_timeout(PATIENCE_SECONDS * 1000)
+    page = context.new_page()
+    page.on("console", lambda one: complaints.append(one.text) if one.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{story.server.url}/jobs/nightly")
+    page.get_by_label("E-mail address").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    return page
+
+
+def press_run_now(story, page):
+    """Press the button, and return the id of the run whose page that leads to."""
+    story.write_big()
+    page.get_by_role("button", name="Run now").click()
+    page.wait_for_url("**/runs/*")
+    page.evaluate("window.isLoadedOnce = true")
+    return page.url.rpartition("/")[2]
+
+
+def stop_where_something_was_reported(story, run):
+    """Have the machine stand still in the middle of a run of which the server knows something."""
+
+    def reported():
+        found = story.person.ask("GET", f"/runs/{run}")
+        return found["progress"] and found["progress"]["bytes_done"]
+
+    wait_for(reported, "progress")
+    story.machine.process.pause()
+    assert story.person.run(run)["state"] == "running", "it was done before it was stopped"
 
 
 def due_while_away(story):
