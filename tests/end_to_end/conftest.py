@@ -2,12 +2,11 @@
 
 import os
 import shutil
-import socket
 import tempfile
 from pathlib import Path
 
 import pytest
-from story_parts import Machine, Server
+from story_parts import Machine, Server, free_port
 from story_wire import Front
 
 
@@ -34,21 +33,12 @@ class House:
         self.fronts.append(Front(targets))
         return self.fronts[-1]
 
-    def free_port(self):
-        return free_port()
-
     def close(self):
         for part in self.parts:
             if part.process:
                 part.process.kill()
         for front in self.fronts:
             front.close()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

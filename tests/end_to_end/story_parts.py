@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -40,6 +41,13 @@ def wait_for(look, what):
             return found
         assert time.monotonic() < limit, f"waited in vain for {what}; last: {found!r}"
         time.sleep(0.02)
+
+
+def free_port():
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Process:

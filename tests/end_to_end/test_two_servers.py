@@ -5,7 +5,7 @@ import shutil
 from urllib.parse import urlsplit
 
 import pytest
-from story_parts import files_that_hold, memory_holds, wait_for
+from story_parts import files_that_hold, free_port, memory_holds, wait_for
 from story_person import Person
 
 from backapp_core.testing.tree_facts import tree_differences
@@ -43,7 +43,7 @@ class Story:
         )
 
     def _bring_up_servers(self, bucket, store):
-        ports = (self.house.free_port(), self.house.free_port())
+        ports = (free_port(), free_port())
         self.door = self.house.front(*ports)
         self.servers = []
         for name, port in zip(("left", "right"), ports, strict=True):

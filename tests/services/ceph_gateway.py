@@ -108,6 +108,16 @@ def bucket(gateway):
     return name
 
 
+@contextlib.contextmanager
+def running_gateway(folder):
+    """Have a cluster of one's own for a while; its files are below ``folder``."""
+    gateway = _start_ceph(folder)
+    try:
+        yield gateway
+    finally:
+        _end_daemons(gateway.pids)
+
+
 def _tuples(value):
     return tuple(value) if isinstance(value, list) else value
 
