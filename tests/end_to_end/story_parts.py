@@ -245,9 +245,9 @@ class Machine:
         folders = ("--restore-folder", str(restore_folder))
         self.run("agent", "enrol", url, "--token", token, *folders)
 
-    def begin(self):
-        """Start the agent."""
-        limits = ("--every", "0.3", "--lease", "2.5")
+    def begin(self, every="300"):
+        """Start the agent; unless it is often in touch, it hears of everything by its socket."""
+        limits = ("--every", every, "--lease", "2.5")
         command, environment = self.command("agent", "run", "--verbose", *limits)
         self.process = Process(self.name, command, self.folder / "logs", environment)
         return self

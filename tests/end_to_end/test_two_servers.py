@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,7 +25,7 @@ public_url = "{url}"
 ours = "{bucket}"
 """
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 
 
 class Story:
@@ -74,10 +75,10 @@ class Story:
         self.write_big(machine)
         machine.own(source)
 
-    def write_big(self, machine):
+    def write_big(self, machine, size_bytes=BIG_BYTES):
         path = machine.folder / "source" / "big"
         with path.open("wb") as big:
-            for _ in range(BIG_BYTES >> 20):
+            for _ in range(size_bytes >> 20):
                 big.write(os.urandom(1 << 20))
         machine.own(path)
 
@@ -109,13 +110,14 @@ def story(house, gateway, bucket, postgres, accounts):
     postgres.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
 
+@pytest.mark.interop
 def test_story_of_two_machines_two_servers_and_a_bucket(story, postgres):  # noqa: PLR0915  # from beginning to end
     person, north, south = story.person, story.north, story.south
 
     # Both at once; what they save goes past the servers.
     runs = [person.run_now("north"), person.run_now("south")]
     first, of_south = map(person.completed, runs)
-    check_that_bytes_stay_off_the_servers(story)
+    check_that_bytes_stay_off_the_servers(story, saved=2 * BIG_BYTES)
     check_that_nobody_holds_the_others_secret(story, postgres)
 
     # A second run adds only what changed.
@@ -165,9 +167,26 @@ def test_story_of_two_machines_two_servers_and_a_bucket(story, postgres):  # noq
     recover(story)
 
 
-def check_that_bytes_stay_off_the_servers(story):
+@pytest.mark.slow
+def test_gigabyte_goes_past_the_servers(story):
+    story.write_big(story.north, 1 << 30)
+    story.person.completed(story.person.run_now("north"))
+    check_that_bytes_stay_off_the_servers(story, saved=1 << 30)
+
+
+@pytest.mark.slow
+def test_bucket_that_is_away_for_a_minute_is_waited_for(story):
+    run = story.run_until_in_the_middle()
+    story.network.cut()
+    threading.Event().wait(60)
+    assert story.network.refused > 0
+    story.network.mend()
+    story.person.completed(run)
+    story.check_books(run)
+
+
+def check_that_bytes_stay_off_the_servers(story, saved):
     """Hold what went over the network against what was saved."""
-    saved = 2 * BIG_BYTES
     accounts = story.network.bytes_by_account
     by_servers = accounts[os.geteuid()]
     by_machines = sum(accounts[one.account] for one in (story.north, story.south))
