@@ -388,6 +388,12 @@ def test_what_is_no_folder_is_not_listed(desk, prefix):
         desk.list_objects(OWN, prefix)
 
 
+@pytest.mark.parametrize("after", ["line\nbreak", "\ud800", "x" * 1025])
+def test_a_listing_goes_on_only_after_what_a_page_can_end_with(desk, after):
+    with pytest.raises(GrantRefused, match="after"):
+        desk.list_objects(OWN, "data/", after)
+
+
 # --- whatever is asked for
 
 fine_names = st.sampled_from(

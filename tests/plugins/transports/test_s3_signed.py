@@ -9,7 +9,9 @@ import pytest
 from attrs import evolve
 
 from backapp_core.clock import SystemClock
+from backapp_core.errors import InputError, ObjectExists, TransportError
 from backapp_core.model.enforcements import Enforcement
+from backapp_core.ports.buckets import CanListInOrder, CanPresignParts
 from backapp_core.testing.fakes import FrozenClock, make_surroundings
 from backapp_plugins.transports.s3 import open_s3, parse_address
 
@@ -144,3 +146,70 @@ def test_this_server_enforces_everything_and_the_probe_leaves_nothing(transport,
     )
     prefix = transport.address.partition(f"{bucket}/")[2]
     assert gateway.client().list_objects_v2(Bucket=bucket, Prefix=prefix)["KeyCount"] == 0
+
+
+# --- objects that others send in parts
+
+
+def send_parts(transport, name, upload, bodies):
+    """Send parts as somebody without keys does, and return what completes them."""
+    tags = []
+    for number, body in enumerate(bodies, 1):
+        request = transport.sign_part(
+            name,
+            upload,
+            number,
+            size_bytes=len(body),
+            sha256=hashlib.sha256(body).digest(),
+            md5=hashlib.md5(body).digest(),
+            lifetime_seconds=60,
+        )
+        assert send(request, b"x" * len(body))[0] in range(400, 500)
+        assert send(request, body)[0] == 200
+        tags.append((number, hashlib.md5(body).hexdigest()))
+    return tags
+
+
+BODIES = [b"a" * (5 << 20), b"the end"]
+
+
+def test_parts_that_others_sent_become_one_object(transport):
+    assert isinstance(transport, CanPresignParts)
+    upload = transport.begin_upload("archives/large")
+    tags = send_parts(transport, "archives/large", upload, BODIES)
+    assert [*transport.list()] == []
+    for _ in range(2):  # an answer may have been lost
+        transport.complete_upload("archives/large", upload, tags)
+    assert transport.read("archives/large") == b"".join(BODIES)
+    with pytest.raises(InputError):
+        transport.complete_upload("archives/large", upload, tags[1:])
+
+
+def test_parts_replace_no_object(transport):
+    transport.put("archives/large", [b"ours"])
+    upload = transport.begin_upload("archives/large")
+    tags = send_parts(transport, "archives/large", upload, BODIES)
+    with pytest.raises(ObjectExists):
+        transport.complete_upload("archives/large", upload, tags)
+    assert transport.read("archives/large") == b"ours"
+    transport.abandon_upload("archives/large", upload)  # gone by now, which is fine
+    transport.delete("archives/large")
+    with pytest.raises(TransportError):
+        transport.complete_upload("archives/large", upload, tags)
+    assert [*transport.list()] == []
+
+
+def test_a_listing_begins_in_the_middle(transport):
+    assert isinstance(transport, CanListInOrder)
+    names = [f"data/{number:02}" for number in range(7)]
+    for name in (*names, "other", "snapshots/1"):
+        transport.put(name, [b"x"])
+    first = transport.list_after("data/", "", most=3)
+    assert ([info.name for info in first.objects], first.next_after) == (names[:3], "data/02")
+    rest = transport.list_after("data/", "data/02", most=1000)
+    assert ([info.name for info in rest.objects], rest.next_after) == (names[3:], "")
+    assert transport.list_after("data/", "zzz", most=1000).objects == []
+    assert [info.name for info in transport.list_after("", "data/06", most=9).objects] == [
+        "other",
+        "snapshots/1",
+    ]
