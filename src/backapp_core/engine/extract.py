@@ -132,6 +132,9 @@ class FolderTarget(Target):
         except (OSError, EntryNotRestored) as error:
             self._refuse(node, error)
             return
+        except TargetError:
+            self._has_failed = True
+            raise
         self.ledger.directory_done()
 
     @override

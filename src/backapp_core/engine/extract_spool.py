@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from backapp_core.errors import TargetError
 from backapp_core.model.entries import Node
 
 _BLOCK_RECORDS = 1024
@@ -49,7 +50,7 @@ class DirectorySpool:
         """Remember a directory.
 
         Raises:
-            OSError: If the temporary file cannot be written.
+            TargetError: If the temporary file cannot be written.
         """
         seconds, rest_ns = divmod(node.mtime_ns, _SECOND_NS)
         record = DirectoryRecord(
@@ -64,7 +65,13 @@ class DirectorySpool:
         )
         self._recent.append(record)
         if len(self._recent) == _BLOCK_RECORDS:
-            self._write_block()
+            try:
+                self._write_block()
+            except OSError as error:
+                raise TargetError(
+                    "folders cannot be remembered in a temporary file in "
+                    f"'{tempfile.gettempdir()}': {error.strerror}"
+                ) from error
 
     def pop_all(self) -> Iterator[DirectoryRecord]:
         """Yield all records, the last first.

@@ -99,14 +99,15 @@ class Workbench:
         keys: Keys = NO_KEYS,
         transport: Transport | None = None,
         source: Path | None = None,
+        folders: Path | None = None,
     ) -> None:
         self.folder = folder
         self.source = source or folder / "source"
         self.source.mkdir(parents=True, exist_ok=True)
         self.recording = Recording()
         self.surroundings = Surroundings(
-            cache_folder=folder / "cache",
-            state_folder=folder / "state",
+            cache_folder=(folders or folder) / "cache",
+            state_folder=(folders or folder) / "state",
             clock=clock or AheadClock(),
             events=self.recording,
         )
@@ -231,6 +232,29 @@ def quick_folder(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def mount_small(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Return a function that mounts a disk of so many bytes, in memory."""
+    disk = tmp_path / "disk"
+
+    def mount(size_bytes: int) -> Path:
+        disk.mkdir()
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", disk],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert mounted.returncode == 0, f"this test mounts a tmpfs, as root: {mounted.stderr}"
+        return disk
+
+    try:
+        yield mount
+    finally:
+        if disk.is_mount():
+            subprocess.run(["umount", "-l", disk], check=True)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A full disk fails the run and nothing else, and space can always be freed."""
 
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,20 +15,8 @@ DISK_BYTES = 4 << 20
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", disk],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert mounted.returncode == 0, f"this test mounts a tmpfs, as root: {mounted.stderr}"
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", disk], check=True)
+def small_disk(mount_small: Callable[[int], Path]) -> Path:
+    return mount_small(DISK_BYTES)
 
 
 @pytest.fixture

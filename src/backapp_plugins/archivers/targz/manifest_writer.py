@@ -4,6 +4,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import IO, final
 
 from backapp_core.plugin_api import StorageFull
@@ -87,7 +88,8 @@ class ManifestWriter:
 
     def close(self) -> None:
         """Give the temporary file back."""
-        self._spool.close()
+        with suppress(OSError):  # what found no room is tried once more, and nobody wants it now
+            self._spool.close()
 
     def _flush(self) -> None:
         self._waiting.append(self._pool.submit(self._compress, self._buffer))

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from hashlib import sha256
 from typing import IO, Any, final
 
@@ -155,7 +156,8 @@ class Place:
                 spool.write(chunk)
             spool.seek(0)
         except OSError as error:
-            spool.close()
+            with suppress(OSError):  # what found no room is tried once more
+                spool.close()
             raise StorageFull(
                 f"the temporary folder {tempfile.gettempdir()} cannot be used: {error}"
             ) from error

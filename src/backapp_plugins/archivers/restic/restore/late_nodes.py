@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple, final
 
 import msgspec
@@ -58,7 +59,8 @@ class LateNodes:
 
     def close(self) -> None:
         """Forget everything; closing twice is fine."""
-        self._file.close()
+        with suppress(OSError):  # what found no room is tried once more, and nobody wants it now
+            self._file.close()
 
 
 def _unusable(error: OSError) -> str:
