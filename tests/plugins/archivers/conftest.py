@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ from backapp_core.testing.trees import describe_tree
 from backapp_plugins.archivers.restic import backapp_archivers as restic_archivers
 from backapp_plugins.archivers.restic.access import holding, key_files
 from backapp_plugins.archivers.restic.access.keys import OpenedKey
+from backapp_plugins.archivers.restic.backup import small_files
 from backapp_plugins.archivers.restic.format.config import Config, encode_config
 from backapp_plugins.archivers.restic.format.crypto import MasterKey
 from backapp_plugins.archivers.restic.format.layout import BlobKind, pack_name
@@ -49,6 +51,8 @@ from backapp_plugins.archivers.restic.format.trees import TreeNode, encode_node,
 from backapp_plugins.archivers.restic.format.unpacked import seal_description
 from backapp_plugins.archivers.restic.index.files import encode_index
 from backapp_plugins.archivers.restic.place import Place
+from backapp_plugins.archivers.restic.workers import crew as crews
+from backapp_plugins.archivers.restic.workers.worker import Worker
 from backapp_plugins.archivers.targz import backapp_archivers
 from backapp_plugins.archivers.targz.settings import TargzSettings
 from backapp_plugins.scanners.files import open_files
@@ -64,6 +68,7 @@ def locks_are_seen_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.M
         monkeypatch.setattr(holding, "_SETTLE_SECONDS", 0.0)
 
 
+_READY_SECONDS = 30
 EMPTY: Mapping[str, bytes] = MappingProxyType({})
 
 
@@ -483,3 +488,38 @@ def make_by_hand(tmp_path: Path) -> Callable[..., ByHand]:
     """Return a function that makes a `ByHand`, in a folder of its own each time."""
     count = iter(range(1000))
     return lambda **choices: ByHand(tmp_path / f"by-hand-{next(count)}", **choices)
+
+
+class Watched:
+    """The workers that were started, and how often one was lent out."""
+
+    def __init__(self) -> None:
+        self.workers: list[Worker] = []
+        self.lent = 0
+
+    def kill(self) -> None:
+        for worker in self.workers:
+            os.kill(worker._process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    """Start workers at the first occasion, and wait until they are ready."""
+    watched = Watched()
+    monkeypatch.setattr(small_files, "WORTH_WORKERS_BYTES", 1)
+    is_ready, borrow = Worker.is_ready, crews.Crew.borrow
+
+    def waits_until_ready(worker: Worker) -> bool:
+        if worker not in watched.workers:
+            watched.workers.append(worker)
+            worker.connection.poll(_READY_SECONDS)
+        return is_ready(worker)
+
+    def counted(crew: crews.Crew, work: int) -> Worker | None:
+        worker = borrow(crew, work)
+        watched.lent += worker is not None
+        return worker
+
+    monkeypatch.setattr(Worker, "is_ready", waits_until_ready)
+    monkeypatch.setattr(crews.Crew, "borrow", counted)
+    return watched

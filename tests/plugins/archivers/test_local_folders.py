@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -20,7 +21,13 @@ from backapp_core.engine.extract import ExtractOptions, FolderTarget
 from backapp_core.errors import StorageFull, TargetError
 from backapp_core.events import Level, LogLine
 from backapp_core.testing.fakes import MemoryTransport
-from backapp_core.testing.faults import FaultyTransport, Operation, Phase, RecordingTransport
+from backapp_core.testing.faults import (
+    FaultyTransport,
+    Operation,
+    Phase,
+    RecordingTransport,
+    kill_this_process,
+)
 from backapp_plugins.archivers.restic.restore import late_nodes
 from backapp_plugins.archivers.targz import manifest_writer, place
 from backapp_plugins.archivers.targz.repository import TargzRepository
@@ -221,6 +228,54 @@ def _bring_back(kept: Path, cache: Path) -> None:
     else:
         cache.unlink(missing_ok=True)
     shutil.copytree(kept, cache)
+
+
+# --- what a killed process leaves
+
+
+def test_what_a_killed_backup_left_in_the_cache_is_for_its_owner_and_gone_after_a_day(any_bench):
+    bench, cache = any_bench, any_bench.surroundings.cache_folder
+    (bench.source / "file").write_bytes(b"1")
+    bench.back_up()
+    for number in range(2):
+        (bench.source / "file").write_bytes(b"%d" % number)
+        _kill_when_it_renames(bench, cache, after=number)
+    left = _drafts(cache)
+    assert left
+    assert all(path.parent.stat().st_mode & 0o777 == 0o700 for path in left)
+    facts = bench.facts()
+    assert bench.differences(bench.back_up(repository=bench.open()), facts) == []
+    assert _drafts(cache) == left  # somebody may be writing them
+    for path in left:
+        os.utime(path, ns=(0, 0))
+    (bench.source / "file").write_bytes(b"another")
+    bench.back_up()
+    assert _drafts(cache) == []
+
+
+def _drafts(cache: Path) -> list[Path]:
+    return sorted(path for path in cache.rglob(".*") if path.is_file())
+
+
+def _kill_when_it_renames(bench, cache: Path, *, after: int) -> None:
+    """Back up in a process that is killed when it has written the next file of the cache."""
+    child = os.fork()
+    if child == 0:
+        left = after
+
+        def audit(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal left
+            if event == "os.rename" and str(arguments[0]).startswith(str(cache)):
+                left -= 1
+                if left < 0:
+                    kill_this_process()
+
+        try:
+            sys.addaudithook(audit)
+            bench.back_up(repository=bench.open())
+        finally:
+            os._exit(1)
+    os.waitpid(child, 0)
 
 
 # --- a temporary folder without room

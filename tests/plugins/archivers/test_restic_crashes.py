@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from backapp_core.model.repositories import Severity
+from backapp_core.model.repositories import CleanUpOptions, Severity
 from backapp_core.testing.crashes import kill_once_at, passed_points, run_until_killed
 from backapp_core.testing.fakes import FrozenClock
 from backapp_core.testing.faults import FaultyTransport, Phase
@@ -36,6 +36,7 @@ class Template:
     def __init__(self, restic_workbench, folder: Path, *, is_full: bool) -> None:
         self.folder = folder
         self.is_full = is_full
+        self.run_bytes = 0
         clock = FrozenClock(datetime.now(UTC) + timedelta(hours=1))
         self.bench = bench = restic_workbench(source=folder / "source", clock=clock)
         self.clock = clock
@@ -74,8 +75,12 @@ class Template:
         self.bench.back_up(repository=self.bench.open(transport), is_full=self.is_full)
 
     def points(self) -> Sequence[tuple[int, Phase]]:
-        """Return where a backup can be struck."""
-        return passed_points(self.reach(self.copy("counted")), self.back_up)
+        """Return where a backup can be struck; note how much one stores that is not."""
+        counted = self.copy("counted")
+        before = _stored_bytes(counted)
+        passed = passed_points(self.reach(counted), self.back_up)
+        self.run_bytes = _stored_bytes(counted) - before
+        return passed
 
     def kill_at(self, number: int, phase: Phase) -> Path:
         """Return the repository as it is after a backup that was killed there."""
@@ -100,16 +105,25 @@ class Template:
         found = repository.check(read_data=True).findings
         assert [each for each in found if each.severity is Severity.ERROR] == []
         size_bytes = _stored_bytes(folder)
+        left_bytes = size_bytes - _stored_bytes(self.folder / "template")
+        assert left_bytes <= self.run_bytes + 1000  # a lock, and lengths that vary a little
         self.clock.advance(10)
         next_one = bench.back_up(repository=repository)
         assert bench.differences(next_one, self.here, repository=repository) == []
         # What the dead run had listed is not stored again.
         assert _stored_bytes(folder) <= size_bytes + 170_000
-        bench.clean_up(repository)
+        repository.clean_up(repository.plan_clean_up(CleanUpOptions(max_unused_bytes=0)))
         assert repository.check(read_data=True).findings == ()
-        assert repository.plan_clean_up().objects == ()
+        assert _unneeded(repository) == 0
+        assert repository.plan_clean_up(CleanUpOptions(max_unused_bytes=0)).objects == ()
         assert list(self.reach(folder).list("locks/")) == []
         assert [path for path in folder.rglob("*") if path.name.startswith(".")] == []
+
+
+def _unneeded(repository) -> int:
+    """Return how many bytes no snapshot needs, whether or not a clean-up would take them."""
+    lazy = CleanUpOptions(max_unused_share=1.0)
+    return repository.plan_clean_up(lazy).unused_bytes
 
 
 def _stored_bytes(folder: Path) -> int:

@@ -1,7 +1,6 @@
 """Backups with further processes come to the same, and lose nothing when one of those ends."""
 
 import os
-import signal
 import sys
 import threading
 from contextlib import suppress
@@ -30,42 +29,7 @@ from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 if sys.platform == "win32":
     pytest.skip("workers are started where sockets can be inherited", allow_module_level=True)
 
-_READY_SECONDS = 30
-
-
-class Watched:
-    """The workers that were started, and how often one was lent out."""
-
-    def __init__(self) -> None:
-        self.workers: list[Worker] = []
-        self.lent = 0
-
-    def kill(self) -> None:
-        for worker in self.workers:
-            os.kill(worker._process.pid, signal.SIGKILL)
-
-
-@pytest.fixture(autouse=True)
-def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    """Start workers at the first occasion, and wait until they are ready."""
-    watched = Watched()
-    monkeypatch.setattr(small_files, "WORTH_WORKERS_BYTES", 1)
-    is_ready, borrow = Worker.is_ready, crews.Crew.borrow
-
-    def waits_until_ready(worker: Worker) -> bool:
-        if worker not in watched.workers:
-            watched.workers.append(worker)
-            worker.connection.poll(_READY_SECONDS)
-        return is_ready(worker)
-
-    def counted(crew: crews.Crew, work: int) -> Worker | None:
-        worker = borrow(crew, work)
-        watched.lent += worker is not None
-        return worker
-
-    monkeypatch.setattr(Worker, "is_ready", waits_until_ready)
-    monkeypatch.setattr(crews.Crew, "borrow", counted)
-    return watched
+pytestmark = pytest.mark.usefixtures("watched")
 
 
 @pytest.fixture

@@ -3,15 +3,12 @@
 import io
 import shutil
 import tarfile
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from backapp_core.errors import DamagedRepository, SnapshotNotFound
 from backapp_core.events import Level, LogLine
 from backapp_core.ports.surroundings import NO_KEYS
-from backapp_core.testing.fakes import FrozenClock, MemoryTransport
-from backapp_core.testing.faults import FaultyTransport, Phase
 from backapp_plugins.archivers.targz.settings import TargzSettings
 
 
@@ -138,31 +135,6 @@ def test_metadata_that_changed_costs_no_content(bench, random_bytes):
 def test_a_parent_that_is_no_snapshot_is_refused(bench):
     with pytest.raises(SnapshotNotFound):
         bench.back_up(parent_id="0" * 64)
-
-
-def test_a_clock_that_jumps_by_a_year_during_a_run_confuses_nothing(workbench):
-    for days in (365, -365):
-        clock = FrozenClock(datetime.now(UTC))
-        bench = workbench(clock=clock)
-        (bench.source / "file").write_bytes(b"1")
-        first, facts = bench.back_up(), bench.facts()
-        (bench.source / "file").write_bytes(b"2")
-
-        def strike(operation, now, clock=clock, days=days):
-            if operation.name.startswith("archives/") and now is Phase.BEFORE:
-                clock.set(clock.now() + timedelta(days=days))
-
-        repository = bench.open(FaultyTransport(MemoryTransport(bench.bucket), strike))
-        second, newer = bench.back_up(repository=repository), bench.facts()
-        (bench.source / "file").write_bytes(b"3")
-        third, newest = bench.back_up(), bench.facts()
-        points = [(first, facts), (second, newer), (third, newest)]
-        for snapshot, wanted in points:
-            assert bench.differences(snapshot, wanted) == []
-        bench.forget(first)
-        bench.clean_up()
-        for snapshot, wanted in points[1:]:
-            assert bench.differences(snapshot, wanted) == []
 
 
 def test_a_retag_that_was_cut_short_is_finished_by_the_next_one(bench):

@@ -8,12 +8,16 @@ roots); the newest wins.
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, final
 
 from backapp_core.plugin_api import Level, LogLine, Surroundings
 from backapp_plugins.archivers.targz.layout import Record
+
+_STALE_SECONDS = 86_400
+"""A draft so much older than another was left behind by a process that was killed."""
 
 
 @final
@@ -58,6 +62,7 @@ class ManifestCache:
             handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".new-")
             with os.fdopen(handle, "wb") as file:
                 file.writelines(chunks)
+            self._remove_stale_drafts(Path(temporary).stat().st_mtime)
             os.replace(temporary, path)  # noqa: PTH105  # both are names that mkstemp and we made
         except OSError as error:
             if temporary:
@@ -68,3 +73,9 @@ class ManifestCache:
                     f"the local cache cannot be written, so the next backup takes longer: {error}",
                 )
             )
+
+    def _remove_stale_drafts(self, now: float) -> None:
+        for draft in self._folder.glob(".new-*"):
+            with suppress(FileNotFoundError):  # it was not stale: its writer was faster
+                if draft.stat().st_mtime < now - _STALE_SECONDS:
+                    draft.unlink()

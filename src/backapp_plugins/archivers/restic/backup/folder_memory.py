@@ -10,7 +10,6 @@ in the order of the hashes of their paths, then a SHA-256 of all that.
 """
 
 import mmap
-import os
 import struct
 from bisect import bisect_left
 from collections.abc import Collection
@@ -22,6 +21,7 @@ import msgspec
 
 from backapp_core.plugin_api import Entry, FoundDirectory
 from backapp_plugins.archivers.restic.format.layout import ID_BYTES
+from backapp_plugins.archivers.restic.kept_files import write_kept
 
 _MAGIC = b"backapp folders\x01"
 _HEADER = struct.Struct("<16s32sIQ")
@@ -138,19 +138,7 @@ class FolderNotes:
             return
         self._records.sort()
         header = _HEADER.pack(_MAGIC, snapshot_id, len(index_ids), len(self._records))
-        hasher = sha256()
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = file.with_name(f".{file.name}.{os.getpid()}")
-        try:
-            with draft.open("wb") as out:
-                for part in (header, *sorted(index_ids), *self._records):
-                    hasher.update(part)
-                    out.write(part)
-                out.write(hasher.digest())
-            draft.replace(file)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+        write_kept(file, (header, *sorted(index_ids), *self._records))
 
 
 def open_memory(

@@ -14,9 +14,7 @@ import mmap
 import os
 import struct
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from hashlib import sha256
 from io import BufferedReader
 from pathlib import Path
@@ -28,6 +26,7 @@ from numpy.typing import NDArray
 
 from backapp_plugins.archivers.restic.index.columns import DTYPES, Columns
 from backapp_plugins.archivers.restic.index.table import Table
+from backapp_plugins.archivers.restic.kept_files import write_kept
 
 _MAGIC = f"BackApp index 1 {sys.byteorder}".encode().ljust(32)
 _LENGTH = struct.Struct("=I")
@@ -36,8 +35,6 @@ _DIGEST_BYTES = 32
 _PIECE_BYTES = 1 << 20
 _DTYPES: Final = (*DTYPES.values(), *[np.dtype(np.uint32)] * 3)
 """Of the columns, and then of the starts of the table's look-ups."""
-_STALE_SECONDS = 86_400
-"""A draft so much older than another was left behind by a process that was killed."""
 
 
 class _Description(msgspec.Struct):
@@ -50,7 +47,6 @@ class CacheFile:
     """The kept index of one repository."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
         self._path = folder / "index"
 
     def read(self) -> Table | None:
@@ -71,26 +67,7 @@ class CacheFile:
         Raises:
             OSError: If it cannot be written; what was kept is still there.
         """
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(dir=self._folder, prefix=".new-")
-        draft = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                hasher = sha256()
-                for piece in _pieces_of(table):
-                    hasher.update(piece)
-                    file.write(piece)
-                file.write(hasher.digest())
-            self._remove_stale_drafts(draft.stat().st_mtime)
-            draft.replace(self._path)
-        finally:
-            draft.unlink(missing_ok=True)
-
-    def _remove_stale_drafts(self, now: float) -> None:
-        for draft in self._folder.glob(".new-*"):
-            with suppress(FileNotFoundError):  # it was not stale: its writer was faster
-                if draft.stat().st_mtime < now - _STALE_SECONDS:
-                    draft.unlink()
+        write_kept(self._path, _pieces_of(table))
 
 
 def _is_whole(file: BufferedReader, size_bytes: int) -> bool:
