@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import sys
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -25,13 +26,14 @@ from backapp_core.ports.surroundings import Keys, Surroundings
 from backapp_core.testing.fakes import FrozenClock, MemoryBucket, MemoryTransport
 from backapp_core.testing.faults import FaultyTransport
 from backapp_core.testing.hooked_scanner import HookedScanner
-from backapp_core.testing.source_machine import PICKS, SourceMachine
+from backapp_core.testing.source_machine import PATHS, PICKS, SourceMachine
 from backapp_core.testing.trees import describe_tree
 from backapp_plugins.archivers.restic import backapp_archivers
 from backapp_plugins.archivers.restic.access import key_files
 from backapp_plugins.archivers.restic.settings import ResticSettings
 from backapp_plugins.scanners.files import open_files
 from backapp_plugins.scanners.files.settings import FilesSettings
+from backapp_plugins.transports.folder import FolderSettings, open_folder
 
 if sys.platform != "linux" or os.geteuid() != 0:
     pytest.skip("changes owners and trusted attributes", allow_module_level=True)
@@ -73,13 +75,13 @@ class ResticMachine(SourceMachine):
         self.clock = FrozenClock()
         self.clock.set(datetime.now(UTC) + timedelta(days=is_ahead))
         self.recording = Recording()
-        self.bucket = MemoryBucket(clock=self.clock)
-        self.make_repository(ResticSettings(chunker=chunker))
+        self.make_repository(chunker)
         self.second = self.open("second")
 
-    def make_repository(self, chosen: ResticSettings) -> None:
+    def make_repository(self, chunker: str) -> None:
+        self.bucket = MemoryBucket(clock=self.clock)
         around = self.surroundings("first")
-        self.repository = KIND.create(self.reach(), chosen, KEYS, around)
+        self.repository = KIND.create(self.reach(), ResticSettings(chunker=chunker), KEYS, around)
 
     def reach(self):
         return MemoryTransport(self.bucket)
@@ -356,6 +358,161 @@ def _at(number: int, action):
     return hook
 
 
+class BesideRestic(ResticMachine):
+    """The real restic is a second writer, to whom nothing is told."""
+
+    def __init__(self, restic_at) -> None:
+        super().__init__()
+        self.place = self.folder / "repository"
+        self.restic = restic_at(self.place)
+        self.done_by_restic = Counter()
+
+    def make_repository(self, chunker: str) -> None:
+        if chunker == "rabin":  # as restic cuts
+            self.restic.run("init")
+            self.repository = self.open("first")
+            self.repository.change_password("secret")  # to the same one with a cheap key
+        else:
+            transport = self.reach()
+            transport.prepare()
+            chosen = ResticSettings(chunker=chunker)
+            self.repository = KIND.create(transport, chosen, KEYS, self.surroundings("first"))
+
+    def reach(self):
+        return open_folder(FolderSettings(self.place), self.surroundings("transport"))
+
+    def _finish(self) -> None:
+        self.restic.run("check", "--read-data")
+        for snapshot in self.repository.snapshots():
+            self._require_restored_by_restic(snapshot.id)
+        super()._finish()
+        self.restic.run("check", "--read-data")
+        print(dict(self.done_by_restic))
+
+    def _back_up(self, root: bytes, **options: object) -> None:
+        self._leave_what_restic_knows()
+        super()._back_up(root, **options)
+        # Unlike us restic misses what changes in the tick in which it was read.
+        self.wait_for_the_next_tick()
+
+    def _leave_what_restic_knows(self) -> None:
+        """Remove attributes and further names of links, targets that are no text, and such fifos.
+
+        restic loses those.
+        """
+        for folder, folders, files in os.walk(self.source):
+            for name in folders + files:
+                path = os.path.join(folder, name)
+                status = os.lstat(path)
+                is_link = stat.S_ISLNK(status.st_mode)
+                if (is_link or stat.S_ISFIFO(status.st_mode)) and (
+                    status.st_nlink > 1
+                    or os.listxattr(path, follow_symlinks=False)
+                    or (is_link and b"\xff" in os.readlink(path))
+                ):
+                    os.unlink(path)
+
+    def _note(self, what: str) -> None:
+        self.done_by_restic[what] += 1
+
+    # What restic does.
+
+    @rule(hostname=st.sampled_from(("host", "other")), is_forced=st.booleans())
+    def restic_backs_up(self, hostname, is_forced) -> None:
+        self._restic_backs_up(hostname, is_forced=is_forced)
+
+    @rule(pick=PICKS, path=PATHS, who=st.sampled_from(("restic", "first", "second")))
+    def take_turns(self, pick, path, who) -> None:
+        self.write(path, 70_000)
+        self._restic_backs_up("host")
+        self.rewrite_with_the_same_size_and_mtime(pick)
+        self._back_up(self.source)
+        self.delete(pick)
+        self._restic_backs_up("other")
+        if who == "restic":
+            self.restic_forgets([pick], prunes=True)
+        else:
+            self.forget([pick])
+            self.prune(is_second=who == "second")
+
+    def _restic_backs_up_for_it(self) -> None:
+        self._restic_backs_up("other")
+
+    def _restic_backs_up(self, hostname: str, *, is_forced: bool = False) -> None:
+        self._leave_what_restic_knows()
+        facts = describe_tree(self.source)
+        self.clock.advance(1)
+        at = self.clock.now().astimezone()
+        force = ["--force"] if is_forced else []
+        named = ["--host", hostname, "--time", f"{at:%Y-%m-%d %H:%M:%S}"]
+        summary = self.restic.back_up(*force, *named, os.fsdecode(self.source))
+        self.wait_for_the_next_tick()
+        (made,) = [
+            one.id
+            for one in self.repository.snapshots()
+            if one.id.startswith(summary["snapshot_id"])
+        ]
+        self.points[made] = self.source, facts
+        self._note("backup")
+
+    @precondition(lambda self: self.points)
+    @rule(picks=st.lists(PICKS, min_size=1, max_size=3), prunes=st.booleans())
+    def restic_forgets(self, picks, prunes) -> None:
+        doomed = sorted({self.some(pick) for pick in picks})
+        prune = ["--prune", "--max-unused", "0"] if prunes else []
+        self.restic.run("forget", *prune, *doomed)
+        for one in doomed:
+            del self.points[one]
+        self._note("forget and prune" if prunes else "forget")
+
+    @rule(share=st.sampled_from(("0", "5%", "unlimited")))
+    def restic_prunes(self, share) -> None:
+        self.restic.run("prune", "--max-unused", share)
+        self._note("prune")
+
+    @precondition(lambda self: self.points)
+    @rule(pick=PICKS)
+    def restic_tags(self, pick) -> None:
+        chosen = self.some(pick)
+        self.restic.run("tag", "--add", f"by restic {pick}", chosen)
+        there = {one.id for one in self.repository.snapshots()}
+        (new,) = there - set(self.points) or {chosen}
+        self.points[new] = self.points.pop(chosen)
+        self._note("tag")
+
+    @rule()
+    def restic_checks(self) -> None:
+        self.restic.run("check", "--read-data")
+
+    @precondition(lambda self: not self.is_ahead)  # else its locks look a day old
+    @rule(number=st.integers(1, 8))
+    def restic_backs_up_while_we_do(self, number) -> None:
+        self._back_up(self.source, hook=_at(number, self._restic_backs_up_for_it))
+
+    @rule(number=st.integers(1, 8))
+    def restic_prunes_while_we_back_up(self, number) -> None:
+        def prune() -> None:
+            status, _, complaint = self.restic.try_to("prune")
+            assert (status, "already locked" in complaint) == (1, True)
+            self._note("refused prune")
+
+        self._back_up(self.source, hook=_at(number, prune))
+
+    @precondition(lambda self: self.points)
+    @rule(pick=PICKS)
+    def restic_restores(self, pick) -> None:
+        self._require_restored_by_restic(self.some(pick))
+
+    def _require_restored_by_restic(self, chosen: str) -> None:
+        root, facts = self.points[chosen]
+        top = self.folder / "restored by restic"
+        self.restic.run("restore", chosen, "--target", top)
+        actual = describe_tree(os.path.join(os.fsencode(top), root.lstrip(b"/")))
+        # Of the root itself restic restores no facts when it is named as the source.
+        assert actual == facts
+        shutil.rmtree(top)
+
+
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
@@ -379,3 +536,27 @@ def test_snapshots_stay_what_they_were_whatever_happens_for_long():
         max_examples=500, stateful_step_count=40, deadline=None, suppress_health_check=_QUIET
     )
     run_machine(ResticMachine, settings=long)
+
+
+@pytest.mark.interop
+@pytest.mark.timeout(600)
+def test_snapshots_stay_what_they_were_beside_restic(restic_at):
+    some = settings(
+        max_examples=5,
+        stateful_step_count=25,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=_QUIET,
+    )
+    run_machine(lambda: BesideRestic(restic_at), settings=some)
+
+
+@pytest.mark.slow
+@pytest.mark.interop
+@pytest.mark.timeout(7200)
+def test_snapshots_stay_what_they_were_beside_restic_for_long(restic_at):
+    long = settings(
+        max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=_QUIET
+    )
+    run_machine(lambda: BesideRestic(restic_at), settings=long)
