@@ -101,6 +101,7 @@ def plan_prune(repository: Repository, options: CleanUpOptions = CleanUpOptions(
 
     Raises:
         InputError: If the archiver cannot do what ``options`` say.
+        RepositoryLocked: If another process removes or cleans up.
         DamagedRepository: If it cannot be known for certain what is needed.
         TransportError: If the destination fails.
     """

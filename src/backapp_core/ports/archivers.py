@@ -149,6 +149,7 @@ class Repository(Closing):
 
         Raises:
             InputError: If the archiver cannot do what ``options`` say.
+            RepositoryLocked: If somebody removes or cleans up, so that it cannot be told.
             DamagedRepository: If it cannot be known for certain what is needed; nothing may be
                 deleted then.
         """

@@ -17,6 +17,7 @@ from backapp_core.testing.faults import FaultyTransport, Phase, RecordingTranspo
 from backapp_plugins.archivers.restic.format.layout import BlobKind, id_of, pack_name
 from backapp_plugins.archivers.restic.format.packs import PackEntry
 from backapp_plugins.archivers.restic.index.files import MarkedPack
+from backapp_plugins.archivers.restic.index.pack_table import PackTable
 from backapp_plugins.archivers.restic.prune.pruning import Pruner
 from backapp_plugins.archivers.restic.prune.removing import remove
 
@@ -64,6 +65,23 @@ def test_packs_that_nothing_needs_go_and_index_objects_forget_them(by_hand):
     assert pack_name(gone) not in by_hand.names("data/")
     assert contents(by_hand) == {id_of(b"a"): b"a"}
     assert len(by_hand.names("index/")) == 1
+    assert prune(by_hand).objects == ()
+
+
+def test_packs_that_several_index_objects_name_are_named_by_one_afterwards(by_hand):
+    """As after a prune that ended when it had written its own index objects."""
+    by_hand.pack(b"a")
+    by_hand.pack(b"b")
+    by_hand.snapshot(by_hand.tree({"file": [b"a", b"b"]}))
+    packs = PackTable(by_hand.place.load_index().table())
+    for numbers in (range(len(packs)), range(2)):
+        by_hand.index(*[(packs.pack_id(number), packs.entries(number)) for number in numbers])
+    before = contents(by_hand)
+    prune(by_hand, CleanUpOptions())
+    assert contents(by_hand) == before
+    assert len(by_hand.names("index/")) == 1
+    columns = by_hand.place.load_index(uses_cache=False).table().columns
+    assert len(columns.naming_pack) == len(columns.pack_id) == 3
     assert prune(by_hand).objects == ()
 
 

@@ -26,17 +26,21 @@ class Fates:
     """It is one of the marked ones, and its time begins now."""
     recovered: Flags
     """It was marked, and is needed."""
+    repeated: Flags
+    """Several index objects name it, as an interrupted prune leaves them; one will."""
 
     @classmethod
     def deleting(cls, packs: Flags) -> "Fates":
         """Return the fates of which none is but that these packs go."""
         none = np.zeros_like(packs)
-        return cls(repacked=none, deleted=packs, marked=none, renewed=none, recovered=none)
+        return cls(
+            repacked=none, deleted=packs, marked=none, renewed=none, recovered=none, repeated=none
+        )
 
     @property
     def changed(self) -> Flags:
         """Of which packs the index has to say something else than it does."""
-        return self.deleted | self.renewed | self.recovered
+        return self.deleted | self.renewed | self.recovered | self.repeated
 
     def only(self, packs: Flags) -> "Fates":
         """Return the fates of these packs; the others are left as they are."""
@@ -46,6 +50,7 @@ class Fates:
             marked=self.marked & packs,
             renewed=self.renewed & packs,
             recovered=self.recovered & packs,
+            repeated=self.repeated & packs,
         )
 
 

@@ -52,11 +52,13 @@ class Pruner:
 
         Raises:
             AccessRefused: If nothing may be deleted from the repository.
+            RepositoryLocked: If somebody removes or cleans up.
             DamagedRepository: If it cannot be known for certain what is needed.
         """
         refuse_if_append_only(self._place)
-        plan, _ = self._plan(options)
-        return self._described(plan, options, self._rewriter(plan))
+        with self._place.hold_to_read():  # or what another prune moves would seem to be lost
+            plan, _ = self._plan(options)
+            return self._described(plan, options, self._rewriter(plan))
 
     def prune(self, plan: CleanUpPlan) -> CleanUpPlan:
         """Make the plan again under the lock, do what is in both, and return what was done.

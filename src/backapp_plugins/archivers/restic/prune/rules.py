@@ -36,8 +36,14 @@ def decide(
         fates = _delayed(stock, leaving, repacked, options.keep_delete.before(now))
     else:
         nothing = np.zeros_like(leaving)
-        recovered = stock.table.columns.pack_is_marked & ~leaving
-        fates = Fates(repacked, leaving, nothing, nothing, recovered)
+        fates = Fates(
+            repacked=repacked,
+            deleted=leaving,
+            marked=nothing,
+            renewed=nothing,
+            recovered=stock.table.columns.pack_is_marked & ~leaving,
+            repeated=_is_repeated(stock),
+        )
     return PrunePlan(
         stock=stock,
         made_at=now,
@@ -61,7 +67,14 @@ def _delayed(stock: PackStock, leaving: Flags, repacked: Flags, due_before: date
         marked=marked,
         renewed=marked & ~is_waiting,
         recovered=columns.pack_is_marked & ~leaving,
+        repeated=_is_repeated(stock),
     )
+
+
+def _is_repeated(stock: PackStock) -> Flags:
+    times = np.bincount(stock.table.columns.naming_pack, minlength=len(stock.packs))
+    repeated: Flags = times > 1
+    return repeated
 
 
 def _choose_repacked(
