@@ -19,7 +19,6 @@ from backapp_plugins.archivers.restic.format.crypto import SealBroken
 from backapp_plugins.archivers.restic.format.go_times import time_of
 from backapp_plugins.archivers.restic.format.layout import (
     SEAL_BYTES,
-    SNAPSHOTS,
     WRITTEN_VERSION,
     BlobKind,
 )
@@ -37,6 +36,7 @@ from backapp_plugins.archivers.restic.prune.needs import NeedsWalk
 from backapp_plugins.archivers.restic.reading.blob_reader import BlobReader
 from backapp_plugins.archivers.restic.reading.sealed_blobs import SealedBlob, sealed_blobs
 from backapp_plugins.archivers.restic.reading.spans import Span, spans
+from backapp_plugins.archivers.restic.writing.publishing import publish
 from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 
 _PUBLISHED_AFTER_BYTES = 256 << 20
@@ -66,7 +66,7 @@ def copy_snapshots(
     with source.hold_to_read(), target.hold(is_exclusive=False) as hold:
         records = {one.id: find_record(source, one.id) for one in snapshots}
         index = target.load_index()
-        with BlobSaver(target, index) as saver:
+        with BlobSaver(target, index, hold.check) as saver:
             copy = _Copy(source, target, index, saver, hold)
             for record in sorted(records.values(), key=lambda one: one.snapshot.taken_at):
                 copy.add(record)
@@ -133,11 +133,12 @@ class _Copy:
         self._saver.finish()
         self._published_bytes = self._saver.packed_bytes
         self._reader.report()
-        self._hold()
-        for record in self._waiting:
-            original = record.snapshot.original_id or record.snapshot.id
-            document = rewritten(record, original=original, parent=None)
-            new_id, _ = self._target.write_document(SNAPSHOTS, document)
+        documents = [
+            rewritten(one, original=one.snapshot.original_id or one.snapshot.id, parent=None)
+            for one in self._waiting
+        ]
+        stored = publish(self._target, self._hold, documents)
+        for record, document, (new_id, _) in zip(self._waiting, documents, stored, strict=True):
             made = decode_snapshot(document, new_id)
             self._remember(made)
             self.done.append(SnapshotCopy(record.snapshot, made.snapshot, is_new=True))

@@ -18,6 +18,7 @@ from backapp_core.plugin_api import (
     Level,
     LogLine,
     ObjectMissing,
+    RepositoryLocked,
     Scanner,
     SnapshotSaved,
     TransportError,
@@ -47,7 +48,11 @@ class BackupRun:
         self._written: list[tuple[str, int]] = []
 
     def run(self) -> BackupResult:
-        """Do it all; the snapshot is published when this returns."""
+        """Do it all; the snapshot is published when this returns.
+
+        Raises:
+            RepositoryLocked: If the lock was lost; nothing is published then.
+        """
         place = self._place
         with ExitStack() as stack:
             require_lock = stack.enter_context(
@@ -68,6 +73,12 @@ class BackupRun:
             data = layout.encode(record)
             snapshot_id = sha256(data).hexdigest()
             self._put_record(layout.record_name(snapshot_id), data)
+            try:
+                require_lock()
+            except RepositoryLocked:
+                # This machine slept, and whoever took it for dead may have removed what is needed.
+                place.transport.delete(layout.record_name(snapshot_id))
+                raise
             place.cache.keep(record, manifest_chunks())
         snapshot = layout.snapshot_of(record, snapshot_id)
         place.surroundings.events(SnapshotSaved(snapshot))

@@ -83,7 +83,7 @@ class Check:
                     continue
                 seen.add(stored.name)
                 self._objects += 1
-                size = self._there.get(stored.name)
+                size = self._there.get(stored.name) or self._asked_for(stored.name)
                 if size is None:
                     self._error(stored.name, f"{stored.name} is missing", users[stored.name])
                 elif size != stored.size:
@@ -95,6 +95,15 @@ class Check:
                 else:
                     sound.add(stored.name)
         return sound
+
+    def _asked_for(self, name: str) -> int | None:
+        """Return the size of what the listing lacks: it may have been stored since."""
+        try:
+            size = self._place.transport.stat(name).size_bytes
+        except ObjectMissing:
+            return None
+        self._there[name] = size
+        return size
 
     def _read_everything(
         self, records: list[tuple[str, Record]], users: dict[str, list[str]], sound: set[str]

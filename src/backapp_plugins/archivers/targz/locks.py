@@ -9,7 +9,7 @@ known to be dead: same machine, same boot, and no such process.
 import os
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import final
 
@@ -74,6 +74,22 @@ def hold(
         yield held.require
     finally:
         held.release()
+
+
+@contextmanager
+def hold_to_read(transport: Transport, surroundings: Surroundings) -> Generator[None]:
+    """Hold a shared lock where one can be written: what is read then stays.
+
+    Raises:
+        RepositoryLocked: If somebody removes or cleans up.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold(transport, surroundings, is_exclusive=False))
+        except (AccessRefused, StorageFull) as error:
+            text = f"going on without a lock: {error.message}"
+            surroundings.events(LogLine(Level.WARNING, text))
+        yield
 
 
 @final

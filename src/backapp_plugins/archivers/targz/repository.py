@@ -162,9 +162,11 @@ class TargzRepository(Repository):
 
     @override
     def check(self, *, read_data: bool | DataSubset = False) -> CheckReport:
+        from backapp_plugins.archivers.targz import locks
         from backapp_plugins.archivers.targz.checking import Check
 
-        return Check(self._place, DataSubset.of(read_data)).run()
+        with locks.hold_to_read(self._place.transport, self._place.surroundings):
+            return Check(self._place, DataSubset.of(read_data)).run()
 
     @override
     def retag(self, snapshot: Snapshot, tags: Sequence[str]) -> Snapshot:

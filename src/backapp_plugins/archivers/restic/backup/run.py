@@ -22,6 +22,7 @@ from backapp_core.plugin_api import (
     SnapshotSaved,
 )
 from backapp_plugins.archivers.restic import listing
+from backapp_plugins.archivers.restic.access.holding import Hold
 from backapp_plugins.archivers.restic.backup import small_files
 from backapp_plugins.archivers.restic.backup.collecting import Collector
 from backapp_plugins.archivers.restic.backup.contents import ContentSaver
@@ -49,6 +50,7 @@ from backapp_plugins.archivers.restic.format.snapshots import (
 from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.workers.crew import Crew
+from backapp_plugins.archivers.restic.writing.publishing import publish
 from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 
 _RACY = timedelta(seconds=2)
@@ -98,13 +100,12 @@ class BackupRun:
             parent = self._with_memory(record, index) if record is not None else None
             if text := slowness(place.config.chunker):
                 place.say(Level.INFO, text)
-            saver = stack.enter_context(BlobSaver(place, index))
+            saver = stack.enter_context(BlobSaver(place, index, require_lock.check))
             collector, root = self._collect(saver, index, parent, require_lock.check)
             saver.finish()
             place.surroundings.cancel.check()
             self._require_index(index.files)
-            require_lock()
-            result = self._publish(collector, saver, parent, root)
+            result = self._publish(require_lock, collector, saver, parent, root)
             self._keep_memory(collector, result.snapshot, index)
         place.surroundings.events(SnapshotSaved(result.snapshot))
         return result
@@ -211,7 +212,12 @@ class BackupRun:
             )
 
     def _publish(
-        self, collector: Collector, saver: BlobSaver, parent: Parent | None, root: bytes
+        self,
+        require_lock: Hold,
+        collector: Collector,
+        saver: BlobSaver,
+        parent: Parent | None,
+        root: bytes,
     ) -> BackupResult:
         place, options, tally = self._place, self._options, collector.tally
         stored_bytes = sum(size for _, size in saver.objects)
@@ -238,7 +244,7 @@ class BackupRun:
             counts=tally.counts(scan_problems=self._scanner.problems, stored_bytes=stored_bytes),
         )
         document = encode_snapshot(snapshot, root, totals, uid=os.getuid(), gid=os.getgid())
-        snapshot_id, size = place.write_document(SNAPSHOTS, document)
+        ((snapshot_id, size),) = publish(place, require_lock, [document])
         written = decode_snapshot(document, snapshot_id)
         objects = (*saver.objects, (SNAPSHOTS + snapshot_id.hex(), size))
         return BackupResult(written.snapshot, objects)

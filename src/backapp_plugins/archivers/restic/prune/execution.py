@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import final
 
-from backapp_core.plugin_api import StorageFull
+from backapp_core.plugin_api import RepositoryLocked, StorageFull
 from backapp_plugins.archivers.restic.access.holding import Hold
-from backapp_plugins.archivers.restic.format.layout import pack_name
+from backapp_plugins.archivers.restic.format.layout import INDEX, named_id, pack_name
 from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.prune.deleting import delete_all
@@ -13,6 +13,7 @@ from backapp_plugins.archivers.restic.prune.index_rewriting import IndexRewriter
 from backapp_plugins.archivers.restic.prune.plan import PrunePlan
 from backapp_plugins.archivers.restic.prune.repacking import Repacker
 from backapp_plugins.archivers.restic.writing.packing import PackWriter
+from backapp_plugins.archivers.restic.writing.withdrawing import withdraw_false
 
 
 @final
@@ -47,27 +48,33 @@ class PruneExecution:
 
         Raises:
             StorageFull: If there is no room; what was stored is taken back then.
+            RepositoryLocked: If the lock was lost; what is not true any more is taken back then.
         """
         copies = self._copy(plan)
         outdated: Sequence[str] = ()
         if plan.is_index_changed:
             try:
+                self._hold.check()
                 outdated = self._rewriter.write(plan.fates, orphans=plan.orphans_marked)
             except StorageFull:
                 self._take_back(copies)
                 raise
-        self._hold()
-        delete_all(self._place, outdated)
+        try:
+            self._hold()
+        except RepositoryLocked:
+            self._withdraw(copies)
+            raise
+        delete_all(self._place, self._hold, outdated)
         gone = [pack_name(one) for one in (*plan.orphans_deleted, *plan.deleted_packs)]
-        delete_all(self._place, gone[:1])
+        delete_all(self._place, self._hold, gone[:1])
         self._hold()  # a full disk may have had no room for the lock; now it may have
-        delete_all(self._place, gone[1:])
+        delete_all(self._place, self._hold, gone[1:])
 
     def _copy(self, plan: PrunePlan) -> Sequence[tuple[str, int]]:
         rows = plan.copied_rows
         if not len(rows):
             return ()
-        writer = PackWriter(self._place)
+        writer = PackWriter(self._place, check_lock=self._hold.check)
         try:
             with writer:
                 Repacker(self._place, self._index).copy(rows, writer)
@@ -76,6 +83,17 @@ class PruneExecution:
             self._take_back(writer.objects)
             raise
         return writer.objects
+
+    def _withdraw(self, copies: Sequence[tuple[str, int]]) -> None:
+        """Take back what this run said of packs, as far as nobody can have relied on it.
+
+        Whoever took it for dead may be deleting some of these packs by now. What the new index
+        objects name is still named by the old ones, or by those that others wrote.
+        """
+        for index_id in self._rewriter.written:
+            self._place.transport.delete(INDEX + index_id.hex())
+        copied = [named_id(name) for name, _ in copies if name.startswith(INDEX)]
+        withdraw_false(self._place, filter(None, copied))
 
     def _take_back(self, objects: Sequence[tuple[str, int]]) -> None:
         """Delete what this run stored, the last first: index objects come after their packs."""

@@ -62,6 +62,11 @@ class IndexRewriter:
             for number, file_id in enumerate(columns.file_id.tolist()):
                 self._is_joined[number] &= INDEX + file_id.hex() in joined
 
+    @property
+    def written(self) -> Sequence[bytes]:
+        """Ids of the objects that were written and are to stay."""
+        return self._written
+
     def join_nothing(self) -> None:
         """From now on write no object anew in which nothing changes: there is little room."""
         self._is_joined[:] = False

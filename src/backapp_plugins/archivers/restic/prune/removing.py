@@ -20,7 +20,7 @@ def remove(place: Place, plan: RemovalPlan) -> None:
     refuse_if_append_only(place)
     with place.hold(is_exclusive=True) as hold:
         hold()
-        delete_all(place, [SNAPSHOTS + snapshot_id for snapshot_id in plan.remove])
+        delete_all(place, hold, [SNAPSHOTS + snapshot_id for snapshot_id in plan.remove])
 
 
 def retag(place: Place, snapshot: Snapshot, tags: Sequence[str]) -> Snapshot:

@@ -39,7 +39,7 @@ def repair_index(place: Place, *, reads_all_packs: bool, is_dry: bool) -> IndexR
         if not (is_dry or repair.found.is_empty):
             outdated = repair.write()
             hold()
-            delete_all(place, outdated)
+            delete_all(place, hold, outdated)
         return repair.found
 
 

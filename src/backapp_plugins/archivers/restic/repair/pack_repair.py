@@ -44,14 +44,16 @@ def repair_packs(place: Place, names: Sequence[str], *, is_dry: bool) -> Sequenc
         sizes = _chosen(place, names)
         repair = _Repair(place)
         with ExitStack() as stack:
-            writer = None if is_dry else stack.enter_context(PackWriter(place))
+            writer = (
+                None if is_dry else stack.enter_context(PackWriter(place, check_lock=hold.check))
+            )
             done = [repair.salvage(pack_id, size, writer) for pack_id, size in sizes.items()]
             if writer is not None:
                 writer.finish()
         if not is_dry:
             outdated = repair.drop()
             hold()
-            delete_all(place, outdated)
+            delete_all(place, hold, outdated)
         return done
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from backapp_core.plugin_api import Snapshot, host_name, user_and_group, user_name
 from backapp_plugins.archivers.restic.format.go_modes import go_mode
 from backapp_plugins.archivers.restic.format.go_times import NS_PER_SECOND, local_times
-from backapp_plugins.archivers.restic.format.layout import SNAPSHOTS, BlobKind
+from backapp_plugins.archivers.restic.format.layout import BlobKind
 from backapp_plugins.archivers.restic.format.snapshots import (
     Totals,
     decode_snapshot,
@@ -18,6 +18,7 @@ from backapp_plugins.archivers.restic.listing import all_records
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.prune.needs import top_trees
 from backapp_plugins.archivers.restic.prune.pack_use import take_stock
+from backapp_plugins.archivers.restic.writing.publishing import publish
 from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 
 ROOT = b"/recover"
@@ -39,12 +40,11 @@ def recover(place: Place) -> Snapshot | None:
         lost = sorted(set(top_trees(place, index, is_safe)) - known)
         if not lost:
             return None
-        with BlobSaver(place, index) as saver:
+        with BlobSaver(place, index, hold.check) as saver:
             tree = saver.save(BlobKind.TREE, _tree_of(place, lost))
             saver.finish()
-        hold()
         document = _document(place, tree)
-        snapshot_id, _ = place.write_document(SNAPSHOTS, document)
+        ((snapshot_id, _),) = publish(place, hold, [document])
         return decode_snapshot(document, snapshot_id).snapshot
 
 

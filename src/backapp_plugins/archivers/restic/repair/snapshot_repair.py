@@ -7,6 +7,7 @@ from typing import final
 from attrs import evolve
 
 from backapp_core.plugin_api import DamagedRepository, Snapshot, SnapshotRepair
+from backapp_plugins.archivers.restic.access.holding import Hold
 from backapp_plugins.archivers.restic.format.layout import SNAPSHOTS, BlobKind, id_of
 from backapp_plugins.archivers.restic.format.snapshots import (
     SnapshotRecord,
@@ -21,6 +22,7 @@ from backapp_plugins.archivers.restic.prune.pack_use import PackStock, take_stoc
 from backapp_plugins.archivers.restic.prune.removing import refuse_if_append_only
 from backapp_plugins.archivers.restic.reading.tree_reader import TreeReader
 from backapp_plugins.archivers.restic.repair.tree_mending import Mended, TreeMender
+from backapp_plugins.archivers.restic.writing.publishing import publish
 from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 
 TAG = "repaired"
@@ -57,14 +59,13 @@ def repair_snapshots(
         if not lost:
             return []
         _require_whole_packs(index, stock, lost)
-        saver = None if is_dry else stack.enter_context(BlobSaver(place, index))
+        saver = None if is_dry else stack.enter_context(BlobSaver(place, index, hold.check))
         repair = _Repair(place, index, saver, forgets=forgets)
         planned = [one for record in records if (one := repair.mend(record)) is not None]
         if saver is None:
             return [one for one, _ in planned]
         saver.finish()
-        hold()
-        return [repair.publish(*one) for one in planned]
+        return [repair.publish(hold, *one) for one in planned]
 
 
 def _require_whole_packs(index: Index, stock: PackStock, lost: Sequence[Lost]) -> None:
@@ -109,12 +110,17 @@ class _Repair:
         repair = SnapshotRepair(before, known, changes, is_removed=self._forgets)
         return repair, None if known is not None else self._document(record, mended)
 
-    def publish(self, repair: SnapshotRepair, document: bytes | None) -> SnapshotRepair:
-        """Store the new snapshot, then remove the former one if that is wanted."""
+    def publish(self, hold: Hold, repair: SnapshotRepair, document: bytes | None) -> SnapshotRepair:
+        """Store the new snapshot, then remove the former one if that is wanted.
+
+        Raises:
+            RepositoryLocked: If the lock was lost.
+        """
         if document is not None:
-            new_id, _ = self._place.write_document(SNAPSHOTS, document)
+            ((new_id, _),) = publish(self._place, hold, [document])
             repair = evolve(repair, after=decode_snapshot(document, new_id).snapshot)
         if self._forgets:
+            hold()
             self._place.transport.delete(SNAPSHOTS + repair.before.id)
         return repair
 

@@ -8,7 +8,13 @@ from typing import Self, TypeAlias, final
 
 import msgspec
 
-from backapp_core.plugin_api import AccessRefused, BackappError, HasFolder, Level, StorageFull
+from backapp_core.plugin_api import (
+    BackappError,
+    HasFolder,
+    Level,
+    RepositoryLocked,
+    StorageFull,
+)
 from backapp_plugins.archivers.restic.format.layout import (
     INDEX,
     MAX_INDEX_BLOBS,
@@ -21,6 +27,7 @@ from backapp_plugins.archivers.restic.format.layout import (
 from backapp_plugins.archivers.restic.format.packs import PackEntry, encode_header, encode_trailer
 from backapp_plugins.archivers.restic.index.files import encode_pack, join_packs
 from backapp_plugins.archivers.restic.place import Place
+from backapp_plugins.archivers.restic.writing.withdrawing import withdraw_false
 
 _INDEX_SECONDS = 240.0
 """So much work at most is done again after an interruption."""
@@ -63,7 +70,8 @@ class PackWriter:
 
     A context manager: what was not finished is dropped at its end, except that packs which were
     stored whole are listed in an index object, so that the next run need not store them again. On
-    a full disk they are deleted, so that it is no fuller than before.
+    a full disk they are deleted, so that it is no fuller than before. Where the lock was lost they
+    are left alone, and index objects are taken back that name packs which others deleted.
     """
 
     def __init__(
@@ -72,6 +80,7 @@ class PackWriter:
         *,
         stored: StoredPack | None = None,
         listed: Callable[[bytes], None] | None = None,
+        check_lock: Callable[[], None] = lambda: None,
     ) -> None:
         """Write to ``place``.
 
@@ -79,10 +88,12 @@ class PackWriter:
             place: The repository.
             stored: Told of each pack.
             listed: Told of each index object that was written about them.
+            check_lock: Called before one is written; raises if the lock was lost.
         """
         self._place = place
         self._tell_stored = stored
         self._tell_listed = listed
+        self._check_lock = check_lock
         uploads = _LOCAL_UPLOADS if isinstance(place.transport, HasFolder) else _REMOTE_UPLOADS
         self._lock = threading.Lock()
         self._spare: list[bytearray] = []
@@ -96,6 +107,8 @@ class PackWriter:
         self._failure: BaseException | None = None
         self.objects: list[tuple[str, int]] = []
         """Name and size of everything that was stored."""
+        self.index_ids: list[bytes] = []
+        """Of these the index objects."""
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +117,10 @@ class PackWriter:
         self._pool.shutdown(cancel_futures=True)
         if kind is not None:
             try:
-                self._keep_or_give_back()
+                if issubclass(kind, RepositoryLocked):
+                    withdraw_false(self._place, self.index_ids)
+                else:
+                    self._keep_or_give_back()
             except BackappError as failure:
                 # The run has its own error; these packs are stored again by the next one.
                 self._place.say(Level.WARNING, f"unfinished work is not kept: {failure.message}")
@@ -229,6 +245,7 @@ class PackWriter:
             self._listed_at = self._place.surroundings.clock.monotonic_seconds()
         if packs:
             try:
+                self._check_lock()
                 index_id, size = self._place.write_document(
                     INDEX, join_packs([said for _, said in packs])
                 )
@@ -240,6 +257,7 @@ class PackWriter:
                 self._tell_listed(index_id)
             with self._lock:
                 self.objects.append((INDEX + index_id.hex(), size))
+                self.index_ids.append(index_id)
 
 
 def _pieces(view: memoryview) -> Iterator[bytes]:

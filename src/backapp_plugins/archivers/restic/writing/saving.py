@@ -24,10 +24,15 @@ class BlobSaver:
     A context manager, as the `PackWriter` that it hands new blobs to.
     """
 
-    def __init__(self, place: Place, index: Index) -> None:
+    def __init__(
+        self, place: Place, index: Index, check_lock: Callable[[], None] = lambda: None
+    ) -> None:
+        """Save what ``index`` lacks; ``check_lock`` raises if the lock was lost meanwhile."""
         self._place = place
         self._index = index
-        self._writer = PackWriter(place, stored=self._arrived, listed=index.listed_in)
+        self._writer = PackWriter(
+            place, stored=self._arrived, listed=index.listed_in, check_lock=check_lock
+        )
         self._lock = threading.Lock()
         self._waiting: dict[BlobKind, set[bytes]] = {kind: set() for kind in BlobKind}
         self._stored = 0
