@@ -15,6 +15,7 @@ import pytest
 
 from backapp_core.clock import SystemClock
 from backapp_core.errors import InputError, RepositoryLocked
+from backapp_core.model.repositories import CleanUpOptions
 from backapp_core.testing.fakes import FrozenClock
 from backapp_core.testing.hostile_tree import hostile_tree
 from backapp_core.testing.trees import Item, tree_differences
@@ -280,6 +281,38 @@ def test_both_write_forget_and_prune_in_turn(both):
 @pytest.mark.parametrize("by_restic", [None, ()], ids=["ours", "theirs"])
 def test_both_write_forget_and_prune_in_turn_for_long(both, by_restic):
     _both_write_forget_and_prune(*both(by_restic=by_restic), rounds=20)
+
+
+def test_restic_restores_and_compares_what_our_prune_has_copied(both):
+    bench, restic = both()
+    hostile_tree().only(_is_kept_by_restic).write(bench.source)
+    (bench.source / "doomed").write_bytes(os.urandom(900_000))
+    first, second = bench.back_up(), None
+    (bench.source / "doomed").unlink()
+    (bench.source / "names/a").write_bytes(b"edited")
+    (bench.source / "added").write_bytes(os.urandom(50_000))
+    facts = bench.facts()
+    second = bench.back_up()
+    (bench.source / "added").unlink()
+    (bench.source / "empty").write_bytes(b"not any more")
+    (bench.source / "later").symlink_to("empty")
+    third = bench.back_up()
+    before = {info.name for info in bench.transport.list("data/")}
+    wanted = restic.run("diff", second.id, third.id)
+    bench.forget(first)
+    options = CleanUpOptions(max_unused_bytes=0, repacks_small=True)
+    done = bench.repository.clean_up(bench.repository.plan_clean_up(options))
+    assert done.repacked_bytes > 300_000
+    assert not before <= {info.name for info in bench.transport.list("data/")}
+    assert "no errors were found" in restic.run("check", "--read-data")
+    assert restic.run("diff", second.id, third.id) == wanted
+    signs = {tuple(line.split(maxsplit=1)) for line in wanted.splitlines() if " /" in line}
+    changed = {Path(path).name: sign for sign, path in signs if not path.endswith("/")}
+    assert changed == {"added": "-", "empty": "M", "later": "+"}
+    assert _restored_by_restic(bench, restic, third.id) == []
+    assert bench.differences(second, facts) == []
+    fresh = restic.back_up("--force", "--host", "host", bench.source)
+    assert restic.run("diff", third.id, fresh["snapshot_id"]).count("\n+") == 0
 
 
 def _names(restic, folder: str) -> list[str]:
