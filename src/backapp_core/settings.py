@@ -122,7 +122,10 @@ class Settings:
     server: ServerSettings = ServerSettings()
     """What `backapp serve` goes by."""
     threads: _Threads = 0
-    """How many threads may compress and hash; 0 means as many as the machine has."""
+    """How many threads may compress and hash; 0 means as many as the machine has.
+
+    A backup may start as many further processes, a few at most; 1 means none.
+    """
     cache_folder: _Line = ""
     """Empty means the place that the operating system has for caches."""
     state_folder: _Line = ""
