@@ -112,7 +112,8 @@ def _fitting(fields: dict[str, str], room: int) -> Text:
 
 
 def _second_line(progress: Progress, columns: int) -> Text:
-    line = Text(" " * _INDENT + count(progress.files_done, "file"), no_wrap=True)
+    counted = count(progress.files_done, "file") if progress.has_files else ""
+    line = Text(" " * _INDENT + counted, no_wrap=True)
     if progress.problems:
         line.append(f"  {count(progress.problems, 'error')}", style="bold red")
     room = columns - line.cell_len - _INDENT - 1

@@ -243,7 +243,8 @@ def _file_fields(event: FileDone) -> dict[str, object]:
 
 
 def _done(event: Progress) -> str:
-    words = f"{count(event.files_done, 'file')}, {size(event.bytes_done)}"
+    words = f"{count(event.files_done, 'file')}, " if event.has_files else ""
+    words += size(event.bytes_done)
     if event.bytes_total:
         words += f" of {size(event.bytes_total)}"
     if event.problems:

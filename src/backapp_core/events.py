@@ -22,6 +22,7 @@ class Verb(StrEnum):
     CHECK = "check"
     FORGET = "forget"
     PRUNE = "prune"
+    COPY = "copy"
 
 
 @frozen
@@ -35,8 +36,13 @@ class Progress:
     """None while it is not known; an estimate from the last run otherwise."""
     bytes_total: int | None = None
     current: bytes = b""
-    """Path of what is being worked on."""
+    """Path of what is being worked on; of a copy, the short id of the snapshot."""
     problems: int = 0
+
+    @property
+    def has_files(self) -> bool:
+        """Whether files are counted; a prune and a copy move what is stored."""
+        return self.verb not in {Verb.PRUNE, Verb.COPY}
 
 
 @frozen

@@ -114,6 +114,7 @@ def _prune(
 ) -> None:
     plan = session.engine.plan_prune(repository, options)
     done = plan if is_dry else session.engine.prune(repository, plan)
+    session.shown.pause()
     _show_freed(session, done, is_dry=is_dry)
 
 

@@ -173,3 +173,44 @@ def test_a_terminal_sees_a_bar_and_gets_its_cursor_back(
 def test_quiet_draws_nothing_on_a_terminal(cli, repository, source: Path) -> None:
     shown, _, code = _on_terminal(["backup", source, "-q"])
     assert (shown, code) == ("", 0)
+
+
+@pytest.mark.parametrize("verb", [Verb.PRUNE, Verb.COPY])
+def test_what_moves_no_files_counts_none(verb: Verb, capsys, monkeypatch) -> None:
+    event = Progress(verb, files_done=0, bytes_done=512, bytes_total=1024, current=b"1a2b3c4d")
+    bar = Bar()
+    bar.show(event)
+    bar.close()
+    console = Console(width=80, record=True, file=io.StringIO(), markup=False)
+    console.print(bar)
+    first, second = console.export_text().splitlines()
+    assert first.startswith(f"{verb}  ")
+    assert "512 B of 1.0 KiB" in first
+    assert second.split() == ["1a2b3c4d"]
+    now = iter([0.0, 11.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    Lines(_output(), 1)(event)
+    assert capsys.readouterr().err == f"{verb}: 512 B of 1.0 KiB\n"
+
+
+def test_a_terminal_sees_how_far_a_prune_and_a_copy_are(
+    cli, kept: str, source: Path, tmp_path: Path, monkeypatch
+) -> None:
+    drawn: list[Progress] = []
+    monkeypatch.setattr(Bar, "show", lambda self, event: drawn.append(event))
+    monkeypatch.setattr("backapp_cli.progress._BAR_AFTER_SECONDS", -1.0)
+    (source / "todo").unlink()
+    cli("backup", source)
+    other = tmp_path / "other"
+    cli("init", "-r", other)
+    monkeypatch.setattr("backapp_cli.assemble.has_terminal", lambda choices: True)
+    monkeypatch.setenv("BACKAPP_FROM_PASSWORD", os.environ["BACKAPP_PASSWORD"])
+    cli("copy", "--from-repo", os.environ["BACKAPP_REPOSITORY"], "-r", other)
+    copied = [one for one in drawn if one.verb is Verb.COPY]
+    assert {one.current.decode() for one in copied} > {kept[:8]}
+    assert copied[-1].bytes_done == copied[-1].bytes_total
+    shown = cli("forget", "--keep-last", "1", "--prune", "--max-unused", "0")
+    pruned = [one for one in drawn if one.verb is Verb.PRUNE]
+    assert pruned[0].bytes_total is None
+    assert pruned[-1].bytes_done == pruned[-1].bytes_total > 0
+    assert "into new objects before" in shown.out

@@ -12,7 +12,7 @@ from typing import Any, final
 import msgspec
 import numpy as np
 
-from backapp_core.plugin_api import DamagedRepository, InputError, Snapshot, SnapshotCopy
+from backapp_core.plugin_api import DamagedRepository, InputError, Snapshot, SnapshotCopy, Verb
 from backapp_plugins.archivers.restic.access.holding import Hold
 from backapp_plugins.archivers.restic.format.blobs import BlobBroken
 from backapp_plugins.archivers.restic.format.crypto import SealBroken
@@ -30,6 +30,7 @@ from backapp_plugins.archivers.restic.format.snapshots import (
 from backapp_plugins.archivers.restic.index.columns import Flags
 from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.listing import all_records, find_record
+from backapp_plugins.archivers.restic.moved_bytes import MovedBytes
 from backapp_plugins.archivers.restic.parallel import in_threads
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.prune.needs import NeedsWalk
@@ -89,6 +90,7 @@ class _Copy:
         # What is lost is found when it is read.
         self._walk = NeedsWalk(source, index, np.ones(len(self._table), np.bool_))
         self._is_there = self._known_rows(there)
+        self._moved = MovedBytes(target.surroundings, Verb.COPY)
         self._known: dict[str, list[SnapshotRecord]] = {}
         for record in all_records(target):
             self._remember(record)
@@ -109,6 +111,8 @@ class _Copy:
             if _likeness(other) == wanted:
                 self.done.append(SnapshotCopy(record.snapshot, other.snapshot, is_new=False))
                 return
+        current = record.snapshot.short_id.encode()
+        self._moved.begin(current=current)
         before = self._walk.needed.copy()
         self._walk.run({bytes.fromhex(record.snapshot.id): record.tree})
         for lost in self._walk.lost[:1]:
@@ -117,9 +121,13 @@ class _Copy:
                 f"{lost.kind.name.lower()} blob {lost.blob_id.hex()}, which is lost: {lost.reason}"
             )
         fresh = self._walk.needed & ~before & ~self._is_there
+        length = self._table.columns.length
+        total_bytes = int(length[fresh].sum(dtype=np.int64))
+        self._moved.begin(total_bytes, current=current)
         parts = spans(self._table, np.flatnonzero(fresh))
         for _ in in_threads(self._source, self._copy_span, parts):
             pass
+        self._moved.tell()
         self._waiting.append(record)
         if self._saver.packed_bytes - self._published_bytes >= _PUBLISHED_AFTER_BYTES:
             self.publish()
@@ -166,6 +174,7 @@ class _Copy:
             blob_id, _, length, uncompressed = blob.wanted
             size_bytes = uncompressed or length - SEAL_BYTES
             self._saver.save_as(blob.kind, blob_id, size_bytes, partial(self._resealed, blob))
+            self._moved.add(len(blob.sealed))
 
     def _resealed(self, blob: SealedBlob) -> bytes:
         """Return a blob sealed with the other key, after proving that it opens.

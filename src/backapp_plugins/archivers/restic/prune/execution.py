@@ -7,6 +7,7 @@ from backapp_core.plugin_api import RepositoryLocked, StorageFull
 from backapp_plugins.archivers.restic.access.holding import Hold
 from backapp_plugins.archivers.restic.format.layout import INDEX, named_id, pack_name
 from backapp_plugins.archivers.restic.index.index import Index
+from backapp_plugins.archivers.restic.moved_bytes import MovedBytes
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.prune.deleting import delete_all
 from backapp_plugins.archivers.restic.prune.index_rewriting import IndexRewriter
@@ -20,11 +21,14 @@ from backapp_plugins.archivers.restic.writing.withdrawing import withdraw_false
 class PruneExecution:
     """Carries a plan out, under the lock."""
 
-    def __init__(self, place: Place, index: Index, rewriter: IndexRewriter, hold: Hold) -> None:
+    def __init__(
+        self, place: Place, index: Index, rewriter: IndexRewriter, hold: Hold, moved: MovedBytes
+    ) -> None:
         self._place = place
         self._index = index
         self._rewriter = rewriter
         self._hold = hold
+        self._moved = moved
 
     def run(self, plan: PrunePlan) -> None:
         """Do all at once, or if there is no room for that, part after part.
@@ -74,10 +78,11 @@ class PruneExecution:
         rows = plan.copied_rows
         if not len(rows):
             return ()
+        self._moved.begin(plan.copied_bytes)
         writer = PackWriter(self._place, check_lock=self._hold.check)
         try:
             with writer:
-                Repacker(self._place, self._index).copy(rows, writer)
+                Repacker(self._place, self._index, self._moved).copy(rows, writer)
                 writer.finish()
         except StorageFull:
             self._take_back(writer.objects)

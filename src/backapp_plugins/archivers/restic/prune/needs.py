@@ -16,6 +16,7 @@ from backapp_plugins.archivers.restic.format.tree_links import Links
 from backapp_plugins.archivers.restic.index.columns import Flags
 from backapp_plugins.archivers.restic.index.ids import Rows, to_ids
 from backapp_plugins.archivers.restic.index.index import Index
+from backapp_plugins.archivers.restic.moved_bytes import MovedBytes
 from backapp_plugins.archivers.restic.parallel import in_threads
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.reading.link_reader import LinkReader
@@ -71,7 +72,11 @@ def _root_of(place: Place, snapshot_id: bytes) -> bytes | None:
 
 
 def needed_rows(
-    place: Place, index: Index, roots: Mapping[bytes, bytes], is_safe: Flags
+    place: Place,
+    index: Index,
+    roots: Mapping[bytes, bytes],
+    is_safe: Flags,
+    moved: MovedBytes | None = None,
 ) -> tuple[Flags, list[Lost]]:
     """Return which blobs snapshots need, ticked at the first row of each, and which are lost.
 
@@ -80,12 +85,13 @@ def needed_rows(
         index: Where its blobs are.
         roots: Snapshots with their trees.
         is_safe: Of each row of the index, whether some copy of its blob stands in a whole pack.
+        moved: Told of the trees that were read.
 
     Raises:
         TransportError: If the destination fails.
         RunCancelled: If the run is asked to stop.
     """
-    walk = NeedsWalk(place, index, is_safe)
+    walk = NeedsWalk(place, index, is_safe, moved)
     walk.run(roots)
     return walk.needed, walk.lost
 
@@ -94,8 +100,11 @@ def needed_rows(
 class NeedsWalk:
     """The way through the trees, one level of all snapshots after another."""
 
-    def __init__(self, place: Place, index: Index, is_safe: Flags) -> None:
+    def __init__(
+        self, place: Place, index: Index, is_safe: Flags, moved: MovedBytes | None = None
+    ) -> None:
         """Begin with nothing ticked off; the arguments are those of `needed_rows`."""
+        self._moved = moved
         self._reader = LinkReader(place, index)
         self._table = index.table()
         self._tree_start = self._table.columns.tree_start
@@ -133,6 +142,8 @@ class NeedsWalk:
 
     def _follow(self, span: Span, found: Sequence[Links | str]) -> Rows:
         """Tick off what trees refer to, and return the rows of trees not seen before."""
+        if self._moved is not None:
+            self._moved.add(int(self._table.columns.length[span.rows].sum(dtype=np.int64)))
         origins = self._origin[span.rows - self._tree_start]
         all_links: list[Links] = []
         for row, origin, links in zip(span.rows.tolist(), origins.tolist(), found, strict=True):

@@ -10,10 +10,12 @@ from backapp_core.plugin_api import (
     CleanUpOptions,
     CleanUpPlan,
     DamagedRepository,
+    Verb,
 )
 from backapp_plugins.archivers.restic.format.layout import INDEX, SNAPSHOTS, pack_name
 from backapp_plugins.archivers.restic.index.columns import Flags
 from backapp_plugins.archivers.restic.index.index import Index
+from backapp_plugins.archivers.restic.moved_bytes import MovedBytes
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.prune.execution import PruneExecution
 from backapp_plugins.archivers.restic.prune.index_rewriting import IndexRewriter
@@ -46,6 +48,7 @@ class Pruner:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._survey: _Survey | None = None
+        self._moved = MovedBytes(place.surroundings, Verb.PRUNE)
 
     def plan(self, options: CleanUpOptions) -> CleanUpPlan:
         """Find what no snapshot needs.
@@ -58,6 +61,7 @@ class Pruner:
         refuse_if_append_only(self._place)
         with self._place.hold_to_read():  # or what another prune moves would seem to be lost
             plan, _ = self._plan(options)
+            self._moved.tell()
             return self._described(plan, options, self._rewriter(plan))
 
     def prune(self, plan: CleanUpPlan) -> CleanUpPlan:
@@ -78,7 +82,8 @@ class Pruner:
             done = self._described(agreed, plan.options, rewriter)
             if not agreed.is_empty:
                 self._survey = None
-                PruneExecution(self._place, index, rewriter, hold).run(agreed)
+                PruneExecution(self._place, index, rewriter, hold, self._moved).run(agreed)
+                self._moved.tell()
             if isinstance(self._place.transport, CanTidy):
                 # Nobody else is at work, and a file with a living writer is left alone anyway.
                 self._place.transport.tidy(older_than_seconds=0)
@@ -115,7 +120,8 @@ class Pruner:
                 f"nothing was deleted, for what a snapshot needs cannot be known: {error.message}; "
                 "restore that object from a copy, or delete it if its snapshot may be lost"
             ) from error
-        needed, lost = needed_rows(self._place, index, roots, is_safe)
+        self._moved.begin()
+        needed, lost = needed_rows(self._place, index, roots, is_safe, self._moved)
         if lost:
             raise DamagedRepository(_sentence(lost))
         return needed

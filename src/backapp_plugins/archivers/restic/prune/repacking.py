@@ -11,6 +11,7 @@ from backapp_plugins.archivers.restic.format.blobs import BlobBroken
 from backapp_plugins.archivers.restic.format.layout import BlobKind
 from backapp_plugins.archivers.restic.index.ids import Rows
 from backapp_plugins.archivers.restic.index.index import Index
+from backapp_plugins.archivers.restic.moved_bytes import MovedBytes
 from backapp_plugins.archivers.restic.parallel import in_threads
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.reading.blob_reader import BlobReader, Content
@@ -23,8 +24,9 @@ from backapp_plugins.archivers.restic.writing.packing import PackWriter
 class Repacker:
     """Hands blobs to a writer of packs; used by one thread, works on several."""
 
-    def __init__(self, place: Place, index: Index) -> None:
+    def __init__(self, place: Place, index: Index, moved: MovedBytes) -> None:
         self._place = place
+        self._moved = moved
         self._table = index.table()
         self._reader = BlobReader(place, index)
 
@@ -57,6 +59,7 @@ class Repacker:
                 writer.add(blob.kind, blob_id, codec.encode(content, blob_id), len(content))
             else:
                 writer.add(blob.kind, blob_id, codec.seal(content), 0)
+            self._moved.add(len(blob.sealed))
 
     def _read_elsewhere(self, blob: SealedBlob, reason: str) -> bytes:
         content = self._reader.read_again(blob.kind, blob.pack_id, blob.wanted, reason)
