@@ -15,7 +15,6 @@ from backapp_core.ports.tenants import TenantStore
 
 OF_LATE = timedelta(days=7)
 _MOST_OF_A_SORT = 10
-_MOST_AT_ONCE = 500
 
 
 @frozen
@@ -66,10 +65,16 @@ def overview(store: TenantStore, *, at: datetime, alive_seconds: float) -> Overv
     )
 
 
-def last_runs(store: TenantStore, jobs: Sequence[Job]) -> Mapping[str, Run]:
-    """Return the latest requested run of each job by the job's name; none for one without runs."""
+def last_runs(store: TenantStore, jobs: Sequence[Job], *, at_once: int = 500) -> Mapping[str, Run]:
+    """Return the latest requested run of each job by the job's name; none for one without runs.
+
+    Args:
+        store: What the tenant owns.
+        jobs: Whose runs are meant.
+        at_once: How many of the latest runs are looked through before jobs are asked for singly.
+    """
     found: dict[str, Run] = {}
-    for run in store.runs.list(RunFilter(limit=_MOST_AT_ONCE)):
+    for run in store.runs.list(RunFilter(limit=at_once)):
         found.setdefault(run.job_name, run)
     for job in jobs:
         if job.name not in found:  # long ago, or never

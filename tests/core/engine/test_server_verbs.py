@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from backapp_core.assembly import assemble_server, load_plugins
-from backapp_core.engine.configure import JobWish, RepositoryWish, is_below
+from backapp_core.engine.configure import JobWish, RepositoryWish, is_below, job_filling
 from backapp_core.engine.request import QuestionWish, RestoreWish
 from backapp_core.engine.schedule import Timetable
 from backapp_core.engine.server import Server
@@ -26,6 +26,7 @@ from backapp_core.errors import (
     InvalidName,
     InvalidSchedule,
     InvalidSettings,
+    JobNotFound,
     NameTaken,
     RepositoryNotFound,
     SnapshotNotFound,
@@ -468,3 +469,70 @@ def test_machine_without_a_good_token_id_and_key_does_not_join(server, member, c
 def test_key_that_is_nobodys_is_refused(server, machine, key):
     with pytest.raises(AgentRevoked):
         server.recognise(key)
+
+
+# --- everything that is wrong, at once
+
+
+def fields(faults) -> list[str]:
+    return [fault.field for fault in faults]
+
+
+def test_every_fault_of_a_job_is_told_beside_its_field(server, tenant):
+    wish = JobWish(
+        "bad name",
+        "nowhere",
+        (b"relative", b"/etc/../x"),
+        scanner_settings={"excludes": ["a[b"]},
+        schedule=Schedule("99 * * * *", "Europe/Nowhere"),
+    )
+    faults = server.job_faults(tenant, wish, is_new=True)
+    assert fields(faults) == [
+        *("name", "repository", "roots", "roots", "scanner_settings", "time_zone", "schedule")
+    ]
+    assert server.job_faults(tenant, JobWish("n", "", ()), is_new=True)[0].field == "repository"
+
+
+def test_sources_that_the_machine_keeps_out_are_a_fault_of_the_sources(server, tenant):
+    wish = JobWish("documents", "vault", (b"/home/ann", b"/root"))
+    [fault] = server.job_faults(tenant, wish, is_new=True)
+    assert fault.field == "roots"
+    assert "keeps /root out" in fault.sentence
+
+
+def test_job_without_faults_is_taken_and_its_name_is_taken_then(server, tenant):
+    wish = JobWish("documents", "vault", (b"/home/ann",), schedule=DAILY)
+    assert server.job_faults(tenant, wish, is_new=True) == []
+    server.add_job(tenant, wish)
+    assert fields(server.job_faults(tenant, wish, is_new=True)) == ["name"]
+    assert server.job_faults(tenant, wish, is_new=False) == []
+
+
+def test_schedule_that_never_comes_is_a_fault(server, tenant):
+    wish = JobWish("documents", "vault", (b"/home",), schedule=Schedule("0 0 31 2 *"))
+    assert fields(server.job_faults(tenant, wish, is_new=True)) == ["schedule"]
+
+
+def test_every_fault_of_a_repository_is_told_beside_its_field(server, tenant):
+    wish = RepositoryWish("a b", "nobody", folder=b"srv", archiver="zip")
+    assert fields(server.repository_faults(tenant, wish)) == [
+        *("name", "agent", "folder", "archiver")
+    ]
+    taken = RepositoryWish("vault", "pluto", folder=b"/backup")
+    assert fields(server.repository_faults(tenant, taken)) == ["name", "folder"]
+    elsewhere = RepositoryWish("attic", "", bucket="none")
+    assert fields(server.repository_faults(tenant, elsewhere)) == ["agent", "bucket"]
+    fine = RepositoryWish("attic", "pluto", folder=b"/attic")
+    assert server.repository_faults(tenant, fine) == []
+
+
+def test_job_that_fills_a_repository_is_found_until_it_is_removed(server, tenant, vault):
+    store = server.tenant(tenant)
+    with pytest.raises(JobNotFound, match="no job fills repository 'vault'"):
+        job_filling(store, vault)
+    server.add_job(tenant, JobWish("documents", "vault", (b"/home",)))
+    assert job_filling(store, vault).name == "documents"
+
+
+def test_schedule_is_put_in_words(server):
+    assert server.described(DAILY).startswith("At 02:00 every day")
