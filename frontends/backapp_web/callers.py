@@ -17,6 +17,8 @@ from backapp_core.ports.fleet import KnownAgent
 from backapp_core.ports.tenants import TenantStore
 from backapp_core.wire import AGENT_KEY_PREFIX
 
+MOST_UNKNOWN_BYTES = 64 * 1024
+"""No body from somebody who need not show anything is larger."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _COOKIE = "backapp_session"
 _BEARER = "bearer "

@@ -24,6 +24,7 @@ from backapp_web.api.shapes import (
     Users,
 )
 from backapp_web.callers import (
+    MOST_UNKNOWN_BYTES,
     Call,
     Connection,
     caller_of,
@@ -61,7 +62,12 @@ def _let_in(request: Call, signed_in: SignedIn, status: int) -> Response[Myself]
     )
 
 
-@post(f"{API}/session", status_code=200, sync_to_thread=True)
+@post(
+    f"{API}/session",
+    status_code=200,
+    sync_to_thread=True,
+    request_max_body_size=MOST_UNKNOWN_BYTES,
+)
 def sign_in(request: Call, data: JSONBody[SignInBody]) -> Response[Myself]:
     """Sign in; the cookie that comes with the answer is a new one every time."""
     signed_in = server_of(request).sign_in(
@@ -80,7 +86,7 @@ def sign_out(request: Call) -> Response[None]:
     return Response(None, status_code=204, cookies=[session_cookie(request, "")])
 
 
-@post(f"{API}/join", status_code=201, sync_to_thread=True)
+@post(f"{API}/join", status_code=201, sync_to_thread=True, request_max_body_size=MOST_UNKNOWN_BYTES)
 def join(request: Call, data: JSONBody[JoinBody]) -> Response[Myself]:
     """Make an account with an invitation, and sign in."""
     signed_in = server_of(request).join(
@@ -89,7 +95,12 @@ def join(request: Call, data: JSONBody[JoinBody]) -> Response[Myself]:
     return _let_in(request, signed_in, 201)
 
 
-@post(f"{API}/register", status_code=201, sync_to_thread=True)
+@post(
+    f"{API}/register",
+    status_code=201,
+    sync_to_thread=True,
+    request_max_body_size=MOST_UNKNOWN_BYTES,
+)
 def register(request: Call, data: JSONBody[RegisterBody]) -> Response[Myself]:
     """Make an account where anybody may, and sign in."""
     signed_in = server_of(request).register(

@@ -15,7 +15,7 @@ from backapp_web.api.shapes import (
     EnrolmentBody,
     Enrolments,
 )
-from backapp_web.callers import Call, Connection, member_of, server_of, store_of
+from backapp_web.callers import MOST_UNKNOWN_BYTES, Call, Connection, member_of, server_of, store_of
 
 
 def shown(request: Call, agent: Agent) -> AgentShown:
@@ -60,7 +60,7 @@ def allow(request: Call, data: JSONBody[EnrolmentBody]) -> Enrolment:
     return Enrolment(token, enrol_command(request, token), kept)
 
 
-@post(ENROL, status_code=200, sync_to_thread=True)
+@post(ENROL, status_code=200, sync_to_thread=True, request_max_body_size=MOST_UNKNOWN_BYTES)
 def enrol(request: Call, data: JSONBody[EnrolBody]) -> Enrolled:
     """Join, as a machine that holds a token."""
     known, tenant = server_of(request).enrol(data)

@@ -7,6 +7,7 @@ from backapp_core.errors import BackappError, NotAllowed
 from backapp_web.answers import headers_of, status_of
 from backapp_web.api.account import session_cookie
 from backapp_web.callers import (
+    MOST_UNKNOWN_BYTES,
     Call,
     caller_of,
     client_of,
@@ -162,4 +163,5 @@ def entrance_router() -> Router:
             *(first, sign_in_page, sign_in, sign_out),
             *(join_page, join, register_page, register),
         ],
+        request_max_body_size=MOST_UNKNOWN_BYTES,
     )

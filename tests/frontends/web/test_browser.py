@@ -97,7 +97,8 @@ def test_machine_that_joins_appears_on_an_open_page(page, url, ours, request):
 
 
 @pytest.mark.parametrize("address", ["/machines", "/profile", "/api/v1/docs"])
-def test_page_fits_a_narrow_screen(page, url, ours, address):
+def test_page_fits_a_narrow_screen(page, url, ours, address, tmp_path):
     sign_in(page, url, ours.person(Role.ADMIN).member.user.email)
     assert page.goto(url + address).status == 200
+    page.screenshot(path=tmp_path / "page.png")  # for whoever wants to see it
     assert not is_too_wide(page)

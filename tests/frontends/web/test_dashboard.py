@@ -1,11 +1,14 @@
 """Pages as a browser without JavaScript uses them."""
 
+import hashlib
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from litestar.testing import TestClient
 
+import backapp_web.dashboard
 from backapp_core.model.users import Role
 from backapp_web.app import create_app
 
@@ -214,6 +217,13 @@ def test_every_field_has_a_label_and_the_page_says_its_language(browser, address
             assert one["id"] in labelled
     assert page.of("html")[0]["lang"] == "en"
     assert len(page.of("h1")) == 1
+
+
+def test_library_is_the_file_that_was_looked_at():
+    # htmx.org 4.0.1 as npm has it; a newer one is taken up by hand.
+    assets = Path(backapp_web.dashboard.__file__).parent / "assets"
+    digest = hashlib.sha256((assets / "htmx-4.0.1.min.js").read_bytes()).hexdigest()
+    assert digest == "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130"
 
 
 @pytest.mark.parametrize("path", ["../app.py", "..%2fapp.py", "%2e%2e/pages.py", "/etc/passwd", ""])

@@ -119,6 +119,16 @@ def test_body_that_is_too_large_is_refused(client, admin, headers):
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize("path", ["session", "join", "register", "enrol"])
+def test_body_of_somebody_unknown_is_refused_earlier(client, path):
+    raw = b'{"token": "' + b"a" * 65_536 + b'"}'
+    headers = {"content-type": "application/json"}
+    answer = client.post(f"/api/v1/{path}", content=raw, headers=headers)
+    assert answer.status_code == 413
+    form = {"email": "a" * 65_536, "password": "x", "next": "/"}
+    assert client.post("/sign-in", data=form).status_code == 413
+
+
 # Whatever else a model has is none of the caller's business.
 @pytest.mark.parametrize(
     ("method", "path", "body", "more"),

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -56,13 +57,18 @@ def said(process: subprocess.Popen) -> dict[str, str]:
     return json.loads(line)
 
 
-def status_of(url: str) -> int:
+def status_of(url: str, headers: dict[str, str] | None = None) -> int:
+    return answered(url, headers)[0]
+
+
+def answered(url: str, headers: dict[str, str] | None = None) -> tuple[int, Message]:
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            return answer.status
+        request = urllib.request.Request(url, headers=headers or {})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.headers
     except urllib.error.HTTPError as error:
         with error:
-            return error.code
+            return error.code, error.headers
 
 
 def refused(process: subprocess.Popen) -> tuple[int, str]:
@@ -78,6 +84,10 @@ def test_server_says_where_it_is_and_stops_cleanly_when_it_is_told_to(start):
     first = said(process)
     assert status_of(f"{first['url']}/health") == 200
     assert status_of(first["first_link"]) == 200
+    # Figures are for the machine itself, and not for what a proxy on it passes on.
+    assert status_of(f"{first['url']}/metrics") == 200
+    for name in ("x-forwarded-for", "forwarded", "x-real-ip", "cf-connecting-ip"):
+        assert status_of(f"{first['url']}/metrics", {name: "198.51.100.7"}) == 401
     key = {"Authorization": f"Bearer {enrolled(first)}"}
     address = first["url"].replace("http:", "ws:") + "/api/v1/agent/socket"
     with connect(address, additional_headers=key) as open_socket:
@@ -128,6 +138,17 @@ def test_second_server_on_one_sqlite_and_one_on_a_port_in_use_are_refused(start)
     with closing(socket.socket()) as free:
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         free.bind(("127.0.0.1", int(url.rpartition(":")[2])))
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_word_of_a_proxy_counts_if_it_is_trusted(start, is_trusted):
+    proxy = "127.0.0.1" if is_trusted else "192.0.2.1"
+    url = said(start("--listen", "127.0.0.1:0", "--trusted-proxy", proxy))["url"]
+    forwarded = {"x-forwarded-proto": "https", "x-forwarded-for": "198.51.100.7"}
+    status, headers = answered(f"{url}/health", forwarded)
+    assert status == 200
+    assert ("strict-transport-security" in headers) == is_trusted
 
 
 @pytest.mark.interop
