@@ -63,20 +63,18 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["path"] = to_text
-    made.filters["line"] = to_line
-    made.filters["sentence"] = words.sentence
-    made.filters["moment"] = _moment
-    made.filters["clock"] = _clock
-    made.filters["took"] = _took
-    made.filters["size"] = words.size
-    made.filters["duration"] = words.duration
-    made.filters["span"] = words.span
-    made.filters["state"] = words.state_of
-    known = cast("dict[str, Any]", made.globals)
-    known["Action"] = Action
-    known["pages"] = PAGES
-    known["counted"] = words.counted
+    filters = cast("dict[str, Any]", made.filters)
+    filters |= {
+        "path": to_text,
+        "line": to_line,
+        "sentence": words.sentence,
+        "moment": _moment,
+        "clock": _clock,
+        "took": _took,
+        "size": words.size,
+        "duration": words.duration,
+        "state": words.state_of,
+    }
     return made
 
 

@@ -1,7 +1,7 @@
 """What stands in the form of a job, and what is meant by it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve, frozen
 from attrs import field as attribute
@@ -68,11 +68,11 @@ class JobForm:
         """Return the form filled in with a job."""
         settings = job.scanner_settings
         larger = settings.get("exclude_larger_than_bytes")
-        excludes = settings.get("excludes", ())
+        excludes = cast("list[object]", settings.get("excludes", []))
         typed = cls(
             repository=repository_id_of(job),
             roots="\n".join(map(to_text, job.roots)),
-            excludes="\n".join(map(str, excludes)) if isinstance(excludes, list | tuple) else "",
+            excludes="\n".join(map(str, excludes)),
             larger_mib=f"{larger / _MIB:g}" if isinstance(larger, int) else "",
             schedule=job.schedule.expression if job.schedule else "",
             time_zone=job.schedule.time_zone if job.schedule else "UTC",

@@ -1,4 +1,4 @@
-"""Pages of what is backed up, what runs and who there is, as a browser without JavaScript uses them."""
+"""Pages of what is backed up, of runs and of people, as a browser without JavaScript uses them."""
 
 import re
 from html import unescape
@@ -124,7 +124,7 @@ def going(ours, work):
 
 def faults(page: str) -> dict[str, str]:
     """Return what is said beside fields, by their ids."""
-    found = re.findall(r'<div class="fault" id="(.+?)-fault">(.*?)</div>', page, re.S)
+    found = re.findall(r'<div class="fault" id="(.+?)-fault">(.*?)</div>', page, re.DOTALL)
     return {name: unescape(re.sub("<.*?>", "", text)) for name, text in found}
 
 
@@ -198,7 +198,7 @@ def test_no_form_is_taken_without_the_token_of_its_session(client, ours):
 def test_every_form_on_a_page_carries_the_token(admin, ours):
     for address in SEEN_BY:
         page = admin.get(address.replace("RUN", ours.run.id)).text
-        for form in re.findall(r'<form[^>]*method="post".*?</form>', page, re.S):
+        for form in re.findall(r'<form[^>]*method="post".*?</form>', page, re.DOTALL):
             assert 'name="csrf" value="' in form, address
 
 
