@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
@@ -28,6 +28,9 @@ from backapp_web.hub import Hub
 from backapp_web.rounds import rounds
 from backapp_web.sockets import sockets_router
 
+_HASHING_AT_ONCE = 4
+"""Requests with passwords that have a thread; the engine lets half of them hash."""
+
 
 def create_app(server: Server, *, goes_round: bool = True) -> Litestar:
     """Return the application of a server, which is opened and closed by whoever made it.
@@ -45,7 +48,7 @@ def create_app(server: Server, *, goes_round: bool = True) -> Litestar:
 
     @asynccontextmanager
     async def living(app: Litestar) -> AsyncGenerator[None]:
-        del app
+        app.state["hashing"] = CapacityLimiter(_HASHING_AT_ONCE)
         stack = await to_thread.run_sync(begin)
         try:
             yield

@@ -1,10 +1,12 @@
 """Who calls: found out once per request, by the key or token in a header, or by the cookie."""
 
 import hmac
+from collections.abc import Callable
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
+from anyio import CapacityLimiter, to_thread
 from attrs import field, frozen
 from litestar import Request, WebSocket
 from litestar.connection import ASGIConnection
@@ -22,6 +24,7 @@ MOST_UNKNOWN_BYTES = 64 * 1024
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _COOKIE = "backapp_session"
 _BEARER = "bearer "
+_T = TypeVar("_T")
 
 
 class Sort(StrEnum):
@@ -128,6 +131,12 @@ def _by_cookie(server: Server, token: str) -> Caller:
         return NOBODY
     session, user = found
     return Caller(Sort.BROWSER, Member(user, session.tenant_id), session, token=token)
+
+
+async def hashing(connection: Connection, work: Callable[[], _T]) -> _T:
+    """Do what hashes passwords, a few at a time, so that nobody else has to wait for a thread."""
+    limiter: CapacityLimiter = connection.app.state["hashing"]
+    return await to_thread.run_sync(work, limiter=limiter)
 
 
 # --- what handlers ask of a request that was let through

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
+from anyio import to_thread
 from litestar import Router, WebSocket, websocket
 from litestar.exceptions import WebSocketDisconnect
 
@@ -38,7 +39,8 @@ async def live(socket: _Socket) -> None:
         return
     loop = asyncio.get_running_loop()
     subscriber = Subscriber(member.tenant_id, loop, user_id=member.user.id, token=caller.token)
-    left = (session.expires_at - server_of(socket).fleet.now()).total_seconds()
+    now = await to_thread.run_sync(server_of(socket).fleet.now)
+    left = (session.expires_at - now).total_seconds()
     ending = loop.call_later(max(left, 0.0), subscriber.tell, None)
     try:
         await _serve(socket, subscriber, "page")

@@ -1,5 +1,7 @@
 """People: signing in and out, making an account, what is theirs, and who else there is."""
 
+from functools import partial
+
 from litestar import Response, Router, delete, get, patch, post, put
 from litestar.datastructures import Cookie
 from litestar.params import FromPath, JSONBody
@@ -31,6 +33,7 @@ from backapp_web.callers import (
     client_of,
     cookie_name,
     csrf_of,
+    hashing,
     is_secure,
     member_of,
     server_of,
@@ -65,18 +68,18 @@ def _let_in(request: Call, signed_in: SignedIn, status: int) -> Response[Myself]
 @post(
     f"{API}/session",
     status_code=200,
-    sync_to_thread=True,
     request_max_body_size=MOST_UNKNOWN_BYTES,
 )
-def sign_in(request: Call, data: JSONBody[SignInBody]) -> Response[Myself]:
+async def sign_in(request: Call, data: JSONBody[SignInBody]) -> Response[Myself]:
     """Sign in; the cookie that comes with the answer is a new one every time."""
-    signed_in = server_of(request).sign_in(
+    verb = partial(
+        server_of(request).sign_in,
         data.email,
         data.password,
         client=client_of(request),
         former_token=session_token(request),
     )
-    return _let_in(request, signed_in, 200)
+    return await hashing(request, lambda: _let_in(request, verb(), 200))
 
 
 @delete(f"{API}/session", status_code=204, sync_to_thread=True)
@@ -86,27 +89,30 @@ def sign_out(request: Call) -> Response[None]:
     return Response(None, status_code=204, cookies=[session_cookie(request, "")])
 
 
-@post(f"{API}/join", status_code=201, sync_to_thread=True, request_max_body_size=MOST_UNKNOWN_BYTES)
-def join(request: Call, data: JSONBody[JoinBody]) -> Response[Myself]:
+@post(f"{API}/join", status_code=201, request_max_body_size=MOST_UNKNOWN_BYTES)
+async def join(request: Call, data: JSONBody[JoinBody]) -> Response[Myself]:
     """Make an account with an invitation, and sign in."""
-    signed_in = server_of(request).join(
-        data.token, email=data.email, name=data.name, password=data.password
+    verb = partial(
+        server_of(request).join,
+        data.token,
+        email=data.email,
+        name=data.name,
+        password=data.password,
     )
-    return _let_in(request, signed_in, 201)
+    return await hashing(request, lambda: _let_in(request, verb(), 201))
 
 
 @post(
     f"{API}/register",
     status_code=201,
-    sync_to_thread=True,
     request_max_body_size=MOST_UNKNOWN_BYTES,
 )
-def register(request: Call, data: JSONBody[RegisterBody]) -> Response[Myself]:
+async def register(request: Call, data: JSONBody[RegisterBody]) -> Response[Myself]:
     """Make an account where anybody may, and sign in."""
-    signed_in = server_of(request).register(
-        email=data.email, name=data.name, password=data.password
+    verb = partial(
+        server_of(request).register, email=data.email, name=data.name, password=data.password
     )
-    return _let_in(request, signed_in, 201)
+    return await hashing(request, lambda: _let_in(request, verb(), 201))
 
 
 @get(f"{API}/me", sync_to_thread=True)
@@ -122,16 +128,18 @@ def change_me(request: Call, data: JSONBody[MyselfBody]) -> User:
     return server_of(request).change_user(member.tenant_id, member.user.id, name=data.name)
 
 
-@put(f"{API}/me/password", status_code=204, sync_to_thread=True)
-def change_password(request: Call, data: JSONBody[PasswordBody]) -> None:
+@put(f"{API}/me/password", status_code=204)
+async def change_password(request: Call, data: JSONBody[PasswordBody]) -> None:
     """Change one's own password; one's other sessions end."""
-    server_of(request).change_password(
+    verb = partial(
+        server_of(request).change_password,
         member_of(request),
         data.present,
         data.new,
         keep_token=caller_of(request).token,
         client=client_of(request),
     )
+    await hashing(request, verb)
 
 
 @get(f"{API}/me/tokens", sync_to_thread=True)

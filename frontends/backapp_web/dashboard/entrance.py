@@ -11,6 +11,7 @@ from backapp_web.callers import (
     Call,
     caller_of,
     client_of,
+    hashing,
     member_of,
     server_of,
     session_token,
@@ -33,9 +34,13 @@ def sign_in_page(request: Call, *, next_page: FromQuery[str] = "/") -> Response[
     return _entrance(request, own_address(next_page))
 
 
-@post("/sign-in", status_code=200, sync_to_thread=True)
-def sign_in(request: Call, data: Form) -> Response[bytes]:
+@post("/sign-in", status_code=200)
+async def sign_in(request: Call, data: Form) -> Response[bytes]:
     """Let somebody in."""
+    return await hashing(request, lambda: _sign_in(request, data))
+
+
+def _sign_in(request: Call, data: Form) -> Response[bytes]:
     address = own_address(field(data, "next"))
     try:
         signed_in = server_of(request).sign_in(
@@ -65,9 +70,13 @@ def join_page(request: Call, token: FromPath[str]) -> Response[bytes]:
     return _account(request, f"/join/{token}", heading, email=invitation.email)
 
 
-@post("/join/{token:str}", status_code=200, sync_to_thread=True)
-def join(request: Call, token: FromPath[str], data: Form) -> Response[bytes]:
+@post("/join/{token:str}", status_code=200)
+async def join(request: Call, token: FromPath[str], data: Form) -> Response[bytes]:
     """Make the account of whoever holds an invitation."""
+    return await hashing(request, lambda: _join(request, token, data))
+
+
+def _join(request: Call, token: str, data: Form) -> Response[bytes]:
     try:
         signed_in = server_of(request).join(
             token,
@@ -92,9 +101,13 @@ def register_page(request: Call) -> Response[bytes]:
     return _account(request, "/register", "Make an account")
 
 
-@post("/register", status_code=200, sync_to_thread=True)
-def register(request: Call, data: Form) -> Response[bytes]:
+@post("/register", status_code=200)
+async def register(request: Call, data: Form) -> Response[bytes]:
     """Make an account, where anybody may."""
+    return await hashing(request, lambda: _register(request, data))
+
+
+def _register(request: Call, data: Form) -> Response[bytes]:
     try:
         signed_in = server_of(request).register(
             email=field(data, "email"), name=field(data, "name"), password=field(data, "password")

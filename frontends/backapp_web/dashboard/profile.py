@@ -5,7 +5,7 @@ from litestar.params import FromPath
 
 from backapp_core.errors import BackappError
 from backapp_web.answers import status_of
-from backapp_web.callers import Call, caller_of, client_of, member_of, server_of, store_of
+from backapp_web.callers import Call, caller_of, client_of, hashing, member_of, server_of, store_of
 from backapp_web.dashboard.forms import Form, field, going_to
 from backapp_web.pages import page
 
@@ -28,9 +28,13 @@ def change_name(request: Call, data: Form) -> Response[bytes]:
     return going_to("/profile")
 
 
-@post("/profile/password", status_code=200, sync_to_thread=True)
-def change_password(request: Call, data: Form) -> Response[bytes]:
+@post("/profile/password", status_code=200)
+async def change_password(request: Call, data: Form) -> Response[bytes]:
     """Change one's own password."""
+    return await hashing(request, lambda: _change_password(request, data))
+
+
+def _change_password(request: Call, data: Form) -> Response[bytes]:
     try:
         server_of(request).change_password(
             member_of(request),

@@ -2,10 +2,13 @@
 
 import hashlib
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from backapp_core.engine import passwords
 from backapp_core.engine.sign_in import MOST_ATTEMPTS
 from backapp_core.model.users import Role
 
@@ -124,6 +127,26 @@ def test_guessing_is_stopped_whatever_headers_say_of_the_client(client, server, 
 def fresh_client(server):
     """Tests guess wrong from one client; that is the business of one of them."""
     server.fleet.forget_failures("client:testclient")
+
+
+def test_many_who_sign_in_at_once_keep_nobody_else_waiting(open_client, client):
+    at_once = open_client.app.state["hashing"]
+    crowd = 50  # more than there are threads for all other requests
+    for _ in range(2):
+        passwords._AT_ONCE.acquire()  # whoever hashes takes its time
+    with ThreadPoolExecutor(crowd) as pool:
+        try:
+            asked = [pool.submit(sign_in, client, "nobody@example.org") for _ in range(crowd)]
+            while True:
+                seen = at_once.statistics()
+                if seen.borrowed_tokens + seen.tasks_waiting == crowd:
+                    break
+                threading.Event().wait(0.01)
+            assert client.get("/health").status_code == 200
+        finally:
+            for _ in range(2):
+                passwords._AT_ONCE.release()
+        assert {one.result().status_code for one in asked} == {401, 429}
 
 
 def test_database_does_not_help_whoever_reads_it(client, ours, ann):
