@@ -1,9 +1,10 @@
 import os
+import stat
 
 import pytest
 
 from backapp_core.errors import InputError
-from backapp_core.secret_files import read_secret_file
+from backapp_core.secret_files import read_secret_file, write_private_file
 
 
 @pytest.fixture
@@ -58,3 +59,40 @@ def test_path_that_leads_nowhere_is_named_in_one_printable_line(path):
     with pytest.raises(InputError) as caught:
         read_secret_file(path)
     assert caught.value.message.isprintable()
+
+
+# --- writing
+
+
+def test_private_file_is_written_for_its_owner_alone_and_read_back(tmp_path):
+    path = tmp_path / "new" / "folder" / "key"
+    write_private_file(path, "secret\n")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert read_secret_file(str(path)) == "secret"
+
+
+def test_private_file_is_replaced_as_a_whole_and_leaves_no_draft(tmp_path):
+    path = tmp_path / "key"
+    path.write_text("open to all\n")
+    path.chmod(0o666)
+    write_private_file(path, "secret\n")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [one.name for one in tmp_path.iterdir()] == ["key"]
+
+
+def test_private_file_that_cannot_be_written_leaves_the_former_one(tmp_path):
+    path = tmp_path / "key"
+    write_private_file(path, "former\n")
+    (tmp_path / f".key.{os.getpid()}.draft").mkdir()  # in the way of every attempt
+    with pytest.raises(InputError) as caught:
+        write_private_file(path, "later\n")
+    assert "later" not in caught.value.message
+    assert read_secret_file(str(path)) == "former"
+
+
+def test_draft_of_a_process_that_was_killed_is_in_nobodys_way(tmp_path):
+    path = tmp_path / "key"
+    (tmp_path / f".key.{os.getpid()}.draft").write_text("half a sec")
+    write_private_file(path, "secret\n")
+    assert [one.name for one in tmp_path.iterdir()] == ["key"]

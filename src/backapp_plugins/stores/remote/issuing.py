@@ -8,6 +8,9 @@ from backapp_core.plugin_api import Granted, GrantRefused, ObjectPage, ObjectSee
 from backapp_plugins.stores.remote.conversation import Conversation
 from backapp_plugins.stores.remote.servers import is_id
 
+_COMPLETE_SECONDS = 900.0
+"""A server may have to read the whole object back."""
+
 
 class RemoteGrants:
     """Keeps `CanIssueGrants` by asking the server; from any thread, many at once.
@@ -64,6 +67,7 @@ class RemoteGrants:
             ObjectSeen,
             body=wire.CompleteBody(name, upload, tuple(parts)),
             is_repeatable=False,
+            patience_seconds=_COMPLETE_SECONDS,
         )
 
     def abandon_upload(self, repository_id: str, name: str, upload: str) -> None:
