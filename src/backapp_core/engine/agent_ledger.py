@@ -14,6 +14,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from backapp_core.codec import from_plain, to_plain
+from backapp_core.engine.backup import absolute_roots
 from backapp_core.errors import InvalidName, InvalidSettings
 from backapp_core.model.grants import ObjectSeen
 from backapp_core.model.jobs import Job
@@ -111,6 +112,7 @@ def published_by(
     that was not there before, is of the same sources and tags, and no other run's.
     """
     there = list(there)
+    roots = tuple(sorted(set(absolute_roots(job.roots))))
     if begun.snapshot is not None:
         return next((one for one in there if one.id == begun.snapshot.id), None)
     if begun.began_at is None:
@@ -123,7 +125,7 @@ def published_by(
             if one.id not in taken
             and one.id not in begun.known
             and one.taken_at >= begun.began_at
-            and one.roots == tuple(sorted(set(job.roots)))
+            and one.roots == roots
             and one.tags == tuple(sorted(set(job.tags)))
         ),
         None,

@@ -136,17 +136,22 @@ class AgentLoop:
             AgentRunning: If somebody else stays alive.
         """
         clock = self._surroundings.clock
-        until = clock.monotonic_seconds() + self._limits.alive_seconds * 1.25
+        refused_at: float | None = None
         while not self._surroundings.cancel.is_cancelled:
             try:
                 self._turn()
             except AgentRunning as error:
-                if clock.monotonic_seconds() >= until:
+                now = clock.monotonic_seconds()
+                if refused_at is None:
+                    refused_at = now
+                    self._say(Level.WARNING, f"{error.message}; waiting whether it ends")
+                if now - refused_at >= self._limits.alive_seconds * 1.25:
                     raise
-                self._say(Level.WARNING, f"{error.message}; waiting whether it ends")
                 clock.wait(min(1.0, self._limits.alive_seconds / 4))
             else:
-                return
+                if not self._failures:
+                    return
+                self._wait()
 
     def _turn(self) -> None:
         """Be in touch once, and take over what there is to do.

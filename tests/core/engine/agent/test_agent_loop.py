@@ -10,6 +10,7 @@ import pytest
 from attrs import evolve
 
 from backapp_core.clock import Clock, SystemClock
+from backapp_core.engine.agent_limits import AgentLimits
 from backapp_core.engine.agent_policy import Policy
 from backapp_core.errors import AgentRevoked, AgentRunning, InputError, StoreUnavailable
 from backapp_core.events import LogLine, RunMoved, SnapshotSaved
@@ -17,6 +18,13 @@ from backapp_core.model.agents import AgentReport
 from backapp_core.model.runs import RunState
 from backapp_core.model.work import QuestionKind
 from backapp_core.ports.surroundings import Keys
+
+LIMITS = AgentLimits(
+    hello_seconds=0.1,
+    lease_seconds=2.0,
+    report_seconds=0.05,
+    retry_seconds=0.05,
+)
 
 
 def password_file(working, site) -> Path:
@@ -306,7 +314,23 @@ def test_process_that_was_killed_is_no_second_agent(site, eventually):
     state.mkdir(parents=True)
     (state / "instance").write_text(f"{former}\n")
     site.work.hello(AgentReport(former, "", "", ""), alive_seconds=3600)
-    working = site.working(limits=evolve(site.working.__kwdefaults__["limits"], alive_seconds=3600))
+    working = site.working(limits=evolve(LIMITS, alive_seconds=3600))
+    assert site.ended(site.ask()).state is RunState.COMPLETED
+    assert working.error is None
+
+
+@pytest.mark.interop  # waits
+def test_agent_that_begins_without_a_network_waits_for_a_former_one_to_count_as_dead(
+    site, line, eventually
+):
+    """As after a restart of the machine, whose network comes up later than the agent."""
+    former = site.around.random_bytes(16).hex()
+    site.work.hello(AgentReport(former, "", "", ""), alive_seconds=3600)
+    cut = line(site.work)
+    cut.is_cut = True
+    working = site.working(cut, limits=evolve(LIMITS, alive_seconds=2.0))
+    eventually(lambda: any("again and again" in text for text in working.said))
+    cut.is_cut = False
     assert site.ended(site.ask()).state is RunState.COMPLETED
     assert working.error is None
 

@@ -74,6 +74,11 @@ def test_snapshot_of_an_interrupted_run_is_found_though_it_was_not_noted():
     assert published_by(begun, JOB, [older, SNAPSHOT], []) == SNAPSHOT
 
 
+def test_sources_are_compared_as_they_are_backed_up():
+    begun = BegunRun("1" * 32, 1, began_at=AT)
+    assert published_by(begun, evolve(JOB, roots=(b"/home/../home/.",)), [SNAPSHOT], [])
+
+
 @pytest.mark.parametrize(
     "other",
     [
