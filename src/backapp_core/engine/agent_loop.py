@@ -81,6 +81,7 @@ class AgentLoop:
         self._runs: dict[str, AgentRun] = {}
         self._answering: threading.Thread | None = None
         self._failures = 0
+        self._free_at = 0.0
         self._said_skew = False
         repositories = AgentRepositories(plugins, work, folder)
         self._questions = Answering(surroundings, work, repositories)
@@ -186,6 +187,10 @@ class AgentLoop:
         return orders
 
     def _obey(self, orders: Orders) -> None:
+        if any(run.is_lost for run in self._runs.values()):
+            # A lease ends here a little earlier than for the store, and nobody tells of its end.
+            now = self._surroundings.clock.monotonic_seconds()
+            self._free_at = now + self._limits.lease_seconds
         self._runs = {run_id: run for run_id, run in self._runs.items() if not run.is_over}
         if orders.has_questions and (self._answering is None or not self._answering.is_alive()):
             self._answering = threading.Thread(
@@ -237,6 +242,9 @@ class AgentLoop:
         pause = limits.hello_seconds
         if self._failures:
             pause = min(pause, limits.retry_seconds * 2.0 ** min(self._failures - 1, 30))
+        until_free = self._free_at - self._surroundings.clock.monotonic_seconds()
+        if until_free > 0:
+            pause = min(pause, until_free)
         return pause * (0.75 + chance / 2)
 
     def _report(self) -> AgentReport:

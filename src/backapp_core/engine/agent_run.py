@@ -105,6 +105,11 @@ class AgentRun:
         """Whether it came to its end."""
         return not self._thread.is_alive()
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its lease ran out here, or somebody else has it."""
+        return self._lease.is_lost
+
     def look(self) -> None:
         """Find out soon whether somebody wishes it to stop."""
         self._lease.poke()

@@ -249,6 +249,37 @@ def test_run_whose_lease_is_lost_publishes_nothing_and_is_claimed_anew(
     assert snapshots(working, site) == [ended.snapshot_id]
 
 
+class Unanswered:
+    """Renews leases and does not say so, for as long as `is_cut`."""
+
+    def __init__(self, work):
+        self.work, self.is_cut = work, True
+
+    def __getattr__(self, name):
+        return getattr(self.work, name)
+
+    def renew(self, *arguments, **options):
+        renewal = self.work.renew(*arguments, **options)
+        if self.is_cut:
+            raise StoreUnavailable("the answer was lost")
+        return renewal
+
+
+def test_run_that_is_lost_here_first_is_claimed_anew_although_nobody_wakes_the_agent(
+    site, gate, eventually
+):
+    waiting, unanswered = gate(), Unanswered(site.work)
+    run_id = site.ask("dump")
+    rarely = evolve(LIMITS, hello_seconds=300.0, alive_seconds=1200.0)
+    working = site.working(unanswered, limits=rarely)
+    waiting.wait()
+    eventually(lambda: any("held by this process no longer" in text for text in working.said))
+    unanswered.is_cut = False
+    waiting.close()
+    waiting.open()
+    assert site.ended(run_id).state is RunState.COMPLETED
+
+
 def test_snapshot_that_was_saved_and_not_told_counts_and_no_second_one_is_made(
     site, line, eventually
 ):
