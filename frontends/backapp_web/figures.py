@@ -44,7 +44,8 @@ class Figures:
             for agent in server.tenant(tenant.id).agents.list()
             if agent.revoked_at is None
         ]
-        online = sum(server.is_online(agent) for agent in agents)
+        now = server.fleet.now()
+        online = sum(server.is_online(agent, at=now) for agent in agents)
         self._agents.labels("online").set(online)
         self._agents.labels("offline").set(len(agents) - online)
         return generate_latest(self._registry)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _STOP_SECONDS = 10
 """How long what is under way may take when the server stops."""
+_IDLE_SECONDS = 75
+"""How long a connection is kept that nobody uses: machines ask every half minute over the same one,
+and would begin with TLS anew each time."""
 _LARGEST_MESSAGE_BYTES = 64 * 1024
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -134,6 +137,7 @@ def _config(app: "Litestar", settings: Settings) -> uvicorn.Config:
         forwarded_allow_ips=list(server.trusted_proxies),
         ssl_certfile=server.tls_cert or None,
         ssl_keyfile=server.tls_key or None,
+        timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
 

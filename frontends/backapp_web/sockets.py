@@ -39,6 +39,7 @@ async def live(socket: _Socket) -> None:
         return
     loop = asyncio.get_running_loop()
     subscriber = Subscriber(member.tenant_id, loop, user_id=member.user.id, token=caller.token)
+    # The store may take its time, and all others wait for this thread.
     now = await to_thread.run_sync(server_of(socket).fleet.now)
     left = (session.expires_at - now).total_seconds()
     ending = loop.call_later(max(left, 0.0), subscriber.tell, None)

@@ -1,6 +1,6 @@
 """What is backed up whereto: repositories and jobs."""
 
-from attrs import asdict
+from attrs import fields
 from litestar import Router, delete, get, post, put
 from litestar.params import FromPath, JSONBody
 
@@ -74,10 +74,7 @@ def list_receipts(request: Call, repository: FromPath[str]) -> Receipts:
     repositories = store_of(request).repositories
     chain = list(repositories.receipts(repositories.get(repository).id))
     found = tuple(
-        ReceiptShown(
-            **asdict(one, filter=lambda field, _: field.name not in {"repository_id", "counts"}),
-            hash=one.hash,
-        )
+        ReceiptShown(**{field.name: getattr(one, field.name) for field in fields(ReceiptShown)})
         for one in chain
     )
     return Receipts(found, first_break(chain))

@@ -1,6 +1,7 @@
 """Machines as people see them: which there are, how one joins, taking a key back."""
 
 import shlex
+from collections.abc import Iterable
 
 from litestar import Router, get, post
 from litestar.params import FromPath, JSONBody
@@ -18,9 +19,11 @@ from backapp_web.api.shapes import (
 from backapp_web.callers import MOST_UNKNOWN_BYTES, Call, Connection, member_of, server_of, store_of
 
 
-def shown(request: Call, agent: Agent) -> AgentShown:
-    """Return a machine as it is shown."""
-    return AgentShown(agent, server_of(request).is_online(agent))
+def shown(request: Call, agents: Iterable[Agent]) -> tuple[AgentShown, ...]:
+    """Return machines as they are shown."""
+    server = server_of(request)
+    at = server.fleet.now()
+    return tuple(AgentShown(agent, server.is_online(agent, at=at)) for agent in agents)
 
 
 def enrol_command(connection: Connection, token: str) -> str:
@@ -31,20 +34,22 @@ def enrol_command(connection: Connection, token: str) -> str:
 @get(f"{API}/agents", sync_to_thread=True)
 def list_agents(request: Call) -> Agents:
     """Return all machines by name, also those whose key was taken back."""
-    return Agents(tuple(shown(request, agent) for agent in store_of(request).agents.list()))
+    return Agents(shown(request, store_of(request).agents.list()))
 
 
 @get(f"{API}/agents/{{agent:str}}", sync_to_thread=True)
 def get_agent(request: Call, agent: FromPath[str]) -> AgentShown:
     """Return the machine of this id or name."""
-    return shown(request, store_of(request).agents.get(agent))
+    [found] = shown(request, [store_of(request).agents.get(agent)])
+    return found
 
 
 @post(f"{API}/agents/{{agent:str}}/revoke", status_code=200, sync_to_thread=True)
 def revoke(request: Call, agent: FromPath[str]) -> AgentShown:
     """Take the machine's key back for good."""
     revoked = server_of(request).revoke(member_of(request).tenant_id, agent)
-    return shown(request, revoked)
+    [found] = shown(request, [revoked])
+    return found
 
 
 @get(f"{API}/enrolments", sync_to_thread=True)

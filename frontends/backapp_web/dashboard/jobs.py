@@ -1,13 +1,13 @@
 """Pages of jobs: which there are, one of them, the form, run now, removing one."""
 
 import zoneinfo
+from datetime import datetime
 from functools import cache
 from typing import Any
 
 from litestar import Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 
-from backapp_core.engine.overview import last_runs
 from backapp_core.errors import BackappError
 from backapp_core.model.jobs import Job
 from backapp_core.model.users import Action
@@ -27,18 +27,19 @@ _REFUSED = 400
 def jobs(request: Call) -> Response[bytes]:
     """Show all of them."""
     server, store, caller = server_of(request), store_of(request), caller_of(request)
-    found = store.jobs.list()
+    found, repositories = store.jobs.list(), store.repositories.list()
+    now = server.fleet.now()
     return page(
         request,
         "jobs.html",
         jobs=found,
-        due={job.name: next(iter(_due(request, job, count=1)), None) for job in found},
-        last=last_runs(store, found),
+        due={job.name: next(iter(_due(request, job, after=now, count=1)), None) for job in found},
+        last=store.runs.latest_of_jobs(),
         names=agent_names(store),
-        has_repositories=bool(store.repositories.list()),
-        repositories={one.id: one.name for one in store.repositories.list()},
+        has_repositories=bool(repositories),
+        repositories={one.id: one.name for one in repositories},
         repository_id_of=repository_id_of,
-        online={one.id: server.is_online(one) for one in store.agents.list()},
+        online={one.id: server.is_online(one, at=now) for one in store.agents.list()},
         may_configure=caller.may(Action.CONFIGURE),
         may_run=caller.may(Action.RUN),
     )
@@ -170,9 +171,11 @@ def _preview(request: Call, typed: JobForm) -> dict[str, Any]:
         return {"described": "", "moments": [], "never": error.message}
 
 
-def _due(request: Call, job: Job, *, count: int = 5) -> list[Any]:
+def _due(
+    request: Call, job: Job, *, after: datetime | None = None, count: int = 5
+) -> list[datetime]:
     try:
-        return list(server_of(request).next_due(job, count=count))
+        return server_of(request).next_due(job, count=count, after=after)
     except BackappError:
         # A plugin is missing by now; the page says that nothing is due, and the log why.
         return []

@@ -47,7 +47,7 @@ def _shown(
         request,
         "machines.html",
         status=status_of(error) if error else 200,
-        machines=[shown(request, agent) for agent in agents.list()],
+        machines=shown(request, agents.list()),
         enrolments=agents.enrolments() if may_configure else [],
         may_configure=may_configure,
         agent_name=agent_name,

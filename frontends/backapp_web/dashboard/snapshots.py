@@ -9,14 +9,13 @@ from litestar.params import FromPath, FromQuery
 
 from backapp_core.engine.configure import job_filling
 from backapp_core.engine.request import QuestionWish, RestoreWish
-from backapp_core.errors import BackappError, InputError, QuestionNotFound, SnapshotNotFound
+from backapp_core.errors import BackappError, InputError, QuestionNotFound
 from backapp_core.model.entries import EntryKind
 from backapp_core.model.managed_repositories import ManagedRepository
 from backapp_core.model.names import from_text, to_line, to_text
 from backapp_core.model.snapshots import Snapshot
 from backapp_core.model.users import Action
 from backapp_core.model.work import Question, QuestionKind
-from backapp_core.ports.tenants import TenantStore
 from backapp_web.answers import status_of
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import Form, field, fields, going_to
@@ -26,7 +25,6 @@ from backapp_web.words import moment_of_ns
 
 _LATEST = 10
 _MOST = 1000
-_MOST_KNOWN = 100_000
 
 
 @frozen
@@ -50,14 +48,19 @@ def snapshots(request: Call, *, repository: FromQuery[str] = "") -> Response[byt
     """Show the latest of each repository, or all of one."""
     store = store_of(request)
     known = store.repositories.list()
-    chosen = [store.repositories.get(repository)] if repository else list(known)
-    limit = _MOST if repository else _LATEST
+    if repository:
+        one, limit = store.repositories.get(repository), _MOST
+        listed = [(one, store.repositories.snapshots(one.id, limit=limit))]
+    else:
+        limit = _LATEST
+        latest = store.repositories.latest_snapshots(each=limit)
+        listed = [(one, latest.get(one.id, ())) for one in known]
     return page(
         request,
         "snapshots.html",
         repositories=known,
         chosen=repository,
-        shown=[(one, store.repositories.snapshots(one.id, limit=limit)) for one in chosen],
+        shown=listed,
         limit=limit,
         names=agent_names(store),
         may_restore=caller_of(request).may(Action.RESTORE),
@@ -161,7 +164,7 @@ def _shown_page(
 ) -> Response[bytes]:
     store = store_of(request)
     found = store.repositories.get(repository)
-    snapshot = _snapshot(store, found, snapshot_id)
+    snapshot = store.repositories.snapshot(found.id, snapshot_id)
     agent = next((one for one in store.agents.list() if one.id == found.agent_id), None)
     folders = agent.report.restore_folders if agent and agent.report else ()
     return page(
@@ -225,13 +228,6 @@ def _shown(node: Mapping[str, object]) -> _Shown:
 def _order(node: _Shown) -> tuple[bool, str]:
     """Folders first."""
     return not node.is_folder, node.path
-
-
-def _snapshot(store: TenantStore, repository: ManagedRepository, snapshot_id: str) -> Snapshot:
-    for one in store.repositories.snapshots(repository.id, limit=_MOST_KNOWN):
-        if one.id == snapshot_id:
-            return one
-    raise SnapshotNotFound(f"repository '{repository.name}' has no such snapshot")
 
 
 def snapshots_router() -> Router:

@@ -224,7 +224,9 @@ def replace_job(
     return job
 
 
-def next_due(fleet: Fleet, plugins: PluginManager, job: Job, *, count: int = 5) -> list[datetime]:
+def next_due(
+    plugins: PluginManager, job: Job, *, after: datetime, count: int = 5
+) -> list[datetime]:
     """Return when a job is due next; empty without a schedule, or if it is switched off.
 
     Raises:
@@ -233,7 +235,7 @@ def next_due(fleet: Fleet, plugins: PluginManager, job: Job, *, count: int = 5) 
     """
     if job.schedule is None or not job.is_enabled:
         return []
-    return schedule.next_moments(plugins, job.schedule, after=fleet.now(), count=count)
+    return schedule.next_moments(plugins, job.schedule, after=after, count=count)
 
 
 def absolute_path(path: bytes, what: str) -> bytes:

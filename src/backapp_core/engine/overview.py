@@ -1,13 +1,11 @@
 """What somebody who looks after everything wants to see first: what is wrong, what happens now."""
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from attrs import frozen
 
 from backapp_core.events import Progress
 from backapp_core.model.agents import Agent
-from backapp_core.model.jobs import Job
 from backapp_core.model.managed_repositories import ManagedRepository
 from backapp_core.model.runs import Run, RunState
 from backapp_core.ports.stores import RunFilter
@@ -63,24 +61,6 @@ def overview(store: TenantStore, *, at: datetime, alive_seconds: float) -> Overv
         going=runs(RunState.RUNNING) + runs(RunState.REQUESTED),
         latest=runs(),
     )
-
-
-def last_runs(store: TenantStore, jobs: Sequence[Job], *, at_once: int = 500) -> Mapping[str, Run]:
-    """Return the latest requested run of each job by the job's name; none for one without runs.
-
-    Args:
-        store: What the tenant owns.
-        jobs: Whose runs are meant.
-        at_once: How many of the latest runs are looked through before jobs are asked for singly.
-    """
-    found: dict[str, Run] = {}
-    for run in store.runs.list(RunFilter(limit=at_once)):
-        found.setdefault(run.job_name, run)
-    for job in jobs:
-        if job.name not in found:  # long ago, or never
-            for run in store.runs.list(RunFilter(job_name=job.name, limit=1)):
-                found[job.name] = run
-    return found
 
 
 @frozen

@@ -1,6 +1,5 @@
 """Somebody asks for something: a run now, a restore, a look into a repository."""
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -8,11 +7,10 @@ from attrs import frozen
 
 from backapp_core.engine.configure import absolute_path, is_below, repository_of
 from backapp_core.engine.tokens import new_id
-from backapp_core.errors import InvalidJob, SnapshotNotFound
+from backapp_core.errors import InvalidJob
 from backapp_core.model.agents import Agent
 from backapp_core.model.jobs import Job
-from backapp_core.model.managed_repositories import ManagedRepository
-from backapp_core.model.names import to_line, to_text
+from backapp_core.model.names import to_text
 from backapp_core.model.runs import RestoreOrder, Run, RunKind, RunState
 from backapp_core.model.work import Question, QuestionKind
 from backapp_core.ports.fleet import Fleet
@@ -21,14 +19,12 @@ from backapp_core.ports.tenants import TenantStore
 
 QUESTION_SECONDS = 300.0
 _MOST_PATHS = 1000
-_MOST_SNAPSHOTS = 100_000
 _LONGEST_DETAIL = 8192
 _NEEDED = {
     QuestionKind.LIST_FOLDER: {"snapshot_id", "folder"},
     QuestionKind.SEARCH: {"snapshot_id", "pattern"},
     QuestionKind.SNAPSHOTS: set[str](),
 }
-_SNAPSHOT_ID = re.compile(r"[0-9a-f]{64}")
 
 
 @frozen
@@ -85,7 +81,7 @@ def request_restore(
     job = store.jobs.get(wish.job)
     repository = repository_of(store, job)
     agent = _machine_of(store, repository.agent_id)
-    _check_snapshot(store, repository, wish.snapshot_id)
+    store.repositories.snapshot(repository.id, wish.snapshot_id)
     _check_target(agent, wish)
     order = RestoreOrder(wish.snapshot_id, wish.target, wish.paths)
     return _add(fleet, store, _new_run(fleet, surroundings, job, order))
@@ -111,7 +107,7 @@ def ask(
     if any(len(value) > _LONGEST_DETAIL for value in wish.details.values()):
         raise InvalidJob(f"a detail of a question has at most {_LONGEST_DETAIL:,} characters")
     if "snapshot_id" in needed:
-        _check_snapshot(store, repository, wish.details["snapshot_id"])
+        store.repositories.snapshot(repository.id, wish.details["snapshot_id"])
     now = fleet.now()
     question = Question(
         id=new_id(surroundings),
@@ -163,18 +159,6 @@ def _machine_of(store: TenantStore, agent_id: str) -> Agent:
     if agent.revoked_at is not None:
         raise InvalidJob(f"the machine '{agent.name}' is no longer enrolled")
     return agent
-
-
-def _check_snapshot(store: TenantStore, repository: ManagedRepository, snapshot_id: str) -> None:
-    known = (
-        store.repositories.snapshots(repository.id, limit=_MOST_SNAPSHOTS)
-        if _SNAPSHOT_ID.fullmatch(snapshot_id)
-        else ()
-    )
-    if all(snapshot.id != snapshot_id for snapshot in known):
-        raise SnapshotNotFound(
-            f"repository '{repository.name}' has no snapshot '{to_line(snapshot_id[:64])}'"
-        )
 
 
 def _check_target(agent: Agent, wish: RestoreWish) -> None:

@@ -209,10 +209,15 @@ class Server(Closing):
         """Take a machine's key back for good."""
         return enrol.revoke(self.fleet, tenant_id, name)
 
-    def is_online(self, agent: Agent) -> bool:
-        """Say whether a machine was in touch lately."""
+    def is_online(self, agent: Agent, *, at: datetime | None = None) -> bool:
+        """Say whether a machine was in touch lately.
+
+        Args:
+            agent: The machine.
+            at: Now, by the store's clock, for who looks at many; None asks the store.
+        """
         within = timedelta(seconds=self.settings.alive_seconds)
-        return agent.is_online(at=self.fleet.now(), within=within)
+        return agent.is_online(at=at or self.fleet.now(), within=within)
 
     def work_of(self, known: KnownAgent) -> Work:
         """Return what a machine may ask for."""
@@ -271,9 +276,11 @@ class Server(Closing):
             self.fleet, self.surroundings, self.plugins, self.tenant(tenant_id), wish=wish
         )
 
-    def next_due(self, job: Job, *, count: int = 5) -> list[datetime]:
-        """Return when a job is due next."""
-        return configure.next_due(self.fleet, self.plugins, job, count=count)
+    def next_due(
+        self, job: Job, *, count: int = 5, after: datetime | None = None
+    ) -> list[datetime]:
+        """Return when a job is due next after a moment; None: after now, by the store's clock."""
+        return configure.next_due(self.plugins, job, after=after or self.fleet.now(), count=count)
 
     def preview(self, wished: Schedule, *, count: int = 5) -> list[datetime]:
         """Return the next due moments of a schedule that is being made."""

@@ -1,7 +1,7 @@
 """What one tenant owns on a server: people, machines, repositories, runs; in groups by noun."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from backapp_core.events import Event, Progress
@@ -191,6 +191,19 @@ class Repositories(ABC):
             RepositoryNotFound: If there is none of this id.
         """
 
+    @abstractmethod
+    def snapshot(self, repository_id: str, snapshot_id: str) -> Snapshot:
+        """Return a snapshot that was acknowledged, by its whole id.
+
+        Raises:
+            RepositoryNotFound: If there is no repository of this id.
+            SnapshotNotFound: If it has no such snapshot.
+        """
+
+    @abstractmethod
+    def latest_snapshots(self, *, each: int) -> Mapping[str, Sequence[Snapshot]]:
+        """Return the newest ``each`` snapshots of every repository, by the repository's id."""
+
 
 class FleetRuns(Runs):
     """The runs of one tenant's machines."""
@@ -211,6 +224,10 @@ class FleetRuns(Runs):
         Raises:
             RunNotFound: If there is none of this id.
         """
+
+    @abstractmethod
+    def latest_of_jobs(self) -> Mapping[str, Run]:
+        """Return the latest requested run of every job that is there and ever had one, by name."""
 
     @abstractmethod
     def events_after(

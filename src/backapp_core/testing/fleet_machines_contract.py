@@ -248,6 +248,19 @@ class FleetRunsContract(WithFleet):
         assert ours.runs.progress(make_run().id) is None
         assert list(ours.runs.events_after(make_run().id, 0)) == []
 
+    def test_latest_run_of_every_job_is_found(self, fleet: Fleet) -> None:
+        """Of two at the same moment that with the greater id; none of a job that was removed."""
+        machine = make_machine(fleet)
+        for name in ("home", "idle", "mail", "removed"):
+            machine.job(name)
+        asked = ((1, "home", 9), (2, "home", 5), (3, "mail", 1), (4, "mail", 1))
+        for number, name, second in asked:
+            machine.run(number, job_name=name, requested_at=AT + timedelta(seconds=second))
+        machine.run(5, job_name="removed")
+        machine.store.jobs.remove("removed")
+        found = machine.store.runs.latest_of_jobs()
+        assert {name: int(run.id, 16) for name, run in found.items()} == {"home": 1, "mail": 4}
+
     def test_what_a_claim_changed_is_what_filters_see(self, fleet: Fleet) -> None:
         machine = make_machine(fleet)
         machine.job()

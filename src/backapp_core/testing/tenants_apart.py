@@ -106,6 +106,7 @@ CASES: dict[str, _Case] = {
     "runs.wish_cancel": (lambda other, it: other.runs.wish_cancel(it.run_id), RunNotFound),
     "runs.progress": (lambda other, it: other.runs.progress(it.run_id), RunNotFound),
     "runs.events_after": (lambda other, it: other.runs.events_after(it.run_id, 0), RunNotFound),
+    "runs.latest_of_jobs": (lambda other, _: dict(other.runs.latest_of_jobs()), {}),
     "users.get": (lambda other, it: other.users.get(it.user_id), UserNotFound),
     "users.list": (lambda other, _: list(other.users.list()), []),
     "users.replace": (
@@ -178,6 +179,14 @@ CASES: dict[str, _Case] = {
     "repositories.snapshots": (
         lambda other, it: other.repositories.snapshots(it.repository_id),
         RepositoryNotFound,
+    ),
+    "repositories.snapshot": (
+        lambda other, it: other.repositories.snapshot(it.repository_id, make_snapshot().id),
+        RepositoryNotFound,
+    ),
+    "repositories.latest_snapshots": (
+        lambda other, _: dict(other.repositories.latest_snapshots(each=5)),
+        {},
     ),
     "questions.ask": (
         lambda other, it: other.questions.ask(evolve(it.question, id="9" * 32)),

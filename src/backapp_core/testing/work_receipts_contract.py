@@ -6,7 +6,14 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
-from backapp_core.errors import AgentNotFound, LeaseLost, ObjectMissing, RepositoryExists
+from backapp_core.errors import (
+    AgentNotFound,
+    LeaseLost,
+    ObjectMissing,
+    RepositoryExists,
+    RepositoryNotFound,
+    SnapshotNotFound,
+)
 from backapp_core.model.grants import ObjectSeen
 from backapp_core.model.managed_repositories import SCHEME, ManagedRepository
 from backapp_core.model.receipts import NOTHING_BEFORE, first_break
@@ -65,6 +72,42 @@ class ReceiptsContract(WithMachine):
         assert first_break(receipts) is None
         snapshots = repositories.snapshots(machine.repository.id, limit=2)
         assert list(snapshots) == [make_snapshot(3), make_snapshot(2)]
+
+    def test_snapshot_is_found_by_its_whole_id_in_its_repository_only(
+        self, machine: Machine, work: Work
+    ) -> None:
+        machine.run()
+        claim = claimed(work)
+        snapshot = make_snapshot()
+        work.acknowledge(claim.run.id, claim.fence, snapshot, OBJECTS)
+        repositories = machine.store.repositories
+        assert repositories.snapshot(machine.repository.id, snapshot.id) == snapshot
+        empty = make_repository(machine.id, 7)
+        repositories.add(empty)
+        wanted = [(empty.id, snapshot.id), (machine.repository.id, snapshot.id[:-1])]
+        wanted += [(machine.repository.id, text) for text in ("", "0" * 64, "\0", "\ud800", "ä")]
+        for repository_id, snapshot_id in wanted:
+            with pytest.raises(SnapshotNotFound):
+                repositories.snapshot(repository_id, snapshot_id)
+        with pytest.raises(RepositoryNotFound):
+            repositories.snapshot("9" * 32, snapshot.id)
+
+    def test_newest_snapshots_of_all_repositories_are_found_at_once(
+        self, machine: Machine, work: Work
+    ) -> None:
+        for number in range(1, 4):
+            machine.run(number)
+            claim = claimed(work)
+            work.acknowledge(claim.run.id, claim.fence, make_snapshot(number), OBJECTS)
+            work.finish(claim.fence, complete(claim))
+        repositories = machine.store.repositories
+        empty = make_repository(machine.id, 7)
+        repositories.add(empty)
+        found = repositories.latest_snapshots(each=2)
+        assert {one: list(some) for one, some in found.items()} == {
+            machine.repository.id: [make_snapshot(3), make_snapshot(2)],
+            empty.id: [],
+        }
 
     def test_same_snapshot_of_the_same_run_gets_the_same_receipt(
         self, machine: Machine, work: Work

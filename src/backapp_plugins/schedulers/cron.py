@@ -14,6 +14,7 @@ which of the two it is in:
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import final
 from zoneinfo import ZoneInfo
 
@@ -146,6 +147,7 @@ class CronScheduler(Scheduler):
         return after
 
 
+@lru_cache(maxsize=1000)  # a page asks for every job anew
 def parse(expression: str, time_zone: str) -> CronScheduler:
     """Make a scheduler from five cron fields and an IANA time zone name.
 

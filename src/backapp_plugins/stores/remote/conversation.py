@@ -31,6 +31,8 @@ _GATEWAY = frozenset({502, 504})
 """Somebody between does not know what the server did."""
 _CONNECT_SECONDS = 10.0
 _LONGEST_WAIT_SECONDS = 60.0
+# Longer than between two questions of an idle machine, and less than what the server keeps it for.
+_IDLE_SECONDS = 60.0
 _NUL = b"\\u0000"
 
 
@@ -162,7 +164,9 @@ class Conversation:
         with self._lock:
             if self._client is None:
                 self._client = httpx2.Client(
-                    verify=ssl.create_default_context(), follow_redirects=False
+                    verify=ssl.create_default_context(),
+                    follow_redirects=False,
+                    limits=httpx2.Limits(keepalive_expiry=_IDLE_SECONDS),
                 )
             return self._client
 

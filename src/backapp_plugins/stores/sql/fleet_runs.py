@@ -1,6 +1,6 @@
 """What servers may do with runs, besides what every store can."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import final
 
@@ -18,8 +18,8 @@ from backapp_plugins.stores.sql.rows import (
     run_from_row,
     run_to_row,
 )
-from backapp_plugins.stores.sql.runs import SqlRuns, check_run_id, no_run
-from backapp_plugins.stores.sql.tables import RUN_EVENTS, RUNS
+from backapp_plugins.stores.sql.runs import SELECTED, SqlRuns, check_run_id, no_run
+from backapp_plugins.stores.sql.tables import JOBS, RUN_EVENTS, RUNS
 
 
 @final
@@ -51,6 +51,28 @@ class SqlFleetRuns(SqlRuns, FleetRuns):
         with self._database.reading() as connection:
             row = self._row_or_refuse(connection, run_id)
         return None if row.progress is None else from_body(row.progress, Progress, "progress")
+
+    @override
+    def latest_of_jobs(self) -> Mapping[str, Run]:
+        # One step into an index for each job, however many runs there are.
+        own = RUNS.alias("own")
+        latest = (
+            select(own.c.id)
+            .where(self._scope.of(own), own.c.job_name == JOBS.c.name)
+            .order_by(own.c.requested_at.desc(), own.c.id.desc())
+            .limit(1)
+            .correlate(JOBS)
+            .scalar_subquery()
+        )
+        query = (
+            select(*SELECTED)
+            .select_from(JOBS)
+            .join(RUNS, RUNS.c.id == latest)
+            .where(self._scope.of(JOBS), self._scope.of(RUNS))
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return {run.job_name: run for run in map(run_from_row, rows)}
 
     @override
     def events_after(

@@ -36,8 +36,8 @@ class PostgresDatabase(Database):
         self.engine = create_engine(
             parsed,
             pool_pre_ping=True,  # a connection that was lost meanwhile is made anew
-            pool_size=4,
-            max_overflow=28,
+            pool_size=10,  # what is opened beyond is closed again after its use
+            max_overflow=22,
             connect_args=LIVELY,
         )
         event.listen(self.engine, "connect", _set_up)

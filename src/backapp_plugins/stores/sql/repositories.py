@@ -1,10 +1,10 @@
 """The managed repositories of one tenant, in tables; every method is one transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 from attrs import evolve
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, bindparam, func, or_, select
 from typing_extensions import override
 
 from backapp_core.plugin_api import (
@@ -14,6 +14,7 @@ from backapp_core.plugin_api import (
     NameTaken,
     RepositoryNotFound,
     Snapshot,
+    SnapshotNotFound,
     to_line,
 )
 from backapp_core.server_api import ManagedRepository, Receipt, Repositories
@@ -153,6 +154,44 @@ class SqlRepositories(Repositories):
             self._row_or_refuse(connection, repository_id)
             bodies = connection.execute(query).scalars().all()
         return [from_body(body, Snapshot, "snapshot") for body in bodies]
+
+    @override
+    def snapshot(self, repository_id: str, snapshot_id: str) -> Snapshot:
+        with self._database.reading() as connection:
+            found = self._row_or_refuse(connection, repository_id)
+            row = None
+            if is_id(snapshot_id):
+                row = self._scope.one(
+                    connection, SNAPSHOTS, repository_id=repository_id, id=snapshot_id
+                )
+        if row is None:
+            shown = to_line(snapshot_id[:_SHOWN_CHARACTERS])
+            raise SnapshotNotFound(f"repository '{found.name}' has no snapshot '{shown}'")
+        return from_body(row.body, Snapshot, "snapshot")
+
+    @override
+    def latest_snapshots(self, *, each: int) -> Mapping[str, Sequence[Snapshot]]:
+        # One short walk along the index for each: whatever finds all at once reads all of them.
+        newest = (
+            select(SNAPSHOTS.c.body)
+            .where(
+                self._scope.of(SNAPSHOTS), SNAPSHOTS.c.repository_id == bindparam("repository_id")
+            )
+            .order_by(SNAPSHOTS.c.taken_at.desc(), SNAPSHOTS.c.id.desc())
+            .limit(max(each, 0))
+        )
+        with self._database.reading() as connection:
+            ids = connection.execute(
+                select(REPOSITORIES.c.id).where(self._scope.of(REPOSITORIES))
+            ).scalars()
+            bodies = {
+                one: connection.execute(newest, {"repository_id": one}).scalars().all()
+                for one in ids.all()
+            }
+        return {
+            one: [from_body(body, Snapshot, "snapshot") for body in found]
+            for one, found in bodies.items()
+        }
 
     def _row_or_refuse(self, connection: Connection, repository_id: str) -> Any:
         if not is_id(repository_id):

@@ -35,7 +35,7 @@ from backapp_plugins.stores.sql.scopes import Scope
 from backapp_plugins.stores.sql.tables import RUN_EVENTS, RUNS
 
 _SHOWN_CHARACTERS = 64
-_SELECTED = tuple(RUNS.c[name] for name in RUN_COLUMNS)
+SELECTED = tuple(RUNS.c[name] for name in RUN_COLUMNS)
 
 
 @again_after_collisions
@@ -74,7 +74,7 @@ class SqlRuns(Runs):
         # A range and not LIKE: it needs no escaping, knows upper case from lower, and uses the
         # primary key.
         query = (
-            select(*_SELECTED)
+            select(*SELECTED)
             .where(self._scope.of(RUNS), RUNS.c.id >= run_id, RUNS.c.id < run_id + "\x7f")
             .order_by(RUNS.c.id)
             .limit(2)
@@ -94,7 +94,7 @@ class SqlRuns(Runs):
         if run_filter.agent_id and not is_id(run_filter.agent_id):
             return []
         query = (
-            select(*_SELECTED)
+            select(*SELECTED)
             .where(self._scope.of(RUNS, **_wanted(run_filter)))
             .order_by(RUNS.c.requested_at.desc(), RUNS.c.id.desc())
             .limit(max(run_filter.limit, 0))
