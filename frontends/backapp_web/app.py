@@ -6,7 +6,6 @@ from functools import partial
 
 from anyio import CapacityLimiter, to_thread
 from litestar import Litestar, Router
-from litestar.config.compression import CompressionConfig
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
@@ -24,7 +23,7 @@ from backapp_web.dashboard.routes import answer_error, dashboard_router
 from backapp_web.description import openapi_config
 from backapp_web.figures import Figures
 from backapp_web.guards import check_policies, guard
-from backapp_web.headers import ASSETS, add_headers
+from backapp_web.headers import add_headers
 from backapp_web.hub import Hub
 from backapp_web.rounds import rounds
 from backapp_web.sockets import sockets_router
@@ -67,9 +66,6 @@ def create_app(server: Server, *, goes_round: bool = True) -> Litestar:
         },
         request_max_body_size=MOST_BODY_BYTES,
         openapi_config=openapi_config(),
-        # Files only: of a page that repeats what somebody typed beside its token, the packed size
-        # would tell something about the token.
-        compression_config=CompressionConfig("gzip", exclude=f"^(?!{ASSETS})"),
         plugins=[PlainTypes()],
         state=State({"server": server, "figures": figures, "hub": hub}),
         lifespan=[living],

@@ -18,7 +18,7 @@ _ALWAYS = {
     "cross-origin-resource-policy": "same-origin",
 }
 _ONE_YEAR = "max-age=31536000"
-ASSETS = "/assets/"
+_ASSETS = "/assets/"
 
 
 async def add_headers(message: Message, scope: Scope) -> None:
@@ -31,5 +31,5 @@ async def add_headers(message: Message, scope: Scope) -> None:
     if scope["scheme"] == "https":
         headers["strict-transport-security"] = _ONE_YEAR
     # What is for one person is kept by no cache in between; our files change with the version only.
-    is_asset = scope["path"].startswith(ASSETS) and message["status"] == 200  # noqa: PLR2004  # HTTP
+    is_asset = scope["path"].startswith(_ASSETS) and message["status"] == 200  # noqa: PLR2004  # HTTP
     headers["cache-control"] = "public, max-age=3600" if is_asset else "no-store"

@@ -5,6 +5,9 @@ from typing import Any
 from urllib.parse import quote
 
 from litestar import Request, Response, Router
+from litestar.config.compression import CompressionConfig
+from litestar.middleware import DefineMiddleware
+from litestar.middleware.compression import CompressionMiddleware
 from litestar.static_files import (
     create_static_files_router,  # pyright: ignore[reportUnknownVariableType]  # its paths are of any sort
 )
@@ -30,7 +33,12 @@ _ASSETS = Path(__file__).parent / "assets"
 def dashboard_router() -> Router:
     """Return the routes of all pages."""
     files = create_static_files_router(
-        path="/assets", directories=[_ASSETS], include_in_schema=False
+        path="/assets",
+        directories=[_ASSETS],
+        include_in_schema=False,
+        # Files alone: of a page that repeats what somebody typed beside a token, the packed size
+        # would tell something of the token.
+        middleware=[DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip"))],
     )
     return Router(
         "/",

@@ -231,6 +231,20 @@ def test_files_are_served_from_their_folder_only(client, path):
     assert client.get(f"/assets/{path}").status_code in {400, 403, 404}
 
 
+def test_files_are_packed_and_pages_with_tokens_are_not(browser):
+    """Whoever sees sizes only would otherwise learn of a token, by what he makes us repeat."""
+    accepting = {"accept-encoding": "gzip"}
+    packed = browser.get("/assets/htmx-4.0.1.min.js", headers=accepting)
+    plain = browser.get("/assets/htmx-4.0.1.min.js", headers={"accept-encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "accept-encoding" in packed.headers["vary"].lower()
+    assert "content-encoding" not in plain.headers
+    assert packed.content == plain.content
+    page = browser.get("/machines?nonsense=1", headers=accepting)
+    assert 'name="csrf"' in page.text
+    assert "content-encoding" not in page.headers
+
+
 def test_what_is_not_there_is_said_to_people_on_a_page(browser):
     answer = browser.get("/nothing", headers=HTML)
     assert answer.status_code == 404

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from websockets.sync.server import serve
 
+from backapp_core.engine.agent_limits import AgentLimits
 from backapp_core.errors import (
     AgentRevoked,
     GrantRefused,
@@ -30,10 +31,12 @@ from backapp_core.manager import PluginManager
 from backapp_core.model.agents import AgentReport
 from backapp_core.testing.fakes import FrozenClock, make_surroundings
 from backapp_plugins.stores import remote
+from backapp_plugins.stores.remote import conversation
 from backapp_plugins.stores.remote.conversation import Conversation
 from backapp_plugins.stores.remote.listening import listening
 from backapp_plugins.stores.remote.pauses import Pauses
 from backapp_plugins.stores.remote.servers import parse_server
+from backapp_web import serving
 
 KEY = "backapp_agent_" + "5ec4e7" * 10
 ORDERS = {"now": "2026-01-01T00:00:00+00:00", "has_work": False, "has_questions": False}
@@ -457,3 +460,8 @@ def test_listener_without_a_server_ends_when_it_is_left(surroundings, script):
         pass
     assert not [one for one in threading.enumerate() if one.name == "backapp-listen"]
     Conversation(parse_server(script.url), KEY, surroundings).close()
+
+
+def test_connection_lasts_from_one_hello_to_the_next_and_the_server_does_not_end_it_first():
+    """What the server ends just when something is sent cannot be told from a lost answer."""
+    assert AgentLimits().hello_seconds < conversation._IDLE_SECONDS < serving._IDLE_SECONDS
