@@ -19,6 +19,7 @@ from backapp_core.plugin_api import (
     AccessRefused,
     Level,
     LogLine,
+    ObjectExists,
     ObjectInfo,
     ObjectMissing,
     RepositoryLocked,
@@ -204,7 +205,9 @@ class _Held:
         )
         data = msgspec.json.encode(lock)
         self._may_stand_there.add(name)
-        self._transport.put(name, [data], size_bytes=len(data))
+        # The name is nobody else's, chosen by chance: it was stored, and the answer was lost.
+        with suppress(ObjectExists):
+            self._transport.put(name, [data], size_bytes=len(data))
 
     def _remove(self, name: str) -> None:
         try:

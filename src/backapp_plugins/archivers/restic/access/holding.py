@@ -7,7 +7,7 @@ notices. Refreshing writes another lock and removes the one before, as restic do
 import os
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import final
 
@@ -17,6 +17,7 @@ from backapp_core.plugin_api import (
     AccessRefused,
     Level,
     LogLine,
+    ObjectExists,
     ObjectMissing,
     RepositoryLocked,
     StorageFull,
@@ -299,7 +300,9 @@ class Hold:
         name = f"{LOCKS}{id_of(sealed).hex()}"
         self._names.add(name)
         try:
-            self._transport.put(name, [sealed], size_bytes=len(sealed))
+            # The name is nobody else's: it was stored, and the answer was lost.
+            with suppress(ObjectExists):
+                self._transport.put(name, [sealed], size_bytes=len(sealed))
         except (AccessRefused, StorageFull):
             self._names.discard(name)
             raise

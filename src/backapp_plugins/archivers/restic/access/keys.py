@@ -5,6 +5,7 @@ before an old one goes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from attrs import frozen
 
@@ -13,6 +14,7 @@ from backapp_core.plugin_api import (
     InputError,
     Level,
     LogLine,
+    ObjectExists,
     ObjectInfo,
     ObjectMissing,
     Surroundings,
@@ -124,7 +126,9 @@ def add_key(
     )
     key_id = id_of(content)
     name = key_name(key_id)
-    transport.put(name, [content], size_bytes=len(content))
+    # The name is nobody else's, for the key is sealed by chance: it was stored, unheard.
+    with suppress(ObjectExists):
+        transport.put(name, [content], size_bytes=len(content))
     if transport.read(name) != content:
         raise DamagedRepository(f"{name} does not come back from {transport.address} as written")
     return key_id
