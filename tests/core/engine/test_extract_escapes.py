@@ -16,6 +16,8 @@ from backapp_core.model.restores import Overwrite
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.testing.target_contract import HOSTILE_PATHS, make_node
 
+pytestmark = pytest.mark.thorough
+
 F, D, L, P = EntryKind.FILE, EntryKind.DIRECTORY, EntryKind.SYMLINK, EntryKind.FIFO
 
 

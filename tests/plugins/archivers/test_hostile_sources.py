@@ -20,6 +20,8 @@ from backapp_core.testing.faults import FaultyTransport, Phase, raising, strike_
 from backapp_core.testing.hooked_scanner import HookedScanner
 from backapp_core.testing.tree_strategies import trees
 
+pytestmark = pytest.mark.thorough
+
 if sys.platform != "linux" or os.geteuid() != 0:
     pytest.skip("becomes somebody else, makes devices", allow_module_level=True)
 

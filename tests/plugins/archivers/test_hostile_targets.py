@@ -13,6 +13,8 @@ from backapp_core.engine.extract import ExtractOptions, FolderTarget
 from backapp_core.errors import EntryNotRestored, TargetError
 from backapp_core.model.restores import Overwrite, RestoreOutcome
 
+pytestmark = pytest.mark.thorough
+
 if sys.platform != "linux" or os.geteuid() != 0:
     pytest.skip("mounts, and becomes somebody else", allow_module_level=True)
 

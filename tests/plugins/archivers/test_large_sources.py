@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 if sys.platform != "linux":
     pytest.skip("measures memory by /proc", allow_module_level=True)
 

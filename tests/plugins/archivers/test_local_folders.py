@@ -32,6 +32,8 @@ from backapp_plugins.archivers.restic.restore import late_nodes
 from backapp_plugins.archivers.targz import manifest_writer, place
 from backapp_plugins.archivers.targz.repository import TargzRepository
 
+pytestmark = pytest.mark.thorough
+
 _DISK_BYTES = 1 << 20
 
 

@@ -15,6 +15,8 @@ from backapp_core.testing.trees import describe_tree
 from backapp_plugins.archivers.restic.format.layout import LOCKS, pack_name
 from backapp_plugins.archivers.restic.format.packs import TRAILER_BYTES, decode_trailer
 
+pytestmark = pytest.mark.thorough
+
 DAMAGES = ("flip", "half", "zero", "delete", "swap", "older", "append")
 KINDS = (
     "config",

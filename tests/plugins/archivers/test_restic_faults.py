@@ -23,6 +23,8 @@ from backapp_plugins.archivers.restic.format import blobs
 from backapp_plugins.archivers.restic.format.crypto import Sealer
 from backapp_plugins.archivers.restic.writing import packing
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def bench(restic_bench, monkeypatch, random_bytes):

@@ -11,6 +11,8 @@ from backapp_core.testing.faults import FaultyTransport, Phase
 from backapp_plugins.archivers.restic.writing import packing
 from backapp_plugins.transports.folder import FolderSettings, open_folder
 
+pytestmark = pytest.mark.thorough
+
 if sys.platform != "linux":
     pytest.skip("mounts a small disk", allow_module_level=True)
 

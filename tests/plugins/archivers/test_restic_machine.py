@@ -35,6 +35,8 @@ from backapp_plugins.scanners.files import open_files
 from backapp_plugins.scanners.files.settings import FilesSettings
 from backapp_plugins.transports.folder import FolderSettings, open_folder
 
+pytestmark = pytest.mark.thorough
+
 if sys.platform != "linux" or os.geteuid() != 0:
     pytest.skip("changes owners and trusted attributes", allow_module_level=True)
 

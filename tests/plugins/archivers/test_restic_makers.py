@@ -306,7 +306,8 @@ def test_many_folders_with_a_file_each_need_few_descriptors(
     blobs = [b"blob %d" % number for number in range(600)]
     by_hand.pack(*blobs)
     folders = {f"{at:03}": by_hand.tree({"f": (blob,)}) for at, blob in enumerate(blobs)}
-    most = 0
+    # Other tests of this process may have left some open.
+    already = most = len(os.listdir("/proc/self/fd"))
     send = Worker.send
 
     def counted(worker: Worker, message: object, descriptors) -> None:
@@ -316,14 +317,14 @@ def test_many_folders_with_a_file_each_need_few_descriptors(
 
     monkeypatch.setattr(Worker, "send", counted)
     tree, opened = by_hand.tree({}, folders), place(threads=threads)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (already + allowed, before[1]))
     try:
         outcome = restore(opened, tree, tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert (outcome.files, outcome.problems) == (600, 0)
     assert watched.jobs > 4 or threads == 1
-    assert most < min(allowed, 500) * 0.75
+    assert most - already < min(allowed, 500) * 0.75
 
 
 def test_a_restore_that_is_stopped_leaves_no_worker_and_nothing_unfinished(

@@ -21,6 +21,8 @@ from backapp_plugins.archivers.restic.repair.pack_repair import repair_packs
 from backapp_plugins.archivers.restic.repair.recovering import recover
 from backapp_plugins.archivers.restic.repair.snapshot_repair import repair_snapshots
 
+pytestmark = pytest.mark.thorough
+
 
 def mend_index(by_hand, *, reads_all_packs: bool = False, is_dry: bool = False):
     return repair_index(by_hand.place, reads_all_packs=reads_all_packs, is_dry=is_dry)

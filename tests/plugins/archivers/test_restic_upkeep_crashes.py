@@ -30,6 +30,8 @@ from backapp_plugins.archivers.restic.repair.pack_repair import repair_packs
 from backapp_plugins.archivers.restic.repair.recovering import recover
 from backapp_plugins.archivers.restic.repair.snapshot_repair import repair_snapshots
 
+pytestmark = pytest.mark.thorough
+
 
 class Death(BaseException):
     """No handler may catch it."""

@@ -10,6 +10,8 @@ import pytest
 from backapp_core.testing.hostile_changes import CHANGES
 from backapp_core.testing.hostile_tree import hostile_tree
 
+pytestmark = pytest.mark.thorough
+
 if sys.platform != "linux" or os.geteuid() != 0:
     pytest.skip("devices, owners and trusted attributes need root", allow_module_level=True)
 

@@ -21,6 +21,8 @@ from backapp_core.testing.interleaving import Turns
 from backapp_plugins.archivers.restic.access import holding
 from backapp_plugins.archivers.restic.writing import packing
 
+pytestmark = pytest.mark.thorough
+
 _ALL = CleanUpOptions(max_unused_bytes=0)
 
 

@@ -27,6 +27,8 @@ from backapp_plugins.archivers.targz.settings import TargzSettings
 from backapp_plugins.transports.folder import FolderSettings, open_folder
 from backapp_plugins.transports.fsspec_url import FsspecSettings, open_url
 
+pytestmark = pytest.mark.thorough
+
 if sys.platform != "linux":
     pytest.skip("kills forked processes", allow_module_level=True)
 

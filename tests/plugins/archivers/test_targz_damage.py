@@ -15,6 +15,8 @@ from backapp_core.testing.faults import DamagingTransport, flip_bit
 from backapp_core.testing.trees import describe_tree
 from backapp_plugins.archivers.targz import backapp_archivers
 
+pytestmark = pytest.mark.thorough
+
 KIND = backapp_archivers()[0]
 
 

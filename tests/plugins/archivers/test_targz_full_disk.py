@@ -11,6 +11,8 @@ from backapp_core.testing.fakes import MemoryTransport
 from backapp_core.testing.faults import FaultyTransport, Phase, RecordingTransport, raising
 from backapp_plugins.transports.folder import FolderSettings, open_folder
 
+pytestmark = pytest.mark.thorough
+
 DISK_BYTES = 4 << 20
 
 

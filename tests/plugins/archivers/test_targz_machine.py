@@ -32,6 +32,8 @@ from backapp_plugins.archivers.targz.settings import TargzSettings
 from backapp_plugins.scanners.files import open_files
 from backapp_plugins.scanners.files.settings import FilesSettings
 
+pytestmark = pytest.mark.thorough
+
 if sys.platform != "linux" or os.geteuid() != 0:
     pytest.skip("changes owners and trusted attributes", allow_module_level=True)
 

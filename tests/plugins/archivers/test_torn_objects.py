@@ -13,6 +13,8 @@ from backapp_core.model.repositories import Severity
 from backapp_core.testing.fakes import FrozenClock, MemoryBucket, MemoryTransport
 from backapp_core.testing.faults import FaultyTransport
 
+pytestmark = pytest.mark.thorough
+
 CUTS = {
     "nothing": lambda length: 0,
     "a byte": lambda length: 1,

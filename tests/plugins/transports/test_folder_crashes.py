@@ -15,6 +15,8 @@ from backapp_core.testing.faults import kill_this_process
 from backapp_plugins.transports import folder as plugin
 from backapp_plugins.transports.folder import FolderSettings, open_folder
 
+pytestmark = pytest.mark.thorough
+
 PACKAGE = str(Path(plugin.__file__).parent)
 NEW = [b"n" * 700_000, b"e" * 700_000, b"w" * 700_000]
 OLD = b"old"

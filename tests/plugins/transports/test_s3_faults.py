@@ -39,6 +39,8 @@ from backapp_core.ports.surroundings import CancelToken
 from backapp_core.testing.fakes import FrozenClock, make_surroundings
 from backapp_plugins.transports.s3 import S3Options, open_s3, parse_address
 
+pytestmark = pytest.mark.thorough
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LARGE = [b"x" * (1 << 20)] * 17
 

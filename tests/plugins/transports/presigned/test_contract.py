@@ -4,6 +4,8 @@ import pytest
 
 from backapp_core.testing.transport_contract import TransportContract
 
+pytestmark = pytest.mark.thorough
+
 
 class TestPresigned(TransportContract):
     @pytest.fixture

@@ -32,6 +32,8 @@ from backapp_plugins.transports.presigned import (
 )
 from backapp_plugins.transports.presigned.transport import PresignedTransport
 
+pytestmark = pytest.mark.thorough
+
 ID = "0f" * 16
 EXPIRED = (403, "AccessDenied")
 KEY = "/bucket/folder/object"
