@@ -14,6 +14,7 @@ from backapp_core.errors import BackappError
 from backapp_core.wire import MOST_BODY_BYTES
 from backapp_web.api.account import account_router
 from backapp_web.api.backups import backups_router
+from backapp_web.api.grants import grants_router
 from backapp_web.api.machines import machines_router
 from backapp_web.api.runs import runs_router
 from backapp_web.api.system import system_router
@@ -93,6 +94,7 @@ def _interface() -> Router:
             backups_router(),
             runs_router(),
             work_router(),
+            grants_router(),
         ],
         dto=Codec,
         return_dto=Codec,

@@ -8,7 +8,6 @@ from litestar import Litestar, MediaType, Request
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
-
 from typing_extensions import override
 
 from backapp_core.codec import to_plain

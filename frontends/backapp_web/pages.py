@@ -1,5 +1,6 @@
 """Draws pages: one environment, which escapes whatever it is given."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -28,7 +29,7 @@ PAGES = (
     ("/profile", "Profile", None),
 )
 """What the navigation shows, in this order, to those whose role includes the action."""
-_UNSAID = {"problem": "", "remark": "", "command": "", "token": ""}
+_UNSAID: Mapping[str, Any] = {"problem": "", "remark": "", "command": "", "token": ""}
 """What templates may ask about and few pages say."""
 
 
@@ -83,7 +84,15 @@ def drawn(connection: ASGIConnection[Any, Any, Any, Any], template: str, **what:
     """Return a page."""
     caller: Caller = facts_of(connection).get("user", NOBODY)
     now = server_of(connection).surroundings.clock.now()
-    said = {**_UNSAID, "caller": caller, "path": connection.url.path, "now": now, **what}
+    said: dict[str, Any] = {
+        **_UNSAID,
+        "pages": PAGES,
+        "counted": words.counted,
+        "caller": caller,
+        "path": connection.url.path,
+        "now": now,
+    }
+    said |= what
     return environment().get_template(template).render(said).encode()
 
 

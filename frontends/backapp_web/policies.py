@@ -3,7 +3,7 @@
 from attrs import frozen
 
 from backapp_core.model.users import Action
-from backapp_core.wire import AGENT, API, ENROL, SOCKET
+from backapp_core.wire import AGENT, API, ENROL, REPOSITORIES, SOCKET
 from backapp_web.callers import Sort
 
 
@@ -42,6 +42,15 @@ def _browsers(action: Action) -> Policy:
 SEE, RUN, RESTORE = (_people(one) for one in (Action.SEE, Action.RUN, Action.RESTORE))
 CONFIGURE, ADMINISTER = (_people(one) for one in (Action.CONFIGURE, Action.ADMINISTER))
 
+_GRANT_ROUTES = (
+    "grants/reads",
+    "grants/writes",
+    "grants/deletes",
+    "uploads",
+    "uploads/parts",
+    "uploads/complete",
+    "uploads/abandon",
+)
 _AGENT_ROUTES = (
     "hello",
     "goodbye",
@@ -156,7 +165,9 @@ POLICIES: dict[str, Policy] = {
     # --- machines themselves
     f"POST {ENROL}": ANYBODY,
     **{f"POST {AGENT}/{route}": AGENTS for route in _AGENT_ROUTES},
-    f"GET {AGENT}/repositories": AGENTS,
-    f"GET {AGENT}/repositories/{{repository_id}}": AGENTS,
+    **{f"POST {REPOSITORIES}/{{repository_id}}/{route}": AGENTS for route in _GRANT_ROUTES},
+    f"GET {REPOSITORIES}/{{repository_id}}/objects": AGENTS,
+    f"GET {REPOSITORIES}": AGENTS,
+    f"GET {REPOSITORIES}/{{repository_id}}": AGENTS,
     f"WS {SOCKET}": AGENTS,
 }

@@ -238,6 +238,7 @@ __all__ = [
     "KeyInfo",
     "Keys",
     "Lack",
+    "LeaseLost",
     "Level",
     "ListedPage",
     "LogLine",

@@ -121,6 +121,8 @@ class Settings:
     settings."""
     server: ServerSettings = ServerSettings()
     """What `backapp serve` goes by."""
+    transports: Mapping[str, Mapping[str, object]] = field(factory=dict[str, Mapping[str, object]])
+    """What addresses cannot say, by the name of the transport's kind, such as ``s3``."""
     threads: _Threads = 0
     """How many threads may compress and hash; 0 means as many as the machine has.
 

@@ -9,10 +9,11 @@ from litestar.params import FromPath, JSONBody
 from backapp_core.engine.sign_in import SignedIn
 from backapp_core.model.users import Member, User
 from backapp_core.wire import API
+from backapp_web.addresses import own_url
 from backapp_web.api.shapes import (
+    InvitationBody,
     Invitations,
     Invited,
-    InvitationBody,
     JoinBody,
     Myself,
     MyselfBody,
@@ -40,7 +41,6 @@ from backapp_web.callers import (
     session_token,
     store_of,
 )
-from backapp_web.addresses import own_url
 
 
 def session_cookie(connection: Connection, token: str) -> Cookie:

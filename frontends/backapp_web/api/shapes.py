@@ -14,7 +14,6 @@ from backapp_core.model.schedules import Schedule
 from backapp_core.model.snapshots import Snapshot
 from backapp_core.model.users import ApiToken, Invitation, Role, User
 
-
 # --- what is sent
 
 

@@ -6,10 +6,12 @@ from datetime import datetime
 from attrs import evolve, field, frozen
 
 from backapp_core.engine import backup, schedule
+from backapp_core.engine.buckets import Buckets
 from backapp_core.engine.tokens import new_id
 from backapp_core.errors import InvalidAddress, InvalidJob, JobNotFound, RepositoryNotFound
 from backapp_core.manager import PluginManager
 from backapp_core.model.agents import Agent
+from backapp_core.model.enforcements import Enforcement
 from backapp_core.model.jobs import Job
 from backapp_core.model.managed_repositories import SCHEME, ManagedRepository
 from backapp_core.model.names import to_text
@@ -97,8 +99,11 @@ def add_repository(
     store: TenantStore,
     *,
     wish: RepositoryWish,
+    buckets: Buckets,
 ) -> ManagedRepository:
     """Make room for a repository; the machine creates it when it is first used.
+
+    What a bucket enforces of signed requests is found out and remembered.
 
     Raises:
         AgentNotFound: If there is no such machine.
@@ -106,21 +111,25 @@ def add_repository(
         InvalidAddress: If no place, two, or one that makes no sense is named.
         UnknownPlugin: If no archiver is called so.
         InvalidName: If no repository may be called so.
+        InputError: If requests for the bucket cannot be signed.
+        TransportError: If the bucket does not answer, or refuses.
     """
     agent = usable_agent(store.agents.get(wish.agent))
     plugins.archivers.get(wish.archiver)
     if bool(wish.bucket) == bool(wish.folder):
         raise InvalidAddress("name either one of the server's buckets or a folder of the machine")
     repository_id = new_id(surroundings)
+    enforces: Enforcement | None = None
     if wish.bucket:
         if wish.bucket not in settings.buckets:
             known = ", ".join(sorted(settings.buckets)) or "none"
             raise InvalidAddress(
                 f"the server has no bucket of this name; named in its settings: {known}"
             )
+        bucket = settings.buckets[wish.bucket]
         # Opaque ids only: no name that somebody chose becomes part of a path.
-        place = settings.buckets[wish.bucket].rstrip("/")
-        address = f"{place}/{store.tenant.id}/{repository_id}"
+        address = buckets.address_for(bucket, store.tenant.id, repository_id)
+        enforces = buckets.probe(bucket)
     else:
         address = to_text(absolute_path(wish.folder, "the folder of a repository"))
     repository = ManagedRepository(
@@ -131,6 +140,7 @@ def add_repository(
         is_local=not wish.bucket,
         created_at=fleet.now(),
         archiver=wish.archiver,
+        enforces=enforces,
     )
     store.repositories.add(repository)
     return repository

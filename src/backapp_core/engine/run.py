@@ -192,47 +192,16 @@ def next_due(plugins: PluginManager, surroundings: Surroundings, job: Job) -> da
     return scheduler.next_after(surroundings.clock.now())
 
 
-def _drive(
-    plugins: PluginManager, surroundings: Surroundings, job: Job, running: Run, keys: Keys
-) -> Run:
-    """Tell that it began, do the work, and return the run in its final state."""
-    clock = surroundings.clock
-    try:
-        surroundings.events(RunMoved(running))
-        snapshot, counts = _work(plugins, surroundings, job, keys)
-    except RunCancelled:
-        return running.cancel(at=clock.now())
-    except BackappError as error:
-        return running.fail(at=clock.now(), error=error.message)
-    except Exception as error:  # noqa: BLE001  # a plugin's fault; no run may seem to go on for ever
-        return running.fail(at=clock.now(), error=_unexpected(error))
-    return running.complete(at=clock.now(), snapshot_id=snapshot.id, counts=counts)
-
-
-def _work(
-    plugins: PluginManager, surroundings: Surroundings, job: Job, keys: Keys
-) -> tuple[Snapshot, Counts]:
-    request = _request(job)
+def _work(plugins: PluginManager, surroundings: Surroundings, job: Job, keys: Keys) -> Done:
     opened = opening.open_repository(
         plugins,
         surroundings,
         job.repository,
         _own_keys(job, keys),
-        look_ahead=backup.LookAhead(plugins, surroundings, request),
+        look_ahead=backup.LookAhead(plugins, surroundings, request_of(job)),
     )
     with opened.repository as repository:
-        vanished = watch.compare(surroundings, repository, repository.snapshots())
-        result = backup.take(
-            plugins,
-            surroundings,
-            repository,
-            request,
-            folder=opened.folder,
-            ahead=opened.ahead,
-        )
-        counts = result.snapshot.counts
-        # A warning in a log that nobody reads would not be enough.
-        counts = evolve(counts, problems=counts.problems + opened.is_another + bool(vanished))
+        result, counts = take_job(plugins, surroundings, opened, job)
         if not job.retention.is_empty and not _retain(
             surroundings, repository, job, result.snapshot
         ):

@@ -59,7 +59,14 @@ def take_job(
     """
     repository = opened.repository
     vanished = watch.compare(surroundings, repository, repository.snapshots())
-    result = backup.take(plugins, surroundings, repository, request_of(job), folder=opened.folder)
+    result = backup.take(
+        plugins,
+        surroundings,
+        repository,
+        request_of(job),
+        folder=opened.folder,
+        ahead=opened.ahead,
+    )
     counts = result.snapshot.counts
     # A warning in a log that nobody reads would not be enough.
     return result, evolve(counts, problems=counts.problems + opened.is_another + bool(vanished))

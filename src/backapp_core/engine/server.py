@@ -1,7 +1,6 @@
 """The object that the web door holds: what a server remembers, and one method per verb."""
 
 import threading
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import final
@@ -21,6 +20,7 @@ from backapp_core.engine import (
 from backapp_core.engine.bucket_witness import BucketWitness
 from backapp_core.engine.buckets import Buckets
 from backapp_core.engine.configure import JobWish, RepositoryWish
+from backapp_core.engine.grant import Desk
 from backapp_core.engine.request import QuestionWish, RestoreWish
 from backapp_core.engine.run import store_url
 from backapp_core.engine.sign_in import SignedIn
@@ -29,7 +29,6 @@ from backapp_core.engine.wish_faults import Fault
 from backapp_core.errors import QuestionNotFound
 from backapp_core.manager import PluginManager
 from backapp_core.model.agents import Agent, EnrolmentToken
-from backapp_core.model.grants import ObjectSeen
 from backapp_core.model.jobs import Job
 from backapp_core.model.managed_repositories import ManagedRepository
 from backapp_core.model.runs import Run
@@ -39,6 +38,7 @@ from backapp_core.model.users import ApiToken, Invitation, Member, Role, Session
 from backapp_core.model.work import Question
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.fleet import Fleet, KnownAgent
+from backapp_core.ports.grants import CanIssueGrants
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.ports.tenants import TenantStore
 from backapp_core.ports.work import Work
@@ -62,6 +62,7 @@ class Server(Closing):
         self.plugins = plugins
         self._fleet: Fleet | None = None
         self._lock = threading.Lock()
+        self._buckets = Buckets(plugins, surroundings, [*settings.server.buckets.values()])
 
     # --- what it stands on
 
@@ -85,6 +86,7 @@ class Server(Closing):
         """Close the store if it was opened; closing twice is fine."""
         with self._lock:
             fleet, self._fleet = self._fleet, None
+        self._buckets.close()
         if fleet is not None:
             fleet.close()
 
@@ -221,11 +223,14 @@ class Server(Closing):
 
     def work_of(self, known: KnownAgent) -> Work:
         """Return what a machine may ask for."""
-        return self.tenant(known.tenant_id).work(known.agent.id, self._see)
+        store = self.tenant(known.tenant_id)
+        witness = BucketWitness(store, self._buckets, self.plugins.archivers)
+        return store.work(known.agent.id, witness)
 
-    def _see(self, repository: ManagedRepository, objects: Sequence[ObjectSeen]) -> None:
-        del objects
-        raise GrantRefused(f"'{repository.name}' stands in a bucket, which nobody here looks into")
+    def grants_of(self, known: KnownAgent) -> CanIssueGrants:
+        """Return what signs for a machine."""
+        store = self.tenant(known.tenant_id)
+        return Desk(store, known.agent.id, self._buckets, self.plugins.archivers)
 
     # --- everything at once
 
@@ -262,6 +267,7 @@ class Server(Closing):
             self.settings,
             self.tenant(tenant_id),
             wish=wish,
+            buckets=self._buckets,
         )
 
     def add_job(self, tenant_id: int, wish: JobWish) -> Job:

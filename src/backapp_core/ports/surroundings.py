@@ -62,6 +62,8 @@ class Surroundings:
     cancel: CancelToken = field(factory=CancelToken)
     threads: int = 2
     """How many threads native code (compression, hashing) may keep busy."""
+    grants: CanIssueGrants | None = None
+    """Who signs for the buckets of managed repositories; None where nobody does."""
     transports: Mapping[str, Mapping[str, object]] = field(
         factory=dict[str, Mapping[str, object]], repr=False
     )

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
-from backapp_core.engine.overview import OF_LATE, Pace, last_runs, overview, pace_of
+from backapp_core.engine.overview import OF_LATE, Pace, overview, pace_of
 from backapp_core.events import Progress, Verb
 from backapp_core.model.agents import EnrolmentToken
 from backapp_core.model.jobs import Job
@@ -72,20 +72,6 @@ def test_what_runs_comes_before_what_waits(store, fleet):
     assert [run.id for run in found.going] == [running.id, waiting.id]
     assert found.jobs == 2
     assert found.failed == ()
-
-
-def test_last_run_of_a_job_is_found_however_many_others_came_after_it(store, fleet):
-    now = fleet.now()
-    first = add(store, 1, now - timedelta(days=1), "photos")
-    for number in range(2, 6):
-        latest = add(store, number, now + timedelta(seconds=number))
-    found = last_runs(store, store.jobs.list(), at_once=2)
-    assert found["photos"].id == first.id
-    assert found["documents"].id == latest.id
-
-
-def test_job_that_never_ran_has_no_last_run(store):
-    assert last_runs(store, store.jobs.list()) == {}
 
 
 def test_pace_is_an_average_since_the_run_began(store, fleet):

@@ -160,8 +160,8 @@ def new_server():
 
 
 @pytest.fixture(scope="session")
-def new_world():
-    """Return a function: a server and a tenant's id to its things, none at first."""
+def new_world() -> type[World]:
+    """What makes worlds, for tests with databases of their own."""
     return World
 
 

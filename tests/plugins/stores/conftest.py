@@ -1,4 +1,3 @@
-import itertools
 import re
 import shutil
 from pathlib import Path

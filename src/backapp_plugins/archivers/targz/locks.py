@@ -9,7 +9,7 @@ known to be dead: same machine, same boot, and no such process.
 import os
 import threading
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import final
 

@@ -9,6 +9,7 @@ from typing import Self, TypeAlias, final
 import msgspec
 
 from backapp_core.plugin_api import (
+    AccessRefused,
     BackappError,
     HasFolder,
     Level,
