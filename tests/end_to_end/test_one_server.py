@@ -52,9 +52,9 @@ class Story:
         (self.source / "letters" / "script").write_text("#!/bin/sh\n")
         (self.source / "letters" / "script").chmod(0o750)
 
-    def write_big(self):
+    def write_big(self, size_bytes=BIG_BYTES):
         with (self.source / "big").open("wb") as big:
-            for _ in range(BIG_BYTES >> 20):
+            for _ in range(size_bytes >> 20):
                 big.write(os.urandom(1 << 20))
 
     def stored(self, folder):
@@ -203,7 +203,8 @@ def sign_in(story, chromium, complaints):
 
 def press_run_now(story, page):
     """Press the button, and return the id of the run whose page that leads to."""
-    story.write_big()
+    # So much that the first word of progress is far from the end.
+    story.write_big(6 * BIG_BYTES)
     page.get_by_role("button", name="Run now").click()
     page.wait_for_url("**/runs/*")
     page.evaluate("window.isLoadedOnce = true")
