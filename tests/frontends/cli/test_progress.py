@@ -9,7 +9,9 @@ import select
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import pytest
 from rich.console import Console
@@ -132,17 +134,27 @@ def test_the_bar_fits_its_terminal(columns: int, total: int | None, current: byt
         assert "123,456 files  3 errors" in lines[1]
 
 
-def _on_terminal(arguments: list[str | Path], columns: int = 80) -> tuple[str, bytes, int]:
-    """Run the program on a terminal; return what that shows, standard output and the code."""
+def _on_terminal(
+    arguments: list[str | Path], columns: int = 80, fed_until: str = ""
+) -> tuple[str, bytes, int]:
+    """Run the program on a terminal; return what that shows, standard output and the code.
+
+    Its standard input is endless until the terminal shows ``fed_until``, and empty without one.
+    """
     leader, follower = pty.openpty()
     child = subprocess.Popen(
         [sys.executable, "-m", "backapp_cli", *arguments],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=follower,
         env={**os.environ, "TERM": "xterm", "COLUMNS": str(columns), "LINES": "24"},
     )
     os.close(follower)
+    is_seen = threading.Event()
+    feeding = threading.Thread(target=_feed, args=(child.stdin, is_seen))
+    if not fed_until:
+        is_seen.set()
+    feeding.start()
     shown = bytearray()
     while child.poll() is None or select.select([leader], [], [], 0)[0]:
         if select.select([leader], [], [], 0.05)[0]:
@@ -150,23 +162,41 @@ def _on_terminal(arguments: list[str | Path], columns: int = 80) -> tuple[str, b
                 shown += os.read(leader, 65536)
             except OSError:
                 break
-    out = child.communicate()[0]
+        if fed_until.encode() in shown:
+            is_seen.set()
+    is_seen.set()
+    feeding.join()
+    assert child.stdout is not None
+    with child.stdout:
+        out = child.stdout.read()
     os.close(leader)
-    return shown.decode("utf-8", "replace"), out, child.returncode
+    return shown.decode("utf-8", "replace"), out, child.wait()
 
 
-def test_a_terminal_sees_a_bar_and_gets_its_cursor_back(
+def _feed(pipe: IO[bytes] | None, is_seen: threading.Event) -> None:
+    assert pipe is not None
+    noise = os.urandom(1 << 20)
+    with suppress(BrokenPipeError), pipe:
+        while not is_seen.is_set():
+            pipe.write(noise)
+
+
+def test_a_terminal_sees_what_went_wrong_and_no_escapes_elsewhere(
     cli, repository, source: Path, tmp_path: Path
 ) -> None:
-    with (source / "noise").open("wb") as file:
-        for _ in range(150):
-            file.write(os.urandom(1 << 20))
     shown, out, code = _on_terminal(["backup", source, tmp_path / "gone"])
     assert code == 3
     assert b"\x1b" not in out
     assert f"{tmp_path}/gone: " in re.sub(r"\s*\r\n", "", shown)
-    assert "MiB/s" in shown
-    assert str(source / "noise")[-20:] in shown
+
+
+def test_a_terminal_sees_a_bar_and_gets_its_cursor_back(cli, repository) -> None:
+    name = "/noise.bin"
+    backup = ["backup", "--stdin", "--stdin-filename", name]
+    shown, out, code = _on_terminal(backup, fed_until="MiB/s")
+    assert code == 0
+    assert b"\x1b" not in out
+    assert name in shown
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 
 
