@@ -26,8 +26,8 @@ class CanListInOrder(Protocol):
     def list_after(self, prefix: str, after: str, *, most: int) -> ListedPage:
         """Return objects of the folder ``prefix`` whose names come after ``after``.
 
-        From any thread. It is one question to the destination, which may answer with fewer objects
-        than ``most`` (up to 1000), or with none, and still not be at the end.
+        From any thread. There may be fewer objects than ``most`` (up to 1000), or none, and still
+        it is not the end.
 
         Raises:
             InvalidName: If ``prefix`` is no folder of objects.

@@ -609,6 +609,24 @@ def test_a_listing_that_goes_round_in_circles_is_stopped(fake, transport):
         [*transport.list()]
 
 
+def test_a_page_without_a_name_is_not_the_end(fake, transport):
+    """Some servers look through so many keys for one answer, whether or not they find any."""
+    for name in ("prefix/a", "prefix/b"):
+        fake.objects[name], fake.moments[name] = b"x", NOW
+    nothing = Say(
+        b"<ListBucketResult><IsTruncated>true</IsTruncated>"
+        b"<NextContinuationToken>0</NextContinuationToken></ListBucketResult>"
+    )
+    fake.fail("list", nothing, nothing)
+    with pytest.raises(TransportUnavailable, match="does not end"):
+        transport.list_after("", "", most=1000)
+    fake.fail("list", nothing)
+    page = transport.list_after("", "", most=1000)
+    assert ([info.name for info in page.objects], page.next_after) == (["a", "b"], "")
+    fake.fail("list", nothing)
+    assert [info.name for info in transport.list()] == ["a", "b"]
+
+
 def test_a_server_that_tells_no_uploads_is_no_reason_to_fail(fake, transport, recording):
     fake.always["list_uploads"] = Refuse(501, "NotImplemented")
     assert transport.tidy(older_than_seconds=0) == 0

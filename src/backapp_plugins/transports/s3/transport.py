@@ -26,7 +26,7 @@ from backapp_core.plugin_api import (
     check_object_prefix,
 )
 from backapp_plugins.transports.s3 import claims, probing
-from backapp_plugins.transports.s3.bucket import Bucket, Found
+from backapp_plugins.transports.s3.bucket import Bucket, Found, Page
 from backapp_plugins.transports.s3.client import Client
 from backapp_plugins.transports.s3.reading import chunks
 from backapp_plugins.transports.s3.signing import Signer
@@ -221,14 +221,13 @@ class S3Transport(Transport):
         """Return a part of the listing; see `CanListInOrder`."""
         below = self._client.address.key_prefix
         wanted = below + check_object_prefix(prefix)
-        try:
-            page = self._bucket.page(wanted, "", most=most, after=below + after if after else "")
-        except ObjectMissing:
-            return ListedPage((), "")
+        pages = self._pages(wanted, most=most, after=below + after if after else "")
+        # What is next is a name, which a page without any does not have.
+        page = next((page for page in pages if page.found), Page((), ""))
         named = [(_object_name(found.key.removeprefix(below)), found) for found in page.found]
         return ListedPage(
             [_info(name, found) for name, found in named if name],
-            page.found[-1].key.removeprefix(below) if page.found and page.next_token else "",
+            page.found[-1].key.removeprefix(below) if page.next_token else "",
         )
 
     def probe(self) -> Enforcement:
@@ -244,21 +243,26 @@ class S3Transport(Transport):
         return f"{os.getpid()}-{next(_numbers)}-{self._random_bytes(8).hex()}"
 
     def _found(self, prefix: str) -> Iterator[Found]:
-        token, last = "", ""
-        while True:
-            try:
-                page = self._bucket.page(prefix, token)
-            except ObjectMissing:
-                return
+        last = ""
+        for page in self._pages(prefix):
             for found in page.found:
                 if found.key != last:
                     yield found
                 last = found.key
+
+    def _pages(self, prefix: str, *, most: int = 1000, after: str = "") -> Iterator[Page]:
+        token = ""
+        while True:
+            try:
+                page = self._bucket.page(prefix, token, most=most, after=after)
+            except ObjectMissing:
+                return
+            yield page
             if not page.next_token:
                 return
             if page.next_token == token:
                 raise TransportUnavailable(f"the listing of '{self.address}' does not end")
-            token = page.next_token
+            token, after = page.next_token, ""
 
     def _uploads(self, prefix: str) -> Sequence[Found]:
         """Return uploads under way; a server that does not tell is no reason to fail."""
