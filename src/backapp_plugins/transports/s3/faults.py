@@ -102,6 +102,13 @@ class Refusal:
         return cls(code, int(about.get("HTTPStatusCode", 0)), about.get("HTTPHeaders", {}))
 
     @property
+    def is_passing(self) -> bool:
+        """Whether the answer stands for a fault that passes; empty does not."""
+        return self.code in _PASSING_CODES or (
+            self.status in _PASSING_STATUSES and self.code not in _FULL_CODES
+        )
+
+    @property
     def wait_seconds(self) -> float:
         """How long the server asks to be left alone; 0 if it does not say."""
         said = self.headers.get("retry-after", "")
@@ -112,9 +119,7 @@ def is_passing(error: Exception) -> bool:
     """Say whether the same request may succeed a little later."""
     refusal = Refusal.of(error)
     if refusal.status:
-        return refusal.code in _PASSING_CODES or (
-            refusal.status in _PASSING_STATUSES and refusal.code not in _FULL_CODES
-        )
+        return refusal.is_passing
     names = _names(error)
     if "SSLError" in names:
         return not _is_distrust(error)
@@ -156,17 +161,12 @@ def _by_status(refusal: Refusal, request: Request) -> Exception:
         return ObjectExists(f"{request.what} exists already")
     if refusal.status in {401, 403}:
         return _no_permission(refusal, request)
-    if is_passing_status(refusal):
+    if refusal.is_passing:
         return TransportUnavailable(
             f"{request.server} is busy or out of order ({refusal.status} {said}); "
             f"{request.what} has to be tried again later"
         )
     return AccessRefused(f"{request.server} refuses {request.what} ({refusal.status} {said})")
-
-
-def is_passing_status(refusal: Refusal) -> bool:
-    """Say whether an answer stands for a fault that passes."""
-    return refusal.status in _PASSING_STATUSES or refusal.code in _PASSING_CODES
 
 
 def _missing(refusal: Refusal, request: Request) -> Exception:
