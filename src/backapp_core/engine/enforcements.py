@@ -1,15 +1,15 @@
 """Finds out what a destination enforces of signed requests, and remembers it on this machine."""
 
 import json
-import os
 from pathlib import Path
 
 from backapp_core.codec import from_plain, to_plain
-from backapp_core.errors import InvalidSettings, TransportError
+from backapp_core.errors import InputError, InvalidSettings, TransportError
 from backapp_core.events import Level, LogLine
 from backapp_core.model.enforcements import Enforcement
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.ports.transports import CanProbe, Transport
+from backapp_core.secret_files import write_private_file
 
 
 def find_out(
@@ -26,12 +26,9 @@ def find_out(
         return None
     found = transport.probe()
     try:
-        _write(_path(surroundings, repository_id), found)
-    except OSError as error:
-        text = (
-            f"what {transport.address} enforces cannot be remembered, since the state folder "
-            f"{surroundings.state_folder} cannot be used: {error.strerror or error}"
-        )
+        write_private_file(_path(surroundings, repository_id), json.dumps(to_plain(found)))
+    except InputError as error:
+        text = f"what {transport.address} enforces cannot be remembered: {error.message}"
         surroundings.events(LogLine(Level.WARNING, text))
     return found
 
@@ -70,10 +67,3 @@ def known(surroundings: Surroundings, repository_id: str) -> Enforcement | None:
 
 def _path(surroundings: Surroundings, repository_id: str) -> Path:
     return surroundings.state_folder / "enforcements" / f"{repository_id}.json"
-
-
-def _write(path: Path, found: Enforcement) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps(to_plain(found)), encoding="utf-8")
-    draft.replace(path)

@@ -1,5 +1,8 @@
 """What a destination enforces is found out when a repository is made, remembered, and shown."""
 
+import errno
+import os
+
 import pytest
 from attrs import evolve, frozen
 
@@ -123,10 +126,22 @@ def test_a_state_folder_that_cannot_be_used_is_a_warning(engine, offer, events):
     assert offer.probed == 1
 
 
-def test_the_record_is_whole_or_not_there(engine, offer):
+def test_the_record_is_whole_or_not_there(engine, offer, monkeypatch, events):
     found = enforcements.find_out(
         engine.surroundings, ProbedTransport(offer.bucket, offer=offer), "0af3"
     )
     assert found == offer.answer
     folder = engine.surroundings.state_folder / "enforcements"
     assert [path.name for path in folder.iterdir()] == ["0af3.json"]
+    before = (folder / "0af3.json").read_bytes()
+    monkeypatch.setattr(os, "fsync", refuse)
+    offer.answer = NONE
+    enforcements.find_out(engine.surroundings, ProbedTransport(offer.bucket, offer=offer), "0af3")
+    assert [path.name for path in folder.iterdir()] == ["0af3.json"]
+    assert (folder / "0af3.json").read_bytes() == before
+    (warning,) = warnings(events)
+    assert "No space left" in warning
+
+
+def refuse(_descriptor):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
