@@ -281,7 +281,10 @@ class Desk:
         # The sort and not the name is what there may be one of: two keys have different names.
         what = one.sort.value
         if not self._store.repositories.take_init_grant(opened.repository.id, what, wish.sha256):
-            reason = f"would be another {what} than the first, and a machine may write one, once"
+            reason = (
+                f"would be another {what} than the first, and a machine may write one, once; if "
+                "its repository was never completed, make another one for it"
+            )
             raise GrantRefused(rules.about(one.name, reason))
 
     def _granted(self, requests: Iterable[SignedRequest]) -> Granted:

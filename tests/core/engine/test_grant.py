@@ -247,8 +247,9 @@ def test_config_and_key_are_signed_once_and_again_for_the_same_bytes(desk, fresh
     for _ in range(2):
         assert len(desk.grant_writes(fresh, first).requests) == 2
     for other in (named("keys", b"second"), wish("config", b"other")):
-        with pytest.raises(GrantRefused, match=re.escape(other.name)):
+        with pytest.raises(GrantRefused, match=re.escape(other.name)) as refused:
             desk.grant_writes(fresh, [other])
+        assert refused.value.message.endswith("never completed, make another one for it")
 
 
 def test_a_refused_batch_takes_no_init_grant(desk, fresh):
