@@ -17,7 +17,7 @@ _PASSING = {
     HTTPStatus.TOO_MANY_REQUESTS,
 }
 _SERVER_FAULTS = 500
-_FULL = {"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull"}
+_FULL = {"InsufficientStorage", "QuotaExceeded", "StorageFull", "XMinioStorageFull"}
 _DAMAGED = {"", "BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch"}
 """What is said with a 400 of bodies that arrived otherwise than they were sent, or too slowly."""
 

@@ -76,9 +76,18 @@ def test_a_body_that_arrives_damaged_is_sent_again(transport, fake_s3):
         transport.put("another", [b"body"])
 
 
-def test_a_full_bucket_is_told_at_once(transport, fake_s3):
-    fake_s3.fail("PUT", (403, "QuotaExceeded"))
-    with pytest.raises(StorageFull, match="QuotaExceeded"):
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (403, "QuotaExceeded"),
+        (503, "StorageFull"),
+        (507, "InsufficientStorage"),
+        (507, "XMinioStorageFull"),
+    ],
+)
+def test_a_full_bucket_is_told_at_once(transport, fake_s3, status, code):
+    fake_s3.fail("PUT", (status, code))
+    with pytest.raises(StorageFull, match=code):
         transport.put("object", [b"body"])
     assert fake_s3.count("PUT") == 1
 
