@@ -207,6 +207,21 @@ def test_answer_that_makes_no_sense_is_an_error_of_the_server(script, work, body
         work.hello(REPORT, alive_seconds=60)
 
 
+@pytest.mark.parametrize(
+    ("status", "body"), [(302, b""), (307, b"<html>"), (200, b"<html>"), (203, b"Please log in")]
+)
+def test_what_somebody_between_says_is_not_taken_for_the_server_s_consent(
+    script, work, status, body
+):
+    """Where no more than that is waited for: what is told once would be lost."""
+    script.answer((status, body, {"location": f"{script.url}/login"}))
+    with pytest.raises(StoreUnavailable):
+        work.report("b" * 32, 1, [])
+    with pytest.raises(StoreUnavailable):
+        work.hand_back("b" * 32, 1)
+    assert len(script.asked) == 2
+
+
 def test_answer_without_end_is_cut_off(script, work):
     script.answer((200, b" " * (5 << 20)))
     with pytest.raises(StoreUnavailable, match="more than"):

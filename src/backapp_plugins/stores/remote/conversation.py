@@ -125,7 +125,7 @@ class Conversation:
             wished = 0.0
             try:
                 status, raw, wished = self._once(request)
-                if status < httpx2.codes.BAD_REQUEST:
+                if status < httpx2.codes.MULTIPLE_CHOICES:
                     return raw
                 error = error_for(self.server.origin, status, raw)
                 may_again = status in _BUSY or (is_repeatable and status in _GATEWAY)
@@ -175,10 +175,10 @@ class Conversation:
         return StoreUnavailable(f"{self.server.origin} cannot be reached: {reason}")
 
     def _understood(self, raw: bytes, answer: type[_T]) -> _T:
-        if answer is NoneType:
-            return cast("_T", None)
         try:
             plain = msgspec.json.decode(raw) if raw else None
+            if answer is NoneType:
+                return cast("_T", None)
             return from_plain(plain, answer, source=f"what {self.server.origin} answered")
         except (msgspec.DecodeError, RecursionError) as error:
             raise StoreUnavailable(

@@ -69,7 +69,7 @@ def error_for(origin: str, status: int, body: bytes) -> BackappError:
 
     Args:
         origin: Which server answered.
-        status: The HTTP status, 400 or more.
+        status: The HTTP status, 300 or more.
         body: What came with it, in whatever format.
     """
     try:
