@@ -1,6 +1,8 @@
 """What only PostgreSQL has: servers that are away, rights, passwords, and several at once."""
 
 import json
+import os
+import resource
 import subprocess
 import sys
 import threading
@@ -227,6 +229,27 @@ def test_who_listens_goes_on_after_the_connection_was_lost(
         assert heard.get(timeout=WAIT_SECONDS) == ("runs", "2")
     fleet.close()
     assert len(said.events) == 1
+
+
+@pytest.fixture
+def many_open_files():
+    """As many as a server of a thousand machines has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    yield
+    for one in opened:
+        os.close(one)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_open_files")
+def test_server_with_a_thousand_open_connections_still_hears(open_at, postgres_url):
+    fleet = open_at(postgres_url, open_fleet)
+    heard = SimpleQueue()
+    with fleet.listen(lambda *news: heard.put(news)):
+        fleet.announce("runs", "1")
+        assert heard.get(timeout=WAIT_SECONDS) == ("runs", "1")
 
 
 def test_announcing_into_a_server_that_is_away_raises_nothing():

@@ -3,7 +3,7 @@
 from __future__ import annotations  # what only servers need is not loaded for others
 
 import json
-import select
+import selectors
 import socket
 import threading
 from collections.abc import Generator
@@ -113,7 +113,7 @@ class Listener:
 
     def _hear(self, connection: psycopg.Connection[Any]) -> None:
         while not self._is_over.is_set():
-            if not self._wait_for(connection.pgconn.socket):
+            if not _is_readable(_SILENCE_SECONDS, connection.pgconn.socket, self._woken):
                 # Says whether anybody is there at all.
                 connection.execute("SELECT 1")
             connection.pgconn.consume_input()
@@ -125,10 +125,14 @@ class Listener:
             topic, subject_id = json.loads(payload)
             tell(self._announced, (str(topic), str(subject_id)), self._events)
 
-    def _wait_for(self, descriptor: int) -> bool:
-        waited_for: list[int | socket.socket] = [descriptor, self._woken]
-        readable, _, _ = select.select(waited_for, [], [], _SILENCE_SECONDS)
-        return bool(readable)
-
     def _pause(self, seconds: float) -> None:
-        select.select([self._woken], [], [], seconds)
+        _is_readable(seconds, self._woken)
+
+
+def _is_readable(seconds: float, *sources: int | socket.socket) -> bool:
+    """Wait until there is something to read in one of them, and say whether there is."""
+    # Not select(), which refuses descriptors from 1024 on: a server of many machines has those.
+    with selectors.DefaultSelector() as selector:
+        for source in sources:
+            selector.register(source, selectors.EVENT_READ)
+        return bool(selector.select(seconds))
