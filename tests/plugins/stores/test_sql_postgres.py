@@ -231,6 +231,19 @@ def test_who_listens_goes_on_after_the_connection_was_lost(
     assert len(said.events) == 1
 
 
+def test_who_listens_connects_as_everybody_else_does(postgres_url):
+    """Also with options that hold blanks."""
+    said = Recording()
+    url = f"{postgres_url}&options=-c%20work_mem%3D1MB%20-c%20jit%3Doff"
+    fleet = SqlFleet(PostgresDatabase(url, SystemClock(), said))
+    heard = SimpleQueue()
+    with fleet.listen(lambda *news: heard.put(news)):
+        assert said.events == []
+        fleet.announce("runs", "1")
+        assert heard.get(timeout=WAIT_SECONDS) == ("runs", "1")
+    fleet.close()
+
+
 @pytest.fixture
 def many_open_files():
     """As many as a server of a thousand machines has."""

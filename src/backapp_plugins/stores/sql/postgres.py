@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # what only servers need is not loaded for others
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, final
@@ -41,7 +41,8 @@ class PostgresDatabase(Database):
             connect_args=LIVELY,
         )
         event.listen(self.engine, "connect", _set_up)
-        self._conninfo = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+        # Not as text again: what it writes for a blank, libpq reads otherwise.
+        self._options: Mapping[str, Any] = self.engine.dialect.create_connect_args(parsed)[1]
         self._clock = clock
         self._events = events
 
@@ -69,7 +70,7 @@ class PostgresDatabase(Database):
 
     @override
     def listen(self, announced: Announced) -> AbstractContextManager[None]:
-        return Listener(self._conninfo, announced, self._clock, self._events).running()
+        return Listener(self._options, announced, self._clock, self._events).running()
 
     @override
     @contextmanager

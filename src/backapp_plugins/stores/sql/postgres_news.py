@@ -6,7 +6,7 @@ import json
 import selectors
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, final
 
@@ -53,9 +53,9 @@ class Listener:
     """A thread with a connection of its own, which it makes anew whenever it is lost."""
 
     def __init__(
-        self, conninfo: str, announced: Announced, clock: Clock, events: EventSink
+        self, options: Mapping[str, Any], announced: Announced, clock: Clock, events: EventSink
     ) -> None:
-        self._conninfo = conninfo
+        self._options = options
         self._announced = announced
         self._clock = clock
         self._events = events
@@ -102,7 +102,8 @@ class Listener:
 
     @contextmanager
     def _connected(self) -> Generator[psycopg.Connection[Any], None, None]:
-        connection = psycopg.connect(self._conninfo, autocommit=True, **LIVELY)
+        options: dict[str, Any] = {**self._options, **LIVELY, "autocommit": True}
+        connection: psycopg.Connection[Any] = psycopg.connect(**options)
         try:
             # What arrives while a statement is answered is handed to this.
             connection.add_notify_handler(lambda found: self._pass_on(found.payload))
