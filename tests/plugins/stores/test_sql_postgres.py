@@ -11,7 +11,6 @@ from queue import SimpleQueue
 import psycopg
 import pytest
 
-from backapp_core.clock import SystemClock
 from backapp_core.errors import InvalidAddress, StoreTooNew, StoreUnavailable
 from backapp_core.events import Recording, void
 from backapp_core.model.runs import RunState
@@ -144,7 +143,7 @@ def test_migrations_make_the_tables_that_the_program_expects(open_at, postgres_u
 
     from backapp_plugins.stores.sql.tables import METADATA
 
-    database = PostgresDatabase(postgres_url, SystemClock(), void)
+    database = PostgresDatabase(postgres_url, void)
     with database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
@@ -201,7 +200,7 @@ def test_store_goes_on_after_its_connections_were_lost(
 def test_connection_that_is_lost_within_a_transaction_is_an_error_of_the_store(
     postgres, postgres_database, postgres_url
 ):
-    database = PostgresDatabase(postgres_url, SystemClock(), void)
+    database = PostgresDatabase(postgres_url, void)
     with pytest.raises(StoreUnavailable, match=r"lost the connection|shut down"):  # noqa: PT012,SIM117  # one claim
         with database.writing() as connection:
             connection.execute(RUNS.select())
@@ -216,7 +215,7 @@ def test_who_listens_goes_on_after_the_connection_was_lost(
     postgres, postgres_database, postgres_url
 ):
     said = Recording()
-    fleet = SqlFleet(PostgresDatabase(postgres_url, SystemClock(), said))
+    fleet = SqlFleet(PostgresDatabase(postgres_url, said))
     heard = SimpleQueue()
     with fleet.listen(lambda *news: heard.put(news)):
         cut_connections(postgres, postgres_database)
@@ -235,7 +234,7 @@ def test_who_listens_connects_as_everybody_else_does(postgres_url):
     """Also with options that hold blanks."""
     said = Recording()
     url = f"{postgres_url}&options=-c%20work_mem%3D1MB%20-c%20jit%3Doff"
-    fleet = SqlFleet(PostgresDatabase(url, SystemClock(), said))
+    fleet = SqlFleet(PostgresDatabase(url, said))
     heard = SimpleQueue()
     with fleet.listen(lambda *news: heard.put(news)):
         assert said.events == []
@@ -266,7 +265,7 @@ def test_server_with_a_thousand_open_connections_still_hears(open_at, postgres_u
 
 
 def test_announcing_into_a_server_that_is_away_raises_nothing():
-    fleet = SqlFleet(PostgresDatabase("postgresql:///db?host=/nowhere", SystemClock(), void))
+    fleet = SqlFleet(PostgresDatabase("postgresql:///db?host=/nowhere", void))
     fleet.announce("runs", "1")
     with fleet.listen(lambda *news: None):
         pass

@@ -42,7 +42,7 @@ def _database(url: str, surroundings: Surroundings) -> Database:
         # psycopg is asked for by those alone who have such a store.
         from backapp_plugins.stores.sql.postgres import PostgresDatabase
 
-        return PostgresDatabase(url, surroundings.clock, surroundings.events)
+        return PostgresDatabase(url, surroundings.events)
     path = path_of(url)
     with _MAKING_FILES, translated(path):
         _make_file(path)

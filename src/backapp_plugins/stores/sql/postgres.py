@@ -11,7 +11,7 @@ from sqlalchemy import URL, Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError
 from typing_extensions import override
 
-from backapp_core.plugin_api import Clock, EventSink, InvalidAddress, to_line
+from backapp_core.plugin_api import EventSink, InvalidAddress, to_line
 from backapp_plugins.stores.sql.database import Database
 from backapp_plugins.stores.sql.postgres_errors import translated
 from backapp_plugins.stores.sql.postgres_news import LIVELY, Listener, notify
@@ -30,7 +30,7 @@ class PostgresDatabase(Database):
 
     is_shared = True
 
-    def __init__(self, url: str, clock: Clock, events: EventSink) -> None:
+    def __init__(self, url: str, events: EventSink) -> None:
         parsed = _parsed(url)
         self.shown = shown_address(parsed)
         self.engine = create_engine(
@@ -43,7 +43,6 @@ class PostgresDatabase(Database):
         event.listen(self.engine, "connect", _set_up)
         # Not as text again: what it writes for a blank, libpq reads otherwise.
         self._options: Mapping[str, Any] = self.engine.dialect.create_connect_args(parsed)[1]
-        self._clock = clock
         self._events = events
 
     @override
@@ -70,7 +69,7 @@ class PostgresDatabase(Database):
 
     @override
     def listen(self, announced: Announced) -> AbstractContextManager[None]:
-        return Listener(self._options, announced, self._clock, self._events).running()
+        return Listener(self._options, announced, self._events).running()
 
     @override
     @contextmanager

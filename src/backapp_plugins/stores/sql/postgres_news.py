@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, final
 import psycopg
 from sqlalchemy import Connection, text
 
-from backapp_core.plugin_api import Clock, EventSink, Level, LogLine
+from backapp_core.plugin_api import EventSink, Level, LogLine
 from backapp_plugins.stores.sql.announcements import News, tell
 from backapp_plugins.stores.sql.postgres_errors import reason_of
 
@@ -52,12 +52,9 @@ def notify(connection: Connection, topic: str, subject_id: str) -> None:
 class Listener:
     """A thread with a connection of its own, which it makes anew whenever it is lost."""
 
-    def __init__(
-        self, options: Mapping[str, Any], announced: Announced, clock: Clock, events: EventSink
-    ) -> None:
+    def __init__(self, options: Mapping[str, Any], announced: Announced, events: EventSink) -> None:
         self._options = options
         self._announced = announced
-        self._clock = clock
         self._events = events
         self._is_listening = threading.Event()
         self._is_over = threading.Event()
