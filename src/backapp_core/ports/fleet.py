@@ -59,11 +59,16 @@ class Fleet(Closing):
 
         Raises:
             NameTaken: If one is called so.
+            InvalidName: If it is not 1 to 64 printable characters.
         """
 
     @abstractmethod
     def tenant(self, tenant_id: int) -> TenantStore:
-        """Return what one tenant owns; costs nothing."""
+        """Return what one tenant owns; costs nothing.
+
+        Raises:
+            StoreUnavailable: If there is no such tenant.
+        """
 
     # --- who is who
 
@@ -83,6 +88,7 @@ class Fleet(Closing):
             TokenRefused: If the invitation is unknown, used, expired or for another address; says
                 which.
             NameTaken: If the address has an account; the invitation can be used again.
+            InvalidName: If the address is none.
         """
 
     @abstractmethod
@@ -91,6 +97,7 @@ class Fleet(Closing):
 
         Raises:
             NameTaken: If the address has an account.
+            InvalidName: If the address is none.
         """
 
     @abstractmethod

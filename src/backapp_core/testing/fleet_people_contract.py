@@ -11,6 +11,7 @@ from backapp_core.errors import (
     IllegalTransition,
     InvalidName,
     NameTaken,
+    StoreUnavailable,
     TokenRefused,
     UserNotFound,
 )
@@ -61,6 +62,14 @@ class TenantsContract(WithFleet):
             fleet.add_tenant("a")
         assert len(fleet.tenants()) == 5
         assert fleet.tenant(added[0].id).tenant == added[0]
+
+    def test_what_is_no_tenant_is_refused(self, fleet: Fleet) -> None:
+        for name in ("", "a" * 65, "a\nb", "\udcff"):
+            with pytest.raises(InvalidName):
+                fleet.add_tenant(name)
+        with pytest.raises(StoreUnavailable):
+            fleet.tenant(2)
+        assert len(fleet.tenants()) == 1
 
     def test_time_does_not_stand_still(self, fleet: Fleet) -> None:
         before = fleet.now()
