@@ -1,5 +1,6 @@
 """A server on a real SQLite database, with two tenants that have one of everything."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from litestar.testing import TestClient
 
 from backapp_core.assembly import assemble_server, load_plugins
@@ -21,6 +23,7 @@ from backapp_core.model.snapshots import Snapshot
 from backapp_core.model.users import Member, Role, User
 from backapp_core.settings import ServerSettings, Settings
 from backapp_core.wire import AGENT_KEY_PREFIX, EnrolBody
+from backapp_web.addresses import Place, listening
 from backapp_web.app import create_app
 from backapp_web.callers import csrf_of
 
@@ -181,6 +184,21 @@ def theirs(server: Server, ours: World) -> World:
 def open_client(server: Server) -> Iterator[TestClient]:
     with TestClient(create_app(server, goes_round=False), raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def url(server: Server, ours: World) -> Iterator[str]:
+    """Where the server can be reached by other processes, such as a browser."""
+    with listening(Place("127.0.0.1", 0)) as taken:
+        config = uvicorn.Config(
+            create_app(server, goes_round=False), log_config=None, ws="websockets-sansio"
+        )
+        running = uvicorn.Server(config)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [taken]})
+        thread.start()
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+        running.should_exit = True
+        thread.join()
 
 
 @pytest.fixture

@@ -1,50 +1,13 @@
 """Pages in a real Chromium: live updates, no refusal by our own policy, narrow screens."""
 
-import shutil
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from backapp_core.model.users import Role
-from backapp_web.addresses import Place, listening
-from backapp_web.app import create_app
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
 PASSWORD = "correct horse battery staple"
-ARGUMENTS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-
-
-@pytest.fixture(scope="module")
-def url(server, ours) -> Iterator[str]:
-    """Where the server of the fixtures can be reached by a browser."""
-    with listening(Place("127.0.0.1", 0)) as taken:
-        config = uvicorn.Config(
-            create_app(server, goes_round=False), log_config=None, ws="websockets-sansio"
-        )
-        running = uvicorn.Server(config)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [taken]})
-        thread.start()
-        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
-        running.should_exit = True
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory):
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("chromium is not installed")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=["light", "dark"])

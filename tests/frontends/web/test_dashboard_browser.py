@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,21 +17,9 @@ from pathlib import Path
 import pytest
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
-playwright = pytest.importorskip("playwright.sync_api")
-
-CHROMIUM = shutil.which("chromium") or ""
 BACKAPP = Path(sys.executable).with_name("backapp")
 PASSWORD = "correct horse battery staple"
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SIZES = {"narrow": (360, 740), "wide": (1280, 900)}
 PATIENCE_MS = 60_000  # how long something may take on a busy machine; nothing is measured
 
@@ -71,9 +58,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    if not CHROMIUM:
-        pytest.skip("chromium is not installed")
+def site(chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     pictures = Path(os.environ.get("BACKAPP_ARTEFACTS") or folder / "pictures")
     pictures.mkdir(parents=True, exist_ok=True)
@@ -82,19 +67,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (folder / "documents" / "letters").mkdir()
     (folder / "documents" / "letters" / "to ann.txt").write_text("dear Ann")
     (folder / "documents" / "report <b>.txt").write_text("figures")
-    with (
-        playwright.sync_playwright() as driver,
-        serving(folder) as (url, first_link),
-    ):
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        try:
-            made = Site(url, folder, browser, pictures)
-            set_up(made, first_link)
-            with working(made):
-                make_repository(made)
-                yield made
-        finally:
-            browser.close()
+    with serving(folder) as (url, first_link):
+        made = Site(url, folder, chromium, pictures)
+        set_up(made, first_link)
+        with working(made):
+            make_repository(made)
+            yield made
 
 
 @contextmanager

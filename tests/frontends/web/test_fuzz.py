@@ -4,16 +4,11 @@ import os
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from backapp_core.model.users import Role
-from backapp_web.addresses import Place, listening
-from backapp_web.app import create_app
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
@@ -22,21 +17,6 @@ CHECKS += ",response_schema_conformance,response_headers_conformance"
 TESTED = 60
 """Operations; a new one is taken up here by hand, so that none is left out unseen."""
 EXAMPLES = "6"
-
-
-@pytest.fixture(scope="module")
-def url(server, ours) -> Iterator[str]:
-    """Where the server of the fixtures can be reached."""
-    with listening(Place("127.0.0.1", 0)) as taken:
-        config = uvicorn.Config(
-            create_app(server, goes_round=False), log_config=None, ws="websockets-sansio"
-        )
-        running = uvicorn.Server(config)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [taken]})
-        thread.start()
-        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
-        running.should_exit = True
-        thread.join()
 
 
 @pytest.mark.parametrize("who", ["nobody", "viewer", "admin", "program", "machine"])

