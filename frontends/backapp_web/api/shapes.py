@@ -5,6 +5,7 @@ from datetime import datetime
 
 from attrs import field, frozen
 
+from backapp_core.engine.configure import repository_id_of
 from backapp_core.events import Progress
 from backapp_core.model.agents import Agent, EnrolmentToken
 from backapp_core.model.jobs import Job
@@ -327,7 +328,7 @@ def job_shown(job: Job, next_due: tuple[datetime, ...] = ()) -> JobShown:
     """Return a job as it is shown."""
     return JobShown(
         name=job.name,
-        repository=job.repository.partition(":")[2],
+        repository=repository_id_of(job),
         agent_id=job.agent_id,
         roots=job.roots,
         scanner_settings=job.scanner_settings,

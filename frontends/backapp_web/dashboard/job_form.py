@@ -6,12 +6,11 @@ from typing import Any, cast
 from attrs import evolve, frozen
 from attrs import field as attribute
 
-from backapp_core.engine.configure import JobWish
+from backapp_core.engine.configure import JobWish, repository_id_of
 from backapp_core.model.jobs import Job
 from backapp_core.model.names import from_text, to_text
 from backapp_core.model.schedules import Schedule
 from backapp_web.dashboard.forms import field, lines
-from backapp_web.dashboard.names import repository_id_of
 
 _MIB = 1 << 20
 _OWN_SETTINGS = ("excludes", "exclude_caches", "one_file_system", "exclude_larger_than_bytes")

@@ -8,6 +8,7 @@ from typing import Any
 from litestar import Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 
+from backapp_core.engine.configure import repository_id_of
 from backapp_core.errors import BackappError
 from backapp_core.model.jobs import Job
 from backapp_core.model.users import Action
@@ -16,7 +17,7 @@ from backapp_web.answers import status_of
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import Form, field, going_to
 from backapp_web.dashboard.job_form import JobForm
-from backapp_web.dashboard.names import agent_names, repository_id_of
+from backapp_web.dashboard.names import agent_names
 from backapp_web.pages import page
 
 _LATEST_RUNS = 10

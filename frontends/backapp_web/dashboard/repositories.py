@@ -5,7 +5,7 @@ from attrs import frozen
 from litestar import Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 
-from backapp_core.engine.configure import RepositoryWish
+from backapp_core.engine.configure import RepositoryWish, repository_id_of
 from backapp_core.errors import BackappError
 from backapp_core.model.names import from_text
 from backapp_core.model.receipts import first_break
@@ -14,7 +14,7 @@ from backapp_core.model.users import Action
 from backapp_web.answers import status_of
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import Form, field, going_to
-from backapp_web.dashboard.names import agent_names, repository_id_of
+from backapp_web.dashboard.names import agent_names
 from backapp_web.pages import page
 
 _LATEST_SNAPSHOTS = 5

@@ -8,6 +8,7 @@ from attrs import asdict, frozen
 from litestar import Response, Router, get, post
 from litestar.params import FromPath, FromQuery, QueryParameter
 
+from backapp_core.engine.configure import repository_id_of
 from backapp_core.engine.overview import pace_of
 from backapp_core.errors import BackappError, InputError
 from backapp_core.model.runs import RunState
@@ -17,7 +18,7 @@ from backapp_core.ports.tenants import TenantStore
 from backapp_web.answers import status_of
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import going_to
-from backapp_web.dashboard.names import agent_names, repository_id_of
+from backapp_web.dashboard.names import agent_names
 from backapp_web.pages import page
 from backapp_web.words import event_words
 

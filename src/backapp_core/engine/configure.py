@@ -63,14 +63,20 @@ def address_of(repository: ManagedRepository) -> str:
     return f"{SCHEME}:{repository.id}"
 
 
+def repository_id_of(job: Job) -> str:
+    """Return the id of the managed repository that a job fills; empty if it fills none."""
+    scheme, _, repository_id = job.repository.partition(":")
+    return repository_id if scheme == SCHEME else ""
+
+
 def repository_of(store: TenantStore, job: Job) -> ManagedRepository:
     """Return the repository that a job fills.
 
     Raises:
         RepositoryNotFound: If it is no managed one, or not of this tenant.
     """
-    scheme, _, repository_id = job.repository.partition(":")
-    if scheme != SCHEME:
+    repository_id = repository_id_of(job)
+    if not repository_id:
         raise RepositoryNotFound(f"job '{job.name}' fills no repository of this server")
     return store.repositories.get(repository_id)
 
@@ -121,12 +127,7 @@ def add_repository(
     repository_id = new_id(surroundings)
     enforces: Enforcement | None = None
     if wish.bucket:
-        if wish.bucket not in settings.buckets:
-            known = ", ".join(sorted(settings.buckets)) or "none"
-            raise InvalidAddress(
-                f"the server has no bucket of this name; named in its settings: {known}"
-            )
-        bucket = settings.buckets[wish.bucket]
+        bucket = bucket_called(settings, wish.bucket)
         # Opaque ids only: no name that somebody chose becomes part of a path.
         address = buckets.address_for(bucket, store.tenant.id, repository_id)
         enforces = buckets.probe(bucket)
@@ -274,6 +275,20 @@ def is_below(path: bytes, folders: Sequence[bytes]) -> bool:
         parts[: len(above)] == above
         for above in (folder.rstrip(b"/").split(b"/") for folder in folders)
     )
+
+
+def bucket_called(settings: ServerSettings, name: str) -> str:
+    """Return the address of one of the server's buckets.
+
+    Raises:
+        InvalidAddress: If none is called so.
+    """
+    if name not in settings.buckets:
+        known = ", ".join(sorted(settings.buckets)) or "none"
+        raise InvalidAddress(
+            f"the server has no bucket of this name; named in its settings: {known}"
+        )
+    return settings.buckets[name]
 
 
 def check_scanner(plugins: PluginManager, surroundings: Surroundings, wish: JobWish) -> None:

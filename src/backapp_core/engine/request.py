@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from attrs import frozen
 
-from backapp_core.engine.configure import absolute_path, is_below, repository_of
+from backapp_core.engine.configure import absolute_path, is_below, repository_of, usable_agent
 from backapp_core.engine.tokens import new_id
 from backapp_core.errors import InvalidJob
 from backapp_core.model.agents import Agent
@@ -61,7 +61,7 @@ def request_run(fleet: Fleet, surroundings: Surroundings, store: TenantStore, jo
         AgentNotFound: If it has none.
     """
     job = store.jobs.get(job_name)
-    _machine_of(store, job.agent_id)
+    usable_agent(store.agents.get(job.agent_id))
     return _add(fleet, store, _new_run(fleet, surroundings, job))
 
 
@@ -80,7 +80,7 @@ def request_restore(
     """
     job = store.jobs.get(wish.job)
     repository = repository_of(store, job)
-    agent = _machine_of(store, repository.agent_id)
+    agent = usable_agent(store.agents.get(repository.agent_id))
     store.repositories.snapshot(repository.id, wish.snapshot_id)
     _check_target(agent, wish)
     order = RestoreOrder(wish.snapshot_id, wish.target, wish.paths)
@@ -99,7 +99,7 @@ def ask(
         AgentNotFound: If there is no machine.
     """
     repository = store.repositories.get(wish.repository)
-    agent = _machine_of(store, repository.agent_id)
+    agent = usable_agent(store.agents.get(repository.agent_id))
     needed = _NEEDED[wish.kind]
     if set(wish.details) != needed:
         names = ", ".join(sorted(needed)) or "nothing"
@@ -152,13 +152,6 @@ def _add(fleet: Fleet, store: TenantStore, run: Run) -> Run:
     store.runs.add(run)
     fleet.announce("runs", run.id)
     return run
-
-
-def _machine_of(store: TenantStore, agent_id: str) -> Agent:
-    agent = store.agents.get(agent_id)
-    if agent.revoked_at is not None:
-        raise InvalidJob(f"the machine '{agent.name}' is no longer enrolled")
-    return agent
 
 
 def _check_target(agent: Agent, wish: RestoreWish) -> None:

@@ -13,6 +13,7 @@ from backapp_core.engine.configure import (
     JobWish,
     RepositoryWish,
     absolute_path,
+    bucket_called,
     check_allowed,
     check_scanner,
     check_schedule,
@@ -103,9 +104,10 @@ def repository_faults(
     else:
         with _Noting(faults, "agent"):
             agent = usable_agent(store.agents.get(wish.agent))
-    if wish.bucket and wish.bucket not in settings.buckets:
-        faults.append(Fault("bucket", "the server has no bucket of this name"))
-    elif not wish.bucket:
+    if wish.bucket:
+        with _Noting(faults, "bucket"):
+            bucket_called(settings, wish.bucket)
+    else:
         with _Noting(faults, "folder"):
             absolute_path(wish.folder, "the folder of a repository")
         if agent is not None and _is_taken(known, agent, to_text(wish.folder)):

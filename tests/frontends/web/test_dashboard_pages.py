@@ -299,11 +299,9 @@ def test_repository_with_faults_keeps_what_was_typed_and_is_made_when_they_are_m
     assert set(faults(refused.text)) == {"name", "agent", "folder", "archiver"}
     assert 'value="a b"' in refused.text
     elsewhere = form | {"place": "bucket:none", "name": "vault", "agent": "pluto"}
-    assert set(faults(admin.post("/repositories", **elsewhere).text)) == {
-        "name",
-        "bucket",
-        "archiver",
-    }
+    said = faults(admin.post("/repositories", **elsewhere).text)
+    assert set(said) == {"name", "bucket", "archiver"}
+    assert "named in its settings: none" in said["bucket"]
     taken = {"name": "attic", "agent": "pluto", "place": "folder", "folder": "/srv/backup"}
     assert set(faults(admin.post("/repositories", **taken, archiver="restic").text)) == {"folder"}
     made = admin.post("/repositories", **taken | {"folder": "/srv/attic"}, archiver="restic")
