@@ -40,10 +40,8 @@ def work_of(request: Call) -> Work:
 @post(f"{AGENT}/hello", status_code=200, sync_to_thread=True)
 def hello(request: Call, data: JSONBody[HelloBody]) -> Orders:
     """Say that the machine lives."""
-    most = server_of(request).settings.alive_seconds
-    return work_of(request).hello(
-        data.report, alive_seconds=_at_most(data.alive_seconds, most, "alive_seconds")
-    )
+    alive = server_of(request).alive_seconds(data.alive_seconds)
+    return work_of(request).hello(data.report, alive_seconds=alive)
 
 
 @post(f"{AGENT}/goodbye", status_code=204, sync_to_thread=True)
@@ -55,16 +53,15 @@ def goodbye(request: Call, data: JSONBody[InstanceBody]) -> None:
 @post(f"{AGENT}/claim", status_code=200, sync_to_thread=True, responses=_NOTHING)
 def claim(request: Call, data: JSONBody[ClaimBody]) -> Response[Claim | None]:
     """Take over the run that has waited longest."""
-    claimed = work_of(request).claim(
-        data.instance, lease_seconds=_lease(request, data.lease_seconds)
-    )
+    lease = server_of(request).lease_seconds(data.lease_seconds)
+    claimed = work_of(request).claim(data.instance, lease_seconds=lease)
     return Response(claimed, status_code=204 if claimed is None else 200)
 
 
 @post(f"{RUNS}/{{run_id:str}}/renew", status_code=200, sync_to_thread=True)
 def renew(request: Call, run_id: FromPath[str], data: JSONBody[RenewBody]) -> Renewal:
     """Go on with a run."""
-    lease = _lease(request, data.lease_seconds)
+    lease = server_of(request).lease_seconds(data.lease_seconds)
     return work_of(request).renew(run_id, data.fence, lease_seconds=lease)
 
 
@@ -141,16 +138,6 @@ def next_question(request: Call) -> Response[Question | None]:
 def answer(request: Call, question_id: FromPath[str], data: JSONBody[AnswerBody]) -> None:
     """Answer a question."""
     work_of(request).answer(question_id, data.answer)
-
-
-def _lease(request: Call, wished: float) -> float:
-    return _at_most(wished, server_of(request).settings.lease_seconds, "lease_seconds")
-
-
-def _at_most(wished: float, most: float, name: str) -> float:
-    if wished <= 0:
-        raise InputError(f"{name} is more than 0")
-    return min(wished, most)
 
 
 def work_router() -> Router:

@@ -3,7 +3,7 @@
 from litestar import Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 
-from backapp_core.errors import BackappError, NotAllowed
+from backapp_core.errors import BackappError
 from backapp_web.answers import headers_of, status_of
 from backapp_web.api.account import session_cookie
 from backapp_web.callers import (
@@ -91,13 +91,8 @@ def _join(request: Call, token: str, data: Form) -> Response[bytes]:
 
 @get("/register", sync_to_thread=True)
 def register_page(request: Call) -> Response[bytes]:
-    """Show what to fill in, where anybody may make an account.
-
-    Raises:
-        NotAllowed: If it is not so.
-    """
-    if not server_of(request).settings.open_registration:
-        raise NotAllowed("accounts are made by invitation here; ask an administrator for one")
+    """Show what to fill in, where anybody may make an account."""
+    server_of(request).check_registration()
     return _account(request, "/register", "Make an account")
 
 

@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 
 from backapp_core.engine.tokens import hash_of, is_well_formed, new_id, new_token
-from backapp_core.errors import AgentRevoked, InvalidName, TokenRefused
+from backapp_core.errors import AgentRevoked, InputError, InvalidName, TokenRefused
 from backapp_core.model.agents import Agent, EnrolmentToken, check_agent_name
 from backapp_core.model.users import Member
 from backapp_core.ports.fleet import Fleet, KnownAgent
@@ -75,6 +75,17 @@ def recognise(fleet: Fleet, key: str) -> KnownAgent:
             f"the key of '{known.agent.name}' was taken back; enrol the machine again"
         )
     return known
+
+
+def at_most(wished: float, most_seconds: float, name: str) -> float:
+    """Return how long something counts that a machine wishes for, never longer than the settings.
+
+    Raises:
+        InputError: If the machine wishes for nothing or less.
+    """
+    if wished <= 0:
+        raise InputError(f"{name} is more than 0")
+    return min(wished, most_seconds)
 
 
 def revoke(fleet: Fleet, tenant_id: int, name: str) -> Agent:

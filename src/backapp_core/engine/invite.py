@@ -115,13 +115,22 @@ def register(
         NameTaken: If the address has an account.
         InputError: If name, address or password cannot be taken.
     """
+    check_registration(fleet, settings)
+    check_password(password, email)
+    user = _new_user(surroundings, fleet.now(), email, name, Role.VIEWER)
+    return fleet.register(first_tenant(fleet).id, user, hash_password(password))
+
+
+def check_registration(fleet: Fleet, settings: ServerSettings) -> None:
+    """Refuse whoever has no invitation, where one is needed.
+
+    Raises:
+        NotAllowed: If the settings say so, or nobody administers the server yet.
+    """
     if not settings.open_registration:
         raise NotAllowed("accounts are made by invitation here; ask an administrator for one")
     if not fleet.has_users():
         raise NotAllowed("the first account is made by the link that the server printed")
-    check_password(password, email)
-    user = _new_user(surroundings, fleet.now(), email, name, Role.VIEWER)
-    return fleet.register(first_tenant(fleet).id, user, hash_password(password))
 
 
 def change_user(

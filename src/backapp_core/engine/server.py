@@ -156,6 +156,10 @@ class Server(Closing):
         )
         return sign_in.open_session(self.fleet, self.surroundings, self.settings, member)
 
+    def check_registration(self) -> None:
+        """Refuse whoever has no invitation, where one is needed."""
+        invite.check_registration(self.fleet, self.settings)
+
     def register(self, *, email: str, name: str, password: str) -> SignedIn:
         """Make an account where anybody may, and let them in."""
         member = invite.register(
@@ -226,6 +230,14 @@ class Server(Closing):
         store = self.tenant(known.tenant_id)
         witness = BucketWitness(store, self._buckets, self.plugins.archivers)
         return store.work(known.agent.id, witness)
+
+    def lease_seconds(self, wished: float) -> float:
+        """Return how long a run is left to a machine that wishes for so long."""
+        return enrol.at_most(wished, self.settings.lease_seconds, "lease_seconds")
+
+    def alive_seconds(self, wished: float) -> float:
+        """Return how long a process counts as alive that wishes for so long."""
+        return enrol.at_most(wished, self.settings.alive_seconds, "alive_seconds")
 
     def grants_of(self, known: KnownAgent) -> CanIssueGrants:
         """Return what signs for a machine."""

@@ -536,3 +536,13 @@ def test_job_that_fills_a_repository_is_found_until_it_is_removed(server, tenant
 
 def test_schedule_is_put_in_words(server):
     assert server.described(DAILY).startswith("At 02:00 every day")
+
+
+@pytest.mark.parametrize("name", ["lease_seconds", "alive_seconds"])
+def test_machine_gets_the_time_that_it_wishes_for_within_the_settings(server, name):
+    counted = getattr(server, name)
+    most = getattr(server.settings, name)
+    assert (counted(0.5), counted(most + 1)) == (0.5, most)
+    for wished in (0, -1):
+        with pytest.raises(InputError):
+            counted(wished)

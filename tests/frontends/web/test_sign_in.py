@@ -193,6 +193,22 @@ def test_first_administrator_comes_by_the_link_once(new_server, tmp_path):
         assert client.post("/api/v1/register", json=body | {"email": "c@e.org"}).status_code == 403
 
 
+def test_nobody_is_asked_to_fill_in_what_would_be_refused(new_server, tmp_path):
+    from litestar.testing import TestClient
+
+    from backapp_web.app import create_app
+
+    for is_open in (False, True):
+        with (
+            new_server(tmp_path / str(is_open), open_registration=is_open) as server,
+            TestClient(create_app(server, goes_round=False)) as client,
+        ):
+            assert client.get("/register").status_code == 403
+            body = {"email": "ann@example.org", "name": "Ann", "password": PASSWORD}
+            server.join(server.first_link(), **body)
+            assert client.get("/register").status_code == (200 if is_open else 403)
+
+
 def test_invitation_gives_the_role_that_it_names_and_no_other(client, ours, admin):
     made = client.post("/api/v1/invitations", json={"role": "viewer"}, headers=admin)
     assert made.status_code == 201
