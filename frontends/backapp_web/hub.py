@@ -39,6 +39,7 @@ class Subscriber:
         factory=lambda: asyncio.Queue[Wake | None](_MOST_WAITING)
     )
     """None: the socket is to be closed."""
+    _is_over: bool = field(default=False, init=False)
 
     def tell(self, wake: Wake | None) -> None:
         """Hand a message over, from any thread."""
@@ -48,6 +49,9 @@ class Subscriber:
             return  # the server has stopped meanwhile
 
     def _put(self, wake: Wake | None) -> None:
+        if self._is_over:
+            return  # what is told later must not push the end out
+        self._is_over = wake is None
         if self.messages.full():
             # Whoever reads so slowly looks at everything again.
             while not self.messages.empty():
@@ -92,6 +96,15 @@ class Hub:
         finally:
             with self._lock:
                 self._subscribers.discard(subscriber)
+
+    def look_again(self, subscriber: Subscriber) -> None:
+        """Close a socket whose session or machine ended before it listened, and so unheard."""
+        if subscriber.user_id:
+            self._check_sessions([subscriber])
+        else:
+            store = self._server.tenant(subscriber.tenant_id)
+            if _agent(store, subscriber.agent_id).is_over:
+                subscriber.tell(None)
 
     def close_all(self) -> None:
         """Ask every socket to close."""

@@ -56,6 +56,7 @@ async def _serve(socket: _Socket, subscriber: Subscriber, sort: str) -> None:
     gauge.inc()
     try:
         with hub.subscribed(subscriber), suppress(WebSocketDisconnect):
+            await to_thread.run_sync(hub.look_again, subscriber)
             await _pass_on(socket, subscriber)
     finally:
         gauge.dec()

@@ -1,5 +1,6 @@
 """Open sockets: who hears of what, and what closes them."""
 
+import asyncio
 import json
 
 import pytest
@@ -8,6 +9,8 @@ from litestar.exceptions import WebSocketDisconnect
 from backapp_core.engine.request import QuestionWish
 from backapp_core.model.users import Role
 from backapp_core.model.work import QuestionKind
+from backapp_core.wire import Wake
+from backapp_web.hub import Hub, Subscriber
 
 OWN = {"origin": "http://testserver.local"}
 AGENT = "/api/v1/agent/socket"
@@ -90,6 +93,47 @@ def test_socket_of_a_page_closes_when_its_person(client, ours, how):
             ours.server.change_user(ours.tenant_id, user_id, is_enabled=False)
         with pytest.raises(WebSocketDisconnect):
             heard_until(socket, None)
+
+
+def told(subscriber: Subscriber) -> list[Wake | None]:
+    return [subscriber.messages.get_nowait() for _ in range(subscriber.messages.qsize())]
+
+
+def test_whoever_reads_slowly_hears_of_the_end_all_the_same():
+    async def heard_by_a_slow_one(before: int) -> list[Wake | None]:
+        subscriber = Subscriber(1, asyncio.get_running_loop())
+        wakes = [Wake("runs", str(number)) for number in range(500)]
+        for wake in (*wakes[:before], None, *wakes):
+            subscriber.tell(wake)
+        await asyncio.sleep(0)
+        return told(subscriber)
+
+    assert asyncio.run(heard_by_a_slow_one(0)) == [None]
+    assert asyncio.run(heard_by_a_slow_one(100)) == [Wake("all"), None]
+
+
+def test_socket_that_listens_only_after_its_end_is_closed(ours):
+    _, key = ours.machine("late")
+    known = ours.server.recognise(key)
+    person = ours.somebody("late", Role.VIEWER)
+    user_id = person.member.user.id
+
+    async def heard_when_looked_at(**who: str) -> list[Wake | None]:
+        subscriber = Subscriber(ours.tenant_id, asyncio.get_running_loop(), **who)
+        Hub(ours.server).look_again(subscriber)
+        await asyncio.sleep(0)
+        return told(subscriber)
+
+    for who, end in (
+        ({"agent_id": known.agent.id}, lambda: ours.server.revoke(ours.tenant_id, "late")),
+        (
+            {"user_id": user_id, "token": person.token},
+            lambda: ours.server.sign_out(person.token, user_id),
+        ),
+    ):
+        assert asyncio.run(heard_when_looked_at(**who)) == []
+        end()
+        assert asyncio.run(heard_when_looked_at(**who)) == [None]
 
 
 @pytest.mark.parametrize(
