@@ -70,9 +70,9 @@ class JobForm:
         excludes = cast("list[object]", settings.get("excludes", []))
         typed = cls(
             repository=repository_id_of(job),
-            roots="\n".join(map(to_text, job.roots)),
+            roots="\n".join(map(_line_of, job.roots)),
             excludes="\n".join(map(str, excludes)),
-            larger_mib=f"{larger / _MIB:g}" if isinstance(larger, int) else "",
+            larger_mib=repr(larger / _MIB).removesuffix(".0") if isinstance(larger, int) else "",
             schedule=job.schedule.expression if job.schedule else "",
             time_zone=job.schedule.time_zone if job.schedule else "UTC",
             tags=", ".join(job.tags),
@@ -119,6 +119,13 @@ class JobForm:
             is_enabled=self.is_enabled,
         )
         return wish, faults
+
+
+def _line_of(path: bytes) -> str:
+    """Return a path as a line of the form, which is read without the blanks around it."""
+    text = to_text(path)
+    bare = text.rstrip(" ")
+    return bare + "\\x20" * (len(text) - len(bare))
 
 
 def _bytes_of(mib: str) -> int:

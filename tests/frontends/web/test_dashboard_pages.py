@@ -279,6 +279,23 @@ def test_settings_that_the_form_does_not_show_stay(admin, ours):
     ours.store.jobs.remove("special")
 
 
+def test_form_that_is_sent_as_it_was_shown_changes_nothing(admin, ours):
+    former = ours.store.jobs.get("documents")
+    settings = {"exclude_larger_than_bytes": 1_234_567_891}
+    roots = (b"/blanks behind  ", b"/a\\x20b", b"/line\nbreak")
+    ours.store.jobs.add(
+        Job("odd", former.repository, roots, scanner_settings=settings, agent_id=ours.agent_id)
+    )
+    page = admin.get("/jobs/odd/edit").text
+    [shown] = re.findall(r'<textarea id="roots".*?>(.*?)</textarea>', page, re.DOTALL)
+    [larger] = re.findall(r'name="larger_mib".*?value="(.*?)"', page)
+    form = {"repository": ours.repository_id, "roots": unescape(shown), "larger_mib": larger}
+    assert admin.post("/jobs/odd/edit", **form).status_code == 303
+    kept = ours.store.jobs.get("odd")
+    ours.store.jobs.remove("odd")
+    assert (kept.roots, kept.scanner_settings) == (roots, settings)
+
+
 def test_next_five_times_are_shown_by_a_button_and_nothing_is_saved(admin, ours):
     before = ours.store.jobs.list()
     answer = admin.post("/jobs", **JOB | {"preview": "yes", "name": ""})
