@@ -30,6 +30,13 @@ def test_containers_of_the_example_use_files_that_are_there():
             assert (EXAMPLES / volume.partition(":")[0]).is_file()
 
 
+def test_secrets_that_lie_beside_the_example_stay_out_of_its_image_and_of_git():
+    ignored = EXAMPLES / "Dockerfile.dockerignore"
+    assert "**/.env" in ignored.read_text(encoding="utf-8").splitlines()
+    ours = (EXAMPLES.parents[1] / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert ".env" in ours
+
+
 def test_proxies_that_are_trusted_are_those_of_the_containers_own_network():
     compose = yaml.safe_load((EXAMPLES / "compose.yaml").read_text(encoding="utf-8"))
     (network,) = compose["networks"]["default"]["ipam"]["config"]
