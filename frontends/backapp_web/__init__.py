@@ -1,1 +1,1 @@
-"""The web door; its place is kept, nothing stands in it yet."""
+"""The web door: a dashboard for people, an interface for programs and machines."""
