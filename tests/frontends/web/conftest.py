@@ -202,9 +202,10 @@ def url(server: Server, ours: World) -> Iterator[str]:
 
 
 @pytest.fixture
-def client(open_client: TestClient) -> TestClient:
-    """What sends requests; nobody is signed in."""
+def client(open_client: TestClient, server: Server) -> TestClient:
+    """What sends requests; nobody is signed in, and no wrong password was tried from there."""
     open_client.cookies.clear()
+    server.fleet.forget_failures("client:testclient")
     return open_client
 
 

@@ -123,12 +123,6 @@ def test_guessing_is_stopped_whatever_headers_say_of_the_client(client, server, 
     assert sign_in(client, ann.member.user.email).status_code == 429
 
 
-@pytest.fixture(autouse=True)
-def fresh_client(server):
-    """Tests guess wrong from one client; that is the business of one of them."""
-    server.fleet.forget_failures("client:testclient")
-
-
 def test_many_who_sign_in_at_once_keep_nobody_else_waiting(open_client, client):
     at_once = open_client.app.state["hashing"]
     crowd = 50  # more than there are threads for all other requests
