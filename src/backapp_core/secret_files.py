@@ -5,6 +5,7 @@ The one place that looks at such a file's mode.
 
 import os
 import stat
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,15 +37,17 @@ def write_private_file(path: Path, text: str) -> None:
     """Put ``text`` into the file at ``path``, all of it or none; only its owner may read it.
 
     Its folder is made if need be, for the owner alone. What stood there is replaced; when this
-    returns, the new text survives a power cut.
+    returns, the new text survives a power cut. Threads and processes may write the same file at
+    once: what the last one put there stays.
 
     Raises:
         InputError: If it cannot be written; the message names the file and never what is in it.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    # Its own for each thread: none may put in place what another is still writing.
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft.unlink(missing_ok=True)  # of a process of this number that was killed
+        draft.unlink(missing_ok=True)  # of one of these numbers that was killed
         _write_draft(draft, text)
         draft.replace(path)
         _synchronise(path.parent)

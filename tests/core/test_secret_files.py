@@ -1,5 +1,7 @@
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -64,6 +66,10 @@ def test_path_that_leads_nowhere_is_named_in_one_printable_line(path):
 # --- writing
 
 
+def _draft(name):
+    return f".{name}.{os.getpid()}-{threading.get_native_id()}.draft"
+
+
 def test_private_file_is_written_for_its_owner_alone_and_read_back(tmp_path):
     path = tmp_path / "new" / "folder" / "key"
     write_private_file(path, "secret\n")
@@ -84,7 +90,7 @@ def test_private_file_is_replaced_as_a_whole_and_leaves_no_draft(tmp_path):
 def test_private_file_that_cannot_be_written_leaves_the_former_one(tmp_path):
     path = tmp_path / "key"
     write_private_file(path, "former\n")
-    (tmp_path / f".key.{os.getpid()}.draft").mkdir()  # in the way of every attempt
+    (tmp_path / _draft("key")).mkdir()  # in the way of every attempt
     with pytest.raises(InputError) as caught:
         write_private_file(path, "later\n")
     assert "later" not in caught.value.message
@@ -93,6 +99,22 @@ def test_private_file_that_cannot_be_written_leaves_the_former_one(tmp_path):
 
 def test_draft_of_a_process_that_was_killed_is_in_nobodys_way(tmp_path):
     path = tmp_path / "key"
-    (tmp_path / f".key.{os.getpid()}.draft").write_text("half a sec")
+    (tmp_path / _draft("key")).write_text("half a sec")
     write_private_file(path, "secret\n")
     assert [one.name for one in tmp_path.iterdir()] == ["key"]
+
+
+def test_threads_that_write_the_same_private_file_are_not_in_one_anothers_way(tmp_path):
+    path = tmp_path / "record"
+    texts = [letter * 100_000 for letter in "abcd"]
+    together = threading.Barrier(len(texts))
+
+    def write(text):
+        for _ in range(20):
+            together.wait(timeout=10)
+            write_private_file(path, text)
+            assert path.read_text() in texts
+
+    with ThreadPoolExecutor(len(texts)) as pool:
+        list(pool.map(write, texts))
+    assert [one.name for one in tmp_path.iterdir()] == ["record"]
