@@ -61,13 +61,17 @@ class Agent:
     def enrol(self, url: str, token: str, policy: Policy) -> Identity:
         """Join the server at ``url``; ``policy`` is written down unless there is one.
 
+        The machine counts as enrolled only when that is on the disk.
+
         Raises:
             BackappError: What `agent_identity.enrol` raises.
         """
-        identity = enrol(self._plugins, self._surroundings, self.folder, url, token)
-        if not self.policy_file.exists():
-            write_private_file(self.policy_file, policy_text(policy))
-        return identity
+
+        def keep_policy() -> None:
+            if not self.policy_file.exists():
+                write_private_file(self.policy_file, policy_text(policy))
+
+        return enrol(self._plugins, self._surroundings, self.folder, url, token, before=keep_policy)
 
     def run(self, limits: AgentLimits = AgentLimits()) -> None:  # noqa: B008  # a value without state
         """Work for the server until the surroundings' cancel token is set.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from attrs import evolve, field, frozen
@@ -71,11 +72,25 @@ def store_kind(plugins: PluginManager, url: str) -> StoreKind:
 
 
 def enrol(
-    plugins: PluginManager, surroundings: Surroundings, folder: Path, url: str, token: str
+    plugins: PluginManager,
+    surroundings: Surroundings,
+    folder: Path,
+    url: str,
+    token: str,
+    *,
+    before: Callable[[], None] = lambda: None,
 ) -> Identity:
     """Let this machine join the server at ``url``; again with the same token if that was cut short.
 
     Id and key are on the disk, for their owner alone, before they are sent.
+
+    Args:
+        plugins: What is installed.
+        surroundings: Where chance comes from.
+        folder: The agent's own.
+        url: The address of the server.
+        token: What the server gave for one machine.
+        before: Called when the server has answered, before the machine counts as enrolled.
 
     Raises:
         NameTaken: If this machine is enrolled already, or another got the name meanwhile.
@@ -100,6 +115,7 @@ def enrol(
         (folder / IDENTITY).unlink(missing_ok=True)
         (folder / KEY).unlink(missing_ok=True)
         raise
+    before()
     identity = evolve(begun.identity, name=enrolled.name, tenant=enrolled.tenant, token_sha256="")
     _write(folder, identity)
     return identity

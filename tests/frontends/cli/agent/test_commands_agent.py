@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import tomllib
 from datetime import timedelta
 from pathlib import Path
@@ -55,6 +56,18 @@ def test_first_policy_says_what_was_asked_for(cli, served, folder):
         "restore_folders": ["/srv/it's back"],
         "commands": False,
     }
+
+
+def test_machine_whose_policy_was_not_written_is_not_enrolled(cli, served, folder):
+    folder.mkdir(parents=True)
+    in_the_way = folder / f".policy.toml.{os.getpid()}-{threading.get_native_id()}.draft"
+    in_the_way.mkdir()
+    command = ("agent", "enrol", served.url, "--token", served.token(), "--backup-root", "/home")
+    assert "policy.toml cannot be written" in cli(*command, code=2).err
+    assert "not enrolled" in cli("agent", "run", code=2).err
+    in_the_way.rmdir()
+    cli(*command)
+    assert tomllib.loads((folder / "policy.toml").read_text())["backup_roots"] == ["/home"]
 
 
 def test_enrolling_twice_is_refused_and_changes_nothing(cli, enrolled, folder, fingerprint):
