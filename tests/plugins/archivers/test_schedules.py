@@ -13,7 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from backapp_core.errors import DamagedRepository, RepositoryLocked, SnapshotNotFound
+from backapp_core.errors import (
+    DamagedRepository,
+    RepositoryLocked,
+    RunCancelled,
+    SnapshotNotFound,
+)
 from backapp_core.model.repositories import CleanUpOptions, RemovalPlan, Severity
 from backapp_core.testing.fakes import FrozenClock, MemoryTransport
 from backapp_core.testing.faults import FaultyTransport, Phase
@@ -221,6 +226,31 @@ def test_a_backup_that_slept_while_it_published_takes_it_back(any_workbench, mon
     assert bench.repository.snapshots() == []
     facts = bench.facts()
     assert bench.differences(bench.back_up(), facts) == []
+
+
+def test_a_backup_that_slept_and_was_stopped_leaves_no_list_of_packs_that_are_gone(
+    restic_workbench, monkeypatch
+):
+    monkeypatch.setattr(holding, "system_ids", lambda: "")
+    clock = FrozenClock()
+    bench = restic_workbench(clock=clock)
+    (bench.source / "file").write_bytes(b"content")
+
+    def sleep(operation, phase) -> None:
+        if operation.verb != "put" or not operation.name.startswith("index/"):
+            return
+        if phase is Phase.BEFORE:
+            clock.advance(31 * 60)
+            for name in list(bench.bucket.objects):
+                if name.startswith(("locks/", "data/")):
+                    bench.bucket.discard(name)  # as a prune that takes its holder for dead
+        else:
+            bench.surroundings.cancel.cancel()
+
+    sleeping = bench.open(FaultyTransport(MemoryTransport(bench.bucket), sleep))
+    with pytest.raises(RunCancelled):
+        bench.back_up(repository=sleeping)
+    assert not [name for name in bench.bucket.objects if name.startswith("index/")]
 
 
 def play(stage: Stage, cast: str, seeds: range, *, is_sleepy: bool) -> None:

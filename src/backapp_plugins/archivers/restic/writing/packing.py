@@ -118,7 +118,7 @@ class PackWriter:
         self._pool.shutdown(cancel_futures=True)
         if kind is not None:
             try:
-                if issubclass(kind, RepositoryLocked):
+                if issubclass(kind, RepositoryLocked) or self._is_lock_lost():
                     withdraw_false(self._place, self.index_ids)
                 else:
                     self._keep_or_give_back()
@@ -221,6 +221,16 @@ class PackWriter:
             is_due = self._unlisted_blobs >= MAX_INDEX_BLOBS or waited >= _INDEX_SECONDS
         if is_due:
             self._list_packs()
+
+    def _is_lock_lost(self) -> bool:
+        """Say whether it is certain that the lock was lost; a run may end before it notices."""
+        try:
+            self._check_lock()
+        except RepositoryLocked:
+            return True
+        except BackappError:
+            return False
+        return False
 
     def _keep_or_give_back(self) -> None:
         """List what was stored whole, or delete it if it would only take the last room."""
