@@ -36,7 +36,7 @@ def read_secret_file(path: str) -> str:
 def write_private_file(path: Path, text: str) -> None:
     """Put ``text`` into the file at ``path``, all of it or none; only its owner may read it.
 
-    Its folder is made if need be, for the owner alone. What stood there is replaced; when this
+    Folders are made if need be, for the owner alone. What stood there is replaced; when this
     returns, the new text survives a power cut. Threads and processes may write the same file at
     once: what the last one put there stays.
 
@@ -46,7 +46,7 @@ def write_private_file(path: Path, text: str) -> None:
     # Its own for each thread: none may put in place what another is still writing.
     draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.draft")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_folder(path.parent)
         draft.unlink(missing_ok=True)  # of one of these numbers that was killed
         _write_draft(draft, text)
         draft.replace(path)
@@ -57,6 +57,14 @@ def write_private_file(path: Path, text: str) -> None:
         raise InputError(
             f"the file {to_line(str(path))} cannot be written: {error.strerror or error}"
         ) from error
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir() or folder == folder.parent:
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    _synchronise(folder.parent)
 
 
 def _write_draft(path: Path, text: str) -> None:

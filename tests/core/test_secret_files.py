@@ -118,3 +118,19 @@ def test_threads_that_write_the_same_private_file_are_not_in_one_anothers_way(tm
     with ThreadPoolExecutor(len(texts)) as pool:
         list(pool.map(write, texts))
     assert [one.name for one in tmp_path.iterdir()] == ["record"]
+
+
+def test_what_leads_to_a_private_file_survives_a_power_cut_like_the_file(tmp_path, monkeypatch):
+    synchronised = []
+    synchronise = os.fsync
+
+    def fsync(descriptor):
+        synchronised.append(os.fstat(descriptor).st_ino)
+        synchronise(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    path = tmp_path / "new" / "folder" / "key"
+    write_private_file(path, "secret\n")
+    ways = (tmp_path, tmp_path / "new", path, path.parent)
+    assert synchronised == [way.stat().st_ino for way in ways]
+    assert [stat.S_IMODE(way.stat().st_mode) for way in path.parents[:2]] == [0o700, 0o700]
