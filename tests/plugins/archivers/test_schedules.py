@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 
 from backapp_core.errors import (
+    AccessRefused,
     DamagedRepository,
     RepositoryLocked,
     RunCancelled,
     SnapshotNotFound,
 )
+from backapp_core.events import LogLine
 from backapp_core.model.repositories import CleanUpOptions, RemovalPlan, Severity
 from backapp_core.testing.fakes import FrozenClock, MemoryTransport
 from backapp_core.testing.faults import FaultyTransport, Phase
@@ -226,6 +228,33 @@ def test_a_backup_that_slept_while_it_published_takes_it_back(any_workbench, mon
     assert bench.repository.snapshots() == []
     facts = bench.facts()
     assert bench.differences(bench.back_up(), facts) == []
+
+
+def test_a_backup_that_slept_and_may_delete_nothing_says_what_it_published(
+    any_workbench, monkeypatch
+):
+    monkeypatch.setattr(holding, "system_ids", lambda: "")
+    clock = FrozenClock()
+    bench = any_workbench(clock=clock)
+    (bench.source / "file").write_bytes(b"content")
+
+    def sleep(operation, phase) -> None:
+        if not operation.name.startswith("snapshots/"):
+            return
+        if operation.verb == "put":
+            clock.advance(31 * 60 if phase is Phase.BEFORE else 0)
+            for name in bench.bucket.objects:
+                if name.startswith("locks/"):
+                    bench.bucket.discard(name)  # as whoever takes its holder for dead
+        elif operation.verb == "delete":
+            raise AccessRefused("nothing may be deleted")
+
+    sleeping = bench.open(FaultyTransport(MemoryTransport(bench.bucket), sleep))
+    with pytest.raises(RepositoryLocked):
+        bench.back_up(repository=sleeping)
+    (name,) = [one for one in bench.bucket.objects if one.startswith("snapshots/")]
+    said = [event.text for event in bench.recording.of(LogLine)]
+    assert [text for text in said if text.startswith(f"{name} may need what others removed")]
 
 
 def test_a_backup_that_slept_and_was_stopped_leaves_no_list_of_packs_that_are_gone(

@@ -51,7 +51,8 @@ class BackupRun:
         """Do it all; the snapshot is published when this returns.
 
         Raises:
-            RepositoryLocked: If the lock was lost; nothing is published then.
+            RepositoryLocked: If the lock was lost; nothing is published then, or the listeners are
+                told what cannot be taken back.
         """
         place = self._place
         with ExitStack() as stack:
@@ -77,7 +78,7 @@ class BackupRun:
                 require_lock()
             except RepositoryLocked:
                 # This machine slept, and whoever took it for dead may have removed what is needed.
-                place.transport.delete(layout.record_name(snapshot_id))
+                self._unpublish(layout.record_name(snapshot_id))
                 raise
             place.cache.keep(record, manifest_chunks())
         snapshot = layout.snapshot_of(record, snapshot_id)
@@ -236,6 +237,16 @@ class BackupRun:
                 self._place.transport.delete(name)
             except TransportError as error:
                 self._say(Level.WARNING, f"{name} is left for prune to remove: {error.message}")
+
+    def _unpublish(self, name: str) -> None:
+        try:
+            self._place.transport.delete(name)
+        except TransportError as error:
+            self._say(
+                Level.WARNING,
+                f"{name} may need what others removed, and cannot be taken back: {error.message}; "
+                "have the repository checked",
+            )
 
     def _require_archives(self, record: Record) -> None:
         """Refuse to publish a snapshot whose older archives went away while it was made.

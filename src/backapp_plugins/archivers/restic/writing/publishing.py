@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from backapp_core.plugin_api import RepositoryLocked
+from backapp_core.plugin_api import Level, RepositoryLocked, TransportError
 from backapp_plugins.archivers.restic.access.holding import Hold
 from backapp_plugins.archivers.restic.format.layout import SNAPSHOTS
 from backapp_plugins.archivers.restic.place import Place
@@ -15,7 +15,8 @@ def publish(place: Place, hold: Hold, documents: Sequence[bytes]) -> Sequence[tu
     may have been taken for dead, and what is published may need what others removed since.
 
     Raises:
-        RepositoryLocked: If the lock was lost; nothing is published then.
+        RepositoryLocked: If the lock was lost; nothing is published then, or the listeners are told
+            what cannot be taken back.
     """
     hold()
     stored: list[tuple[bytes, int]] = []
@@ -25,6 +26,17 @@ def publish(place: Place, hold: Hold, documents: Sequence[bytes]) -> Sequence[tu
             hold.check()
     except RepositoryLocked:
         for snapshot_id, _ in stored:
-            place.transport.delete(SNAPSHOTS + snapshot_id.hex())
+            _take_back(place, SNAPSHOTS + snapshot_id.hex())
         raise
     return stored
+
+
+def _take_back(place: Place, name: str) -> None:
+    try:
+        place.transport.delete(name)
+    except TransportError as error:
+        place.say(
+            Level.WARNING,
+            f"{name} may need what others removed, and cannot be taken back: {error.message}; "
+            "have the repository checked",
+        )
