@@ -18,6 +18,7 @@ from backapp_core.engine.agent_sheet import Sheet, make_sheet
 from backapp_core.errors import AgentRunning, BackappError, InputError
 from backapp_core.manager import PluginManager
 from backapp_core.model.managed_repositories import ManagedRepository
+from backapp_core.model.names import to_line
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.ports.work import Work
@@ -64,8 +65,16 @@ class Agent:
         The machine counts as enrolled only when that is on the disk.
 
         Raises:
+            InputError: If ``policy`` asks for something and the file says something else.
+            InvalidSettings: If the file cannot be used.
             BackappError: What `agent_identity.enrol` raises.
         """
+        if policy != Policy() and self.policy_file.exists():
+            if read_policy(self.policy_file) != policy:
+                raise InputError(
+                    f"{to_line(str(self.policy_file))} is there and says something else about what "
+                    "a server may do; change or remove it, or leave the options away"
+                )
 
         def keep_policy() -> None:
             if not self.policy_file.exists():

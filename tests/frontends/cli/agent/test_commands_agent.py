@@ -70,6 +70,17 @@ def test_machine_whose_policy_was_not_written_is_not_enrolled(cli, served, folde
     assert tomllib.loads((folder / "policy.toml").read_text())["backup_roots"] == ["/home"]
 
 
+def test_policy_that_is_there_is_kept_and_never_mistaken_for_another(cli, served, folder):
+    folder.mkdir(parents=True)
+    (folder / "policy.toml").write_text("restore_folders = ['/srv/back']\n")
+    command = ("agent", "enrol", served.url, "--token", served.token())
+    refused = cli(*command, "--backup-root", "/home", code=2)
+    assert "policy.toml is there and says something else" in refused.err
+    assert not (folder / "key").exists()
+    cli(*command)
+    assert (folder / "policy.toml").read_text() == "restore_folders = ['/srv/back']\n"
+
+
 def test_enrolling_twice_is_refused_and_changes_nothing(cli, enrolled, folder, fingerprint):
     before = fingerprint(folder)
     refused = cli("agent", "enrol", enrolled.url, "--token", enrolled.token("other"), code=1)
