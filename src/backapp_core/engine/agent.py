@@ -69,12 +69,12 @@ class Agent:
             InvalidSettings: If the file cannot be used.
             BackappError: What `agent_identity.enrol` raises.
         """
-        if policy != Policy() and self.policy_file.exists():
-            if read_policy(self.policy_file) != policy:
-                raise InputError(
-                    f"{to_line(str(self.policy_file))} is there and says something else about what "
-                    "a server may do; change or remove it, or leave the options away"
-                )
+        is_there = self.policy_file.exists()
+        if is_there and policy not in {Policy(), read_policy(self.policy_file)}:
+            raise InputError(
+                f"{to_line(str(self.policy_file))} is there and says something else about what "
+                "a server may do; change or remove it, or leave the options away"
+            )
 
         def keep_policy() -> None:
             if not self.policy_file.exists():
