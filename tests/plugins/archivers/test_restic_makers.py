@@ -18,7 +18,8 @@ from backapp_core.testing.faults import flip_bit
 from backapp_core.testing.hostile_tree import hostile_tree
 from backapp_plugins.archivers.restic.format.layout import BlobKind, id_of, pack_name
 from backapp_plugins.archivers.restic.format.trees import TreeNode, encode_node, join_nodes
-from backapp_plugins.archivers.restic.restore import makers, restoring
+from backapp_plugins.archivers.restic.restore import makers, restoring, window
+from backapp_plugins.archivers.restic.restore.window import WindowsAhead
 from backapp_plugins.archivers.restic.workers.worker import Worker
 from backapp_plugins.transports.folder.transport import FolderTransport
 
@@ -150,6 +151,33 @@ def test_every_file_is_told_of_once(place, by_hand, tree, tmp_path, watched):
     paths = [one.path for one in by_hand.recording.of(FileDone)]
     assert watched.jobs
     assert len(paths) == len(set(paths)) == FOLDERS * FILES + 2
+
+
+def test_what_comes_next_is_looked_at_while_workers_are_busy(
+    place, tree, tmp_path, watched, monkeypatch
+):
+    monkeypatch.setattr(makers, "_MOST_AHEAD", 1)
+    monkeypatch.setattr(window, "_STRETCH_STEPS", 3)
+    for constant in ("_FIRST_WINDOW_SIZE", "_WINDOW_SIZE"):
+        monkeypatch.setattr(window, constant, FILES + 1)
+    gathered: list[bool] = []
+    go_on, take = WindowsAhead.go_on, WindowsAhead.take
+
+    def noted(windows: WindowsAhead) -> bool:
+        was_anything = go_on(windows)
+        gathered.append(was_anything)
+        return was_anything
+
+    def not_noted(windows: WindowsAhead):
+        with monkeypatch.context() as inner:
+            inner.setattr(WindowsAhead, "go_on", go_on)
+            return take(windows)
+
+    monkeypatch.setattr(WindowsAhead, "go_on", noted)
+    monkeypatch.setattr(WindowsAhead, "take", not_noted)
+    require_whole(tmp_path / "out", restore(place(), tree, tmp_path / "out"))
+    assert watched.jobs
+    assert any(gathered)
 
 
 def test_one_thread_means_no_workers(place, tree, tmp_path, watched):

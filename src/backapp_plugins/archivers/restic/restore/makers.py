@@ -22,7 +22,7 @@ _OPENING_BYTES = 8 << 10
 """Making a file takes about as long as so much of its content."""
 _WORTH_WORKERS_BYTES = 32 << 20
 """So much, files included, takes about as long as starting workers."""
-_MOST_AHEAD = 2
+_MOST_AHEAD = 4
 """Jobs that a worker has, so that it need not wait for this process."""
 _MOST_FOLDERS = 256
 """So many directories are kept open for workers, about, if that is no more than an eighth of the
@@ -80,8 +80,13 @@ class Makers(Closing):
         """Whether there are workers, or will be soon."""
         return bool(self._waiting) or (self._crew is not None and self._crew.is_starting)
 
-    def hand_out(self, job: Job) -> Iterator[Job]:
+    def hand_out(self, job: Job, meanwhile: Callable[[], bool]) -> Iterator[Job]:
         """Give a job to a worker, perhaps wait for one; yields what is to be done here.
+
+        Args:
+            job: Files none of which is spread.
+            meanwhile: Called instead of waiting; does a little of something else, and says whether
+                there was anything to do.
 
         Raises:
             TargetError: If the target cannot go on.
@@ -89,7 +94,7 @@ class Makers(Closing):
         """
         if self._crew is not None:
             self._take_in(self._crew.recruit(0))
-        yield from self._wait_for_room()
+        yield from self._wait_for_room(meanwhile)
         worker = min(self._waiting, key=lambda one: len(self._waiting[one]), default=None)
         if worker is None:
             yield job
@@ -114,7 +119,7 @@ class Makers(Closing):
             RunCancelled: If the run is asked to stop.
         """
         while any(self._waiting.values()):
-            yield from self._collect()
+            yield from self._collect(_LOOK_SECONDS)
 
     def _recruited(self) -> Crew | None:
         transport, around = self._place.transport, self._place.surroundings
@@ -130,18 +135,18 @@ class Makers(Closing):
         for worker in workers:
             self._waiting[worker] = deque()
 
-    def _wait_for_room(self) -> Iterator[Job]:
+    def _wait_for_room(self, meanwhile: Callable[[], bool]) -> Iterator[Job]:
         while self._waiting and (
             self._open_folders >= self._most_folders
             or all(len(jobs) >= _MOST_AHEAD for jobs in self._waiting.values())
         ):
-            yield from self._collect()
+            yield from self._collect(_LOOK_SECONDS if not meanwhile() else 0)
 
-    def _collect(self) -> Iterator[Job]:
+    def _collect(self, wait_seconds: float) -> Iterator[Job]:
         """Take note of what workers have made, and wait for it a little."""
         self._check()
         busy = {one.connection: one for one, jobs in self._waiting.items() if jobs}
-        for connection in wait(list(busy), timeout=_LOOK_SECONDS):
+        for connection in wait(list(busy), wait_seconds):
             worker = busy[connection]  # type: ignore[index]  # it is one of those that were given
             try:
                 made: Made = worker.connection.recv()

@@ -7,7 +7,7 @@ small file does not suffer company.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TypeAlias, final
@@ -36,6 +36,7 @@ from backapp_plugins.archivers.restic.restore.window import (
     FolderAhead,
     Gatherer,
     Window,
+    WindowsAhead,
 )
 
 _SMALL_BYTES = 32 << 10
@@ -95,8 +96,9 @@ class _Restore:
 
     def restore_files(self, root: bytes, selection: Selection, late: LateNodes) -> None:
         walk = Walk(self._trees, root, selection, self._fault)
-        for window in Gatherer(walk, selection, late, self._fault).windows():
-            self._restore_window(window)
+        windows = WindowsAhead(Gatherer(walk, selection, late, self._fault))
+        while window := windows.take():
+            self._restore_window(window, windows.go_on)
         while self._large:
             self._finish(*self._large.popleft())
         for job in self.makers.finish():
@@ -121,7 +123,7 @@ class _Restore:
         if error is not None:
             raise error
 
-    def _restore_window(self, window: Window) -> None:
+    def _restore_window(self, window: Window, meanwhile: Callable[[], bool]) -> None:
         self.makers.announce(window.files)
         plan = Plan(self._table, window.files)
         plain = [file for file in window.files if file.reason or not file.ids]
@@ -130,13 +132,13 @@ class _Restore:
                 self._restore_plain(file)
             else:
                 file.folder.waiting.append(file)
-        put_off = self._restore_contents(plan)
+        put_off = self._restore_contents(plan, meanwhile)
         while put_off:
-            put_off = self._restore_contents(Plan(self._table, put_off))
+            put_off = self._restore_contents(Plan(self._table, put_off), meanwhile)
         for folder in (*window.folders, *(file.folder for file in plain)):
             self._make(folder)
 
-    def _restore_contents(self, plan: Plan) -> list[FileAhead]:
+    def _restore_contents(self, plan: Plan, meanwhile: Callable[[], bool]) -> list[FileAhead]:
         """Restore what ``plan`` says but for the files that are returned: too many were open."""
         put_off: dict[FileAhead, None] = {}
         is_elsewhere = plan.is_handed_out & self.makers.are_coming
@@ -145,7 +147,7 @@ class _Restore:
         jobs_of_others = plan.jobs(~(is_elsewhere | is_small))
         for planned in plan.jobs(is_elsewhere, HANDED_OUT_FILES):
             self._hand_out_some(jobs_of_others, put_off)
-            for left in self.makers.hand_out(planned):
+            for left in self.makers.hand_out(planned, meanwhile):
                 self._restore_here(left)
             self._finish_large()
         small: deque[_HandedOut] = deque()

@@ -18,9 +18,11 @@ from backapp_plugins.archivers.restic.reading.walking import OnFault, Walk
 from backapp_plugins.archivers.restic.restore.hard_links import FirstNames
 from backapp_plugins.archivers.restic.restore.late_nodes import LateNode, LateNodes
 
-_WINDOW_SIZE = 1 << 14
+_WINDOW_SIZE = 1 << 13
+"""There are two at a time: one that is restored, and the next one, which is gathered meanwhile."""
 _FIRST_WINDOW_SIZE = 1 << 11
 """The first one is short, for until it is there nobody has anything to do."""
+_STRETCH_STEPS = 128
 _ID_DIGITS = 2 * ID_BYTES
 _BYTES_LIKE_A_FILE = 8 * ID_BYTES
 """Eight ids in the content of a file take about the memory of another file."""
@@ -151,8 +153,11 @@ class Gatherer:
         self._way = [FolderAhead(None, None)]
         self._paths = [b"/"]
 
-    def windows(self) -> Iterator[Window]:
+    def windows(self) -> Iterator[Window | None]:
         """Yield windows that together hold all that is wanted and not late.
+
+        Between them None is yielded again and again, so that whoever has to look after others
+        may do it.
 
         Raises:
             TransportError: If the destination fails.
@@ -161,7 +166,9 @@ class Gatherer:
         window = Window()
         size = _FIRST_WINDOW_SIZE
         wants = self._wants
-        for node, stored in self._walk.steps():
+        for number, (node, stored) in enumerate(self._walk.steps(), 1):
+            if not number % _STRETCH_STEPS:
+                yield None
             if node.kind is EntryKind.DIRECTORY:
                 self._enter(node)
                 if wants(node):
@@ -198,6 +205,42 @@ class Gatherer:
         self._late.push(LateNode(node.path, stored, b"" if first is node.path else first))
         if not window.folders or window.folders[-1] is not folder:
             window.folders.append(folder)
+
+
+@final
+class WindowsAhead:
+    """The windows of a `Gatherer`, of which the next one is gathered bit by bit in spare time."""
+
+    def __init__(self, gatherer: Gatherer) -> None:
+        self._steps = gatherer.windows()
+        self._next: Window | None = None
+
+    def go_on(self) -> bool:
+        """Gather a little, and say whether there was anything to do.
+
+        Raises:
+            TransportError: If the destination fails.
+            TargetError: If there is no room to remember links.
+        """
+        if self._next is not None:
+            return False
+        try:
+            self._next = next(self._steps)
+        except StopIteration:
+            return False
+        return True
+
+    def take(self) -> Window | None:
+        """Return the next window, gathering what is left of it; None after the last one.
+
+        Raises:
+            TransportError: If the destination fails.
+            TargetError: If there is no room to remember links.
+        """
+        while self.go_on():
+            pass
+        window, self._next = self._next, None
+        return window
 
 
 def joined_ids(stored: TreeNode) -> bytes:
