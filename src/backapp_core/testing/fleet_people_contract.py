@@ -1,5 +1,6 @@
 """People, sessions, invitations, tokens and wrong passwords: a part of `fleet_contract`."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -330,10 +331,17 @@ class FailuresContract(WithFleet):
         assert fleet.failures("a", window_seconds=LONG) == 1
 
     def test_wrong_passwords_at_once_are_all_counted(self, fleet: Fleet) -> None:
+        """And each of them is told another number."""
+        at_once = threading.Barrier(4)
+
+        def guess(_: int) -> list[int]:
+            at_once.wait()
+            return [fleet.note_failure("a", window_seconds=LONG) for _ in range(5)]
+
         with ThreadPoolExecutor(4) as threads:
-            for _ in range(8):
-                threads.submit(fleet.note_failure, "a", window_seconds=LONG)
-        assert fleet.failures("a", window_seconds=LONG) == 8
+            told = [number for some in threads.map(guess, range(4)) for number in some]
+        assert sorted(told) == list(range(1, 21))
+        assert fleet.failures("a", window_seconds=LONG) == 20
 
 
 def make_session(fleet: Fleet, user_id: str, **fields: Any) -> Session:

@@ -147,6 +147,9 @@ class Accounts:
         row = {"key_hash": hash_of(key), "failed_at": Now()}
         keep_seconds = max(window_seconds, _LONGEST_WINDOW_SECONDS)
         with self._database.writing() as connection:
+            # No statement counts what another transaction is about to commit, so that of two at
+            # once both would count one.
+            self._database.take_turns(connection, row["key_hash"])
             connection.execute(
                 delete(FAILURES).where(
                     FAILURES.c.failed_at < Now() - seconds_to_column(keep_seconds)

@@ -72,6 +72,14 @@ class Database(ABC):
         """
 
     @abstractmethod
+    def take_turns(self, connection: Connection, key_hash: str) -> None:
+        """Wait for other transactions that took their turn at the same key, until they are done.
+
+        What those wrote is seen by the statements that follow. It needs no row to be locked.
+        ``key_hash`` is a SHA-256 in hex digits.
+        """
+
+    @abstractmethod
     def announce(self, connection: Connection, topic: str, subject_id: str) -> None:
         """Let all who listen know of a change, once the transaction is done, and only then."""
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _HINT = "write it as postgresql://user:password@host/database"
 _LOCK_SECONDS = 15
 _MIGRATION_LOCK = 0x6261636B617070  # "backapp"
+_TURNS = 1
 
 
 @final
@@ -62,6 +63,15 @@ class PostgresDatabase(Database):
     def writing(self) -> Generator[Connection, None, None]:
         with translated(self.shown), self.engine.begin() as connection:
             yield connection
+
+    @override
+    def take_turns(self, connection: Connection, key_hash: str) -> None:
+        number = int.from_bytes(bytes.fromhex(key_hash[:8]), signed=True)
+        # Two numbers, which are never taken for the single one of migrations.
+        connection.execute(
+            text("SELECT pg_advisory_xact_lock(:sort, :number)"),
+            {"sort": _TURNS, "number": number},
+        )
 
     @override
     def announce(self, connection: Connection, topic: str, subject_id: str) -> None:

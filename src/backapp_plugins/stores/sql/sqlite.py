@@ -74,6 +74,10 @@ class SqliteDatabase(Database):
         self._board.publish(news)
 
     @override
+    def take_turns(self, connection: Connection, key_hash: str) -> None:
+        """Nothing is to be waited for: one transaction writes at a time."""
+
+    @override
     def announce(self, connection: Connection, topic: str, subject_id: str) -> None:
         connection.info[_NEWS].append((topic, subject_id))
 
