@@ -59,6 +59,7 @@ _AGENT_ROUTES = (
     "runs/{run_id}/report",
     "runs/{run_id}/hand-back",
     "runs/{run_id}/finish",
+    "runs/{run_id}/see",
     "runs/{run_id}/acknowledge",
     "repositories/{repository_id}/created",
     "repositories/{repository_id}/sheet",

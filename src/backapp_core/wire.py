@@ -38,9 +38,10 @@ API_TOKEN_PREFIX = "backapp_token_"  # noqa: S105  # what tokens begin with, so 
 ENROLMENT_PREFIX = "backapp_enrol_"
 
 MOST_BODY_BYTES = 4 * 1024 * 1024
-"""No body and no message is larger, but that of an acknowledgement."""
-MOST_ACKNOWLEDGED_BYTES = 32 * 1024 * 1024
-"""No acknowledgement is larger; some 250,000 objects, or 4 TB that are new."""
+"""No body and no message is larger."""
+MOST_SEEN = 2000
+"""How many objects an agent has seen with one request; where their content is read back, that is
+some 32 GB, which have to be read within the request."""
 MOST_WISHES = 500
 """How many objects one request may ask grants for, or a backup name at once when acknowledged."""
 
@@ -124,12 +125,25 @@ class FinishBody:
 
 
 @frozen
+class SeeBody:
+    """``POST AGENT/runs/ID/see``; answered by nothing."""
+
+    fence: int
+    snapshot_id: str
+    objects: tuple[ObjectSeen, ...]
+    after: str = ""
+    """The last name of the part before; empty for the first."""
+
+
+@frozen
 class AcknowledgeBody:
     """``POST AGENT/runs/ID/acknowledge``; answered by `Receipt`."""
 
     fence: int
     snapshot: Snapshot
     objects: tuple[ObjectSeen, ...]
+    after: str = ""
+    """As in `SeeBody`; empty if these are all."""
 
 
 @frozen

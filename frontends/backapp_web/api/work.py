@@ -12,7 +12,6 @@ from backapp_core.model.work import Claim, Orders, Question, Renewal
 from backapp_core.ports.work import Work
 from backapp_core.wire import (
     AGENT,
-    MOST_ACKNOWLEDGED_BYTES,
     QUESTIONS,
     REPOSITORIES,
     RUNS,
@@ -26,6 +25,7 @@ from backapp_core.wire import (
     InstanceBody,
     RenewBody,
     ReportBody,
+    SeeBody,
 )
 from backapp_web.callers import Call, agent_of, server_of
 
@@ -90,15 +90,20 @@ def finish(request: Call, run_id: FromPath[str], data: JSONBody[FinishBody]) -> 
     work_of(request).finish(data.fence, data.ended)
 
 
-@post(
-    f"{RUNS}/{{run_id:str}}/acknowledge",
-    status_code=200,
-    sync_to_thread=True,
-    request_max_body_size=MOST_ACKNOWLEDGED_BYTES,
-)
+@post(f"{RUNS}/{{run_id:str}}/see", status_code=204, sync_to_thread=True)
+def see(request: Call, run_id: FromPath[str], data: JSONBody[SeeBody]) -> None:
+    """Have a part of the objects of a snapshot seen, before it is acknowledged."""
+    work_of(request).see_objects(
+        run_id, data.fence, data.snapshot_id, data.objects, after=data.after
+    )
+
+
+@post(f"{RUNS}/{{run_id:str}}/acknowledge", status_code=200, sync_to_thread=True)
 def acknowledge(request: Call, run_id: FromPath[str], data: JSONBody[AcknowledgeBody]) -> Receipt:
     """Tell of a snapshot, have its objects seen, and get a receipt."""
-    return work_of(request).acknowledge(run_id, data.fence, data.snapshot, data.objects)
+    return work_of(request).acknowledge(
+        run_id, data.fence, data.snapshot, data.objects, after=data.after
+    )
 
 
 @get(REPOSITORIES, sync_to_thread=True)
@@ -145,7 +150,7 @@ def work_router() -> Router:
     return Router(
         "/",
         route_handlers=[
-            *(hello, goodbye, claim, renew, report, hand_back, finish, acknowledge),
+            *(hello, goodbye, claim, renew, report, hand_back, finish, see, acknowledge),
             *(list_repositories, get_repository, created, sheet, next_question, answer),
         ],
         tags=["machines themselves"],

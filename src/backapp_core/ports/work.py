@@ -92,17 +92,51 @@ class Work(ABC):
         """
 
     @abstractmethod
-    def acknowledge(
-        self, run_id: str, fence: int, snapshot: Snapshot, objects: Sequence[ObjectSeen]
-    ) -> Receipt:
-        """Tell of a snapshot, have every object that was written for it seen, and get a receipt.
+    def see_objects(
+        self,
+        run_id: str,
+        fence: int,
+        snapshot_id: str,
+        objects: Sequence[ObjectSeen],
+        *,
+        after: str = "",
+    ) -> None:
+        """Have some of the objects seen that were written for a snapshot, before `acknowledge`.
 
-        For a repository on the agent's own machine, which the server cannot look into, the receipt
-        says so by counting no objects. Repeating it for the same run and snapshot gives the same
-        receipt.
+        So that there may be more of them than fit into one message. Names go up: those of a part
+        come after the last one of the part before, which ``after`` repeats; without it this is the
+        first part, and what was told before is forgotten. What was seen counts as long as the run
+        is held under the same fence. Repeating the last part is fine.
 
         Raises:
             ObjectMissing: If an object is not there, or has another size; names the first.
+            InputError: If a name is given twice, or does not come after ``after``.
+            IllegalTransition: If ``after`` is not where the parts before end.
+            LeaseLost: If somebody else took the run over, or it has ended.
+            RunNotFound: If it is none of this agent's.
+        """
+
+    @abstractmethod
+    def acknowledge(
+        self,
+        run_id: str,
+        fence: int,
+        snapshot: Snapshot,
+        objects: Sequence[ObjectSeen],
+        *,
+        after: str = "",
+    ) -> Receipt:
+        """Tell of a snapshot, have every object that was written for it seen, and get a receipt.
+
+        ``objects`` are those that come after the parts that `see_objects` was told of, the last of
+        which ``after`` names; all of them without it. The receipt counts both. For a repository on
+        the agent's own machine, which the server cannot look into, it says so by counting no
+        objects. Repeating it for the same run and snapshot gives the same receipt.
+
+        Raises:
+            ObjectMissing: If an object is not there, or has another size; names the first.
+            InputError: If a name is given twice, or does not come after ``after``.
+            IllegalTransition: If ``after`` is not where the parts before end.
             LeaseLost: If somebody else took the run over, or it has ended.
             RunNotFound: If it is none of this agent's.
         """

@@ -39,6 +39,7 @@ from backapp_core.testing.work_claims_contract import (
     RunningContract,
     WithMachine,
 )
+from backapp_core.testing.work_parts_contract import PartsContract
 from backapp_core.testing.work_receipts_contract import (
     OwnRepositoriesContract,
     QuestionsOfMachineContract,
@@ -69,6 +70,12 @@ _CASES: dict[str, _Case] = {
     "report": (lambda work, it: work.report(it.claim.run.id, it.claim.fence, []), RunNotFound),
     "hand_back": (lambda work, it: work.hand_back(it.claim.run.id, it.claim.fence), RunNotFound),
     "finish": (lambda work, it: work.finish(it.claim.fence, complete(it.claim)), RunNotFound),
+    "see_objects": (
+        lambda work, it: work.see_objects(
+            it.claim.run.id, it.claim.fence, make_snapshot().id, OBJECTS
+        ),
+        RunNotFound,
+    ),
     "acknowledge": (
         lambda work, it: work.acknowledge(
             it.claim.run.id, it.claim.fence, make_snapshot(), OBJECTS
@@ -162,6 +169,7 @@ class WorkContract(
     ClaimContract,
     RunningContract,
     ReceiptsContract,
+    PartsContract,
     OwnRepositoriesContract,
     QuestionsOfMachineContract,
     NeighboursContract,

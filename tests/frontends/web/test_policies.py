@@ -112,6 +112,7 @@ EXPECTED = {
     "POST /api/v1/agent/runs/{run_id}/report": "G",
     "POST /api/v1/agent/runs/{run_id}/hand-back": "G",
     "POST /api/v1/agent/runs/{run_id}/finish": "G",
+    "POST /api/v1/agent/runs/{run_id}/see": "G",
     "POST /api/v1/agent/runs/{run_id}/acknowledge": "G",
     "GET /api/v1/agent/repositories": "G",
     "GET /api/v1/agent/repositories/{repository_id}": "G",

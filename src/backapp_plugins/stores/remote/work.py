@@ -40,7 +40,7 @@ from backapp_plugins.stores.remote.issuing import RemoteGrants
 from backapp_plugins.stores.remote.listening import listening
 from backapp_plugins.stores.remote.servers import is_id, parse_server
 
-_ACKNOWLEDGE_SECONDS = 900.0
+_LOOKING_SECONDS = 900.0
 """A server may have to read back what a bucket makes no sure of."""
 _MAYBE_CLAIM = cast("type[Claim | None]", Claim | None)
 _MAYBE_QUESTION = cast("type[Question | None]", Question | None)
@@ -124,17 +124,43 @@ class RemoteWork(Work, RemoteGrants, Closing):
         self._post(_run(ended.id, "finish"), NoneType, wire.FinishBody(fence, ended))
 
     @override
-    def acknowledge(
-        self, run_id: str, fence: int, snapshot: Snapshot, objects: Sequence[ObjectSeen]
-    ) -> Receipt:
-        body = wire.AcknowledgeBody(fence, snapshot, tuple(objects))
-        return self._conversation.ask(
-            "POST",
-            _run(run_id, "acknowledge"),
-            Receipt,
+    def see_objects(
+        self,
+        run_id: str,
+        fence: int,
+        snapshot_id: str,
+        objects: Sequence[ObjectSeen],
+        *,
+        after: str = "",
+    ) -> None:
+        body = wire.SeeBody(fence, snapshot_id, tuple(objects), after)
+        self._conversation.ask(
+            *("POST", _run(run_id, "see"), NoneType),
             body=body,
-            patience_seconds=_ACKNOWLEDGE_SECONDS,
-            most_bytes=wire.MOST_ACKNOWLEDGED_BYTES,
+            patience_seconds=_LOOKING_SECONDS,
+        )
+
+    @override
+    def acknowledge(
+        self,
+        run_id: str,
+        fence: int,
+        snapshot: Snapshot,
+        objects: Sequence[ObjectSeen],
+        *,
+        after: str = "",
+    ) -> Receipt:
+        """As in the port; however many objects there are, they go in parts that a body can hold."""
+        rest = sorted({one.name: one for one in objects}.values(), key=lambda one: one.name)
+        while len(rest) > wire.MOST_SEEN:
+            part, rest = rest[: wire.MOST_SEEN], rest[wire.MOST_SEEN :]
+            self.see_objects(run_id, fence, snapshot.id, part, after=after)
+            after = part[-1].name
+        body = wire.AcknowledgeBody(fence, snapshot, tuple(rest), after)
+        return self._conversation.ask(
+            *("POST", _run(run_id, "acknowledge"), Receipt),
+            body=body,
+            patience_seconds=_LOOKING_SECONDS,
         )
 
     @override

@@ -20,8 +20,12 @@ from backapp_core.plugin_api import (
 from backapp_core.server_api import ManagedRepository, Receipt, Repositories
 from backapp_plugins.stores.sql.agents import no_agent
 from backapp_plugins.stores.sql.collisions import again_after_collisions
-from backapp_plugins.stores.sql.repository_rows import repository_from_row, repository_to_row
-from backapp_plugins.stores.sql.rows import from_body, is_id, to_body
+from backapp_plugins.stores.sql.repository_rows import (
+    change_to_row,
+    repository_from_row,
+    repository_to_row,
+)
+from backapp_plugins.stores.sql.rows import from_body, is_id
 from backapp_plugins.stores.sql.scopes import Scope
 from backapp_plugins.stores.sql.tables import (
     AGENTS,
@@ -232,7 +236,7 @@ def change_repository(
         RepositoryNotFound: If the tenant has none of this id.
     """
     changed = change(repository_from_row(locked_repository(connection, scope, repository_id)))
-    scope.change(connection, REPOSITORIES, {"body": to_body(changed)}, id=repository_id)
+    scope.change(connection, REPOSITORIES, change_to_row(changed), id=repository_id)
     return changed
 
 

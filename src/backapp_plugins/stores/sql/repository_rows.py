@@ -17,8 +17,13 @@ def repository_to_row(repository: ManagedRepository, tenant_id: int) -> dict[str
         "name": repository.name,
         "agent_id": repository.agent_id,
         "place_hash": hash_of(_place(repository, tenant_id)),
-        "body": to_body(repository),
+        **change_to_row(repository),
     }
+
+
+def change_to_row(repository: ManagedRepository) -> dict[str, Any]:
+    """Return the columns of a repository that may change."""
+    return {"body": to_body(repository), "is_protected": repository.is_protected}
 
 
 def repository_from_row(row: Any) -> ManagedRepository:

@@ -28,6 +28,7 @@ _T = TypeVar("_T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LONGEST_ID = 64
+_MANAGED = "backapp"  # `server_api.SCHEME`, which commands without a server do not load
 
 
 def moment_to_column(moment: datetime) -> int:
@@ -95,7 +96,13 @@ def from_body(body: str, kind: type[_T], noun: str) -> _T:
 
 def job_to_row(job: Job) -> dict[str, Any]:
     """Return the columns of a job."""
-    return {"name": job.name, "body": to_body(job)}
+    scheme, _, repository_id = job.repository.partition(":")
+    is_managed = scheme == _MANAGED and is_id(repository_id)
+    return {
+        "name": job.name,
+        "body": to_body(job),
+        "repository_id": repository_id if is_managed else "",
+    }
 
 
 def job_from_body(body: str) -> Job:

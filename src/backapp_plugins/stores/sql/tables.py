@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -75,7 +76,10 @@ JOBS = Table(
     _tenant(),
     _word("name"),
     _body(),
+    # Of the managed repository that it fills.
+    _word("repository_id", default=""),
     PrimaryKeyConstraint("tenant_id", "name"),
+    Index(None, "tenant_id", "repository_id", "name"),
 )
 
 # Of a run, its columns are the truth where they and the body tell the same thing.
@@ -99,6 +103,8 @@ RUNS = Table(
     _word("instance", default=""),
     _word("repository_id", default=""),
     _body("progress", is_optional=True),
+    # Of the objects of a snapshot that is told of in parts; see `acknowledgements.Seen`.
+    _body("seen", is_optional=True),
     PrimaryKeyConstraint("tenant_id", "id"),
     # A missing due_at differs from every other, so runs that people ask for never collide.
     UniqueConstraint("tenant_id", "job_name", "due_at"),
@@ -212,6 +218,7 @@ AGENTS = Table(
     _body("report", is_optional=True),
     PrimaryKeyConstraint("tenant_id", "id"),
     UniqueConstraint("key_hash"),
+    Index(None, "tenant_id", "name", "enrolled_at", "id"),
     # The name of a revoked machine may be used again.
     Index(
         None,
@@ -267,11 +274,13 @@ REPOSITORIES = Table(
     # Hash of what no second repository of the installation may stand at.
     _word("place_hash"),
     _body(),
+    Column("is_protected", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("tenant_id", "id"),
     UniqueConstraint("tenant_id", "name"),
     UniqueConstraint("place_hash"),
     _part_of("agents", "agent_id"),
     Index(None, "tenant_id", "agent_id", "name"),
+    Index(None, "tenant_id", "is_protected", "name"),
 )
 
 INIT_GRANTS = Table(

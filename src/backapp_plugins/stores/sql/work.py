@@ -35,7 +35,7 @@ from backapp_core.server_api import (
     Witness,
     Work,
 )
-from backapp_plugins.stores.sql.acknowledgements import Arrival
+from backapp_plugins.stores.sql.acknowledgements import Arrival, Seen, last_seen, seen_before
 from backapp_plugins.stores.sql.claims import Claimant
 from backapp_plugins.stores.sql.collisions import again_after_collisions
 from backapp_plugins.stores.sql.database import Now
@@ -179,21 +179,63 @@ class SqlWork(Work):
                 return  # an answer was lost
             self._claimant.held(connection, ended.id, fence)
             _check_end(kept, stored)
-            changed = {**run_to_row(kept), "lease_until": None}
+            changed = {**run_to_row(kept), "lease_until": None, "seen": None}
             self._scope.change(connection, RUNS, changed, id=ended.id)
             self._database.announce(connection, "runs", ended.id)
 
     @override
+    def see_objects(
+        self,
+        run_id: str,
+        fence: int,
+        snapshot_id: str,
+        objects: Sequence[ObjectSeen],
+        *,
+        after: str = "",
+    ) -> None:
+        with self._database.reading() as connection:
+            self._agent(connection)
+            before = self._claimant.held(connection, run_id, fence, is_locked=False)
+            repository = self._repository(connection, before.repository_id)
+        if repository.is_local:
+            return
+        if after and (former := last_seen(before)) is not None:
+            told_last = max((one.name for one in objects), default="")
+            if (former.fence, former.snapshot_id, former.last_name) == (
+                *(fence, snapshot_id, told_last),
+            ):
+                return  # an answer was lost
+        seen = seen_before(before, fence, snapshot_id, after).and_also(objects)
+        self._witness(repository, objects)
+        with self._writing() as (connection, _):
+            row = self._claimant.held(connection, run_id, fence)
+            written = to_body(seen)
+            if row.seen not in {before.seen, written}:
+                raise IllegalTransition(
+                    f"something else was told of run {run_id[:8]} meanwhile; tell of all again"
+                )
+            self._scope.change(connection, RUNS, {"seen": written}, id=run_id)
+
+    @override
     def acknowledge(
-        self, run_id: str, fence: int, snapshot: Snapshot, objects: Sequence[ObjectSeen]
+        self,
+        run_id: str,
+        fence: int,
+        snapshot: Snapshot,
+        objects: Sequence[ObjectSeen],
+        *,
+        after: str = "",
     ) -> Receipt:
         with self._database.reading() as connection:
             self._agent(connection)
-            arrival = self._arrival(connection, run_id, fence, snapshot, objects)
+            row = self._claimant.held(connection, run_id, fence, is_locked=False)
+            arrival = self._arrival(connection, row, snapshot)
             former = arrival.former_receipt(connection, self._scope)
         if former is not None:
             return former
         if not arrival.repository.is_local:
+            seen = seen_before(row, fence, snapshot.id, after).and_also(objects)
+            arrival = evolve(arrival, seen=seen)
             self._witness(arrival.repository, objects)
         with self._writing() as (connection, _):
             # Looking into the bucket may have taken longer than the lease.
@@ -306,22 +348,13 @@ class SqlWork(Work):
         ended = run.fail(at=self._database.now(connection), error=reason)
         self._scope.change(connection, RUNS, {**run_to_row(ended), "lease_until": None}, id=run.id)
 
-    def _arrival(
-        self,
-        connection: Connection,
-        run_id: str,
-        fence: int,
-        snapshot: Snapshot,
-        objects: Sequence[ObjectSeen],
-    ) -> Arrival:
-        row = self._claimant.held(connection, run_id, fence, is_locked=False)
-        repository = self._repository(connection, row.repository_id)
+    def _arrival(self, connection: Connection, row: Any, snapshot: Snapshot) -> Arrival:
         return Arrival(
-            repository=repository,
+            repository=self._repository(connection, row.repository_id),
             agent_id=self._agent_id,
-            run_id=run_id,
+            run_id=row.id,
             snapshot=snapshot,
-            objects=() if repository.is_local else tuple(objects),
+            seen=Seen(row.fence, snapshot.id),
         )
 
     def _repository(self, connection: Connection, repository_id: str) -> ManagedRepository:
