@@ -38,16 +38,14 @@ class Figures:
 
     def text(self, server: Server) -> bytes:
         """Return everything as Prometheus reads it."""
-        agents = [
-            agent
+        alive_seconds = server.settings.alive_seconds
+        found = [
+            server.tenant(tenant.id).agents.standing(alive_seconds=alive_seconds, limit=0)
             for tenant in server.fleet.tenants()
-            for agent in server.tenant(tenant.id).agents.list()
-            if agent.revoked_at is None
         ]
-        now = server.fleet.now()
-        online = sum(server.is_online(agent, at=now) for agent in agents)
+        online = sum(one.online for one in found)
         self._agents.labels("online").set(online)
-        self._agents.labels("offline").set(len(agents) - online)
+        self._agents.labels("offline").set(sum(one.enrolled for one in found) - online)
         return generate_latest(self._registry)
 
 

@@ -2,11 +2,11 @@
 
 from attrs import fields
 from litestar import Router, delete, get, post, put
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 
+from backapp_core.engine.chain import Chain
 from backapp_core.engine.configure import JobWish, RepositoryWish
 from backapp_core.model.managed_repositories import ManagedRepository
-from backapp_core.model.receipts import first_break
 from backapp_core.model.runs import Run
 from backapp_core.model.schedules import Schedule
 from backapp_core.wire import API
@@ -25,6 +25,7 @@ from backapp_web.api.shapes import (
     job_shown,
 )
 from backapp_web.callers import Call, member_of, server_of, store_of
+from backapp_web.parts import OF_A_PAGE, Limit, ReceiptNumber, cut
 
 
 def _shown(repository: ManagedRepository) -> RepositoryShown:
@@ -44,9 +45,12 @@ def _wish(name: str, body: JobBody) -> JobWish:
 
 
 @get(f"{API}/repositories", sync_to_thread=True)
-def list_repositories(request: Call) -> Repositories:
-    """Return all repositories by name."""
-    return Repositories(tuple(map(_shown, store_of(request).repositories.list())))
+def list_repositories(
+    request: Call, *, after: FromQuery[str] = "", limit: Limit = OF_A_PAGE
+) -> Repositories:
+    """Return repositories by name, those after this one, a part at a time."""
+    found, last = cut(store_of(request).repositories.list(after=after, limit=limit + 1), limit)
+    return Repositories(tuple(map(_shown, found)), last.name if last else None)
 
 
 @post(f"{API}/repositories", status_code=201, sync_to_thread=True)
@@ -62,22 +66,43 @@ def get_repository(request: Call, repository: FromPath[str]) -> RepositoryShown:
 
 
 @get(f"{API}/repositories/{{repository:str}}/snapshots", sync_to_thread=True)
-def list_snapshots(request: Call, repository: FromPath[str]) -> Snapshots:
-    """Return the snapshots that were acknowledged, the newest first, 1,000 at most."""
+def list_snapshots(
+    request: Call,
+    repository: FromPath[str],
+    *,
+    before: FromQuery[str | None] = None,
+    limit: Limit = OF_A_PAGE,
+) -> Snapshots:
+    """Return the snapshots that were acknowledged, the newest first, a part at a time."""
     repositories = store_of(request).repositories
-    return Snapshots(tuple(repositories.snapshots(repositories.get(repository).id)))
+    own = repositories.get(repository).id
+    found, last = cut(repositories.snapshots(own, before=before, limit=limit + 1), limit)
+    return Snapshots(tuple(found), last.id if last else None)
 
 
 @get(f"{API}/repositories/{{repository:str}}/receipts", sync_to_thread=True)
-def list_receipts(request: Call, repository: FromPath[str]) -> Receipts:
-    """Return all receipts, and whether they are a chain."""
+def list_receipts(
+    request: Call,
+    repository: FromPath[str],
+    *,
+    before: ReceiptNumber | None = None,
+    limit: Limit = OF_A_PAGE,
+) -> Receipts:
+    """Return receipts, the newest first, a part at a time."""
     repositories = store_of(request).repositories
-    chain = list(repositories.receipts(repositories.get(repository).id))
-    found = tuple(
+    own = repositories.get(repository).id
+    found, last = cut(repositories.receipts(own, before=before, limit=limit + 1), limit)
+    shown = tuple(
         ReceiptShown(**{field.name: getattr(one, field.name) for field in fields(ReceiptShown)})
-        for one in chain
+        for one in found
     )
-    return Receipts(found, first_break(chain))
+    return Receipts(shown, last.sequence if last else None)
+
+
+@post(f"{API}/repositories/{{repository:str}}/check-receipts", status_code=200, sync_to_thread=True)
+def check_receipts(request: Call, repository: FromPath[str]) -> Chain:
+    """Look whether all receipts of a repository are a chain."""
+    return server_of(request).check_chain(member_of(request).tenant_id, repository)
 
 
 @get(f"{API}/buckets", sync_to_thread=True)
@@ -87,9 +112,10 @@ def list_buckets(request: Call) -> Buckets:
 
 
 @get(f"{API}/jobs", sync_to_thread=True)
-def list_jobs(request: Call) -> Jobs:
-    """Return all jobs by name."""
-    return Jobs(tuple(job_shown(job) for job in store_of(request).jobs.list()))
+def list_jobs(request: Call, *, after: FromQuery[str] = "", limit: Limit = OF_A_PAGE) -> Jobs:
+    """Return jobs by name, those after this one, a part at a time."""
+    found, last = cut(store_of(request).jobs.list(after=after, limit=limit + 1), limit)
+    return Jobs(tuple(map(job_shown, found)), last.name if last else None)
 
 
 @post(f"{API}/jobs", status_code=201, sync_to_thread=True)
@@ -139,6 +165,7 @@ def backups_router() -> Router:
         "/",
         route_handlers=[
             *(list_repositories, add_repository, get_repository, list_snapshots, list_receipts),
+            check_receipts,
             *(list_buckets, list_jobs, add_job, get_job, replace_job, remove_job, run_job, preview),
         ],
         tags=["backups"],

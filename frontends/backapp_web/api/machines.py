@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable
 
 from litestar import Router, get, post
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from backapp_core.model.agents import Agent
 from backapp_core.wire import API, ENROL, EnrolBody, Enrolled
@@ -17,6 +17,7 @@ from backapp_web.api.shapes import (
     Enrolments,
 )
 from backapp_web.callers import MOST_UNKNOWN_BYTES, Call, Connection, member_of, server_of, store_of
+from backapp_web.parts import OF_A_PAGE, Limit, cut
 
 
 def shown(request: Call, agents: Iterable[Agent]) -> tuple[AgentShown, ...]:
@@ -32,9 +33,10 @@ def enrol_command(connection: Connection, token: str) -> str:
 
 
 @get(f"{API}/agents", sync_to_thread=True)
-def list_agents(request: Call) -> Agents:
-    """Return all machines by name, also those whose key was taken back."""
-    return Agents(shown(request, store_of(request).agents.list()))
+def list_agents(request: Call, *, after: FromQuery[str] = "", limit: Limit = OF_A_PAGE) -> Agents:
+    """Return machines by name, also those whose key was taken back, a part at a time."""
+    found, last = cut(store_of(request).agents.list(after=after, limit=limit + 1), limit)
+    return Agents(shown(request, found), last.id if last else None)
 
 
 @get(f"{API}/agents/{{agent:str}}", sync_to_thread=True)

@@ -177,9 +177,11 @@ class AgentShown:
 
 @frozen
 class Agents:
-    """The machines of a tenant."""
+    """Machines by name."""
 
     agents: tuple[AgentShown, ...]
+    next_after: str | None
+    """What to ask for as ``after`` to get the part that follows; nothing at the end."""
 
 
 @frozen
@@ -209,9 +211,11 @@ class RepositoryShown:
 
 @frozen
 class Repositories:
-    """The repositories of a tenant."""
+    """Repositories by name."""
 
     repositories: tuple[RepositoryShown, ...]
+    next_after: str | None
+    """What to ask for as ``after`` to get the part that follows; nothing at the end."""
 
 
 @frozen
@@ -226,6 +230,8 @@ class Snapshots:
     """Snapshots that were acknowledged, the newest first."""
 
     snapshots: tuple[Snapshot, ...]
+    next_before: str | None
+    """What to ask for as ``before`` to get the part that follows; nothing at the end."""
 
 
 @frozen
@@ -245,11 +251,11 @@ class ReceiptShown:
 
 @frozen
 class Receipts:
-    """The receipts of a repository, in order."""
+    """The receipts of a repository, the newest first."""
 
     receipts: tuple[ReceiptShown, ...]
-    first_break: int | None
-    """The number at which they stop being a chain, nothing if they are one."""
+    next_before: int | None
+    """What to ask for as ``before`` to get the part that follows; nothing at the end."""
 
 
 @frozen
@@ -270,9 +276,11 @@ class JobShown:
 
 @frozen
 class Jobs:
-    """The jobs of a tenant."""
+    """Jobs by name."""
 
     jobs: tuple[JobShown, ...]
+    next_after: str | None
+    """What to ask for as ``after`` to get the part that follows; nothing at the end."""
 
 
 @frozen

@@ -17,30 +17,36 @@ from backapp_web.answers import status_of
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import Form, field, going_to
 from backapp_web.dashboard.job_form import JobForm
-from backapp_web.dashboard.names import agent_names
+from backapp_web.dashboard.names import agent_names, repositories_to_choose
 from backapp_web.pages import page
+from backapp_web.parts import OF_A_PAGE, address_of, cut
 
 _LATEST_RUNS = 10
 _REFUSED = 400
 
 
 @get("/jobs", sync_to_thread=True)
-def jobs(request: Call) -> Response[bytes]:
-    """Show all of them."""
+def jobs(request: Call, *, after: FromQuery[str] = "") -> Response[bytes]:
+    """Show them by name, a page at a time."""
     server, store, caller = server_of(request), store_of(request), caller_of(request)
-    found, repositories = store.jobs.list(), store.repositories.list()
+    found, last = cut(store.jobs.list(after=after, limit=OF_A_PAGE + 1), OF_A_PAGE)
+    agents = store.agents.find({job.agent_id for job in found})
+    repositories = store.repositories.find({repository_id_of(job) for job in found})
     now = server.fleet.now()
     return page(
         request,
         "jobs.html",
         jobs=found,
         due={job.name: next(iter(_due(request, job, after=now, count=1)), None) for job in found},
-        last=store.runs.latest_of_jobs(),
-        names=agent_names(store),
-        has_repositories=bool(repositories),
-        repositories={one.id: one.name for one in repositories},
+        last=store.runs.latest_of_jobs([job.name for job in found]),
+        names={key: one.name for key, one in agents.items()},
+        has_repositories=bool(store.repositories.list(limit=1)),
+        repositories={key: one.name for key, one in repositories.items()},
         repository_id_of=repository_id_of,
-        online={one.id: server.is_online(one, at=now) for one in store.agents.list()},
+        online={key: server.is_online(one, at=now) for key, one in agents.items()},
+        address=address_of("/jobs", after=after),
+        newest="/jobs" if after else "",
+        older=address_of("/jobs", after=last.name) if last else "",
         may_configure=caller.may(Action.CONFIGURE),
         may_run=caller.may(Action.RUN),
     )
@@ -69,10 +75,10 @@ def job_page(request: Call, job: FromPath[str]) -> Response[bytes]:
     """Show a job."""
     store, caller = store_of(request), caller_of(request)
     found = store.jobs.get(job)
-    repository = next(
-        (one for one in store.repositories.list() if one.id == repository_id_of(found)), None
-    )
-    agents = {one.id: one for one in store.agents.list()}
+    repository_id = repository_id_of(found)
+    repository = store.repositories.find([repository_id]).get(repository_id)
+    agents = store.agents.find([found.agent_id])
+    runs = store.runs.list(RunFilter(job_name=found.name, limit=_LATEST_RUNS))
     return page(
         request,
         "job.html",
@@ -82,8 +88,8 @@ def job_page(request: Call, job: FromPath[str]) -> Response[bytes]:
         machine=agents.get(found.agent_id),
         is_online=found.agent_id in agents and server_of(request).is_online(agents[found.agent_id]),
         due=_due(request, found),
-        runs=store.runs.list(RunFilter(job_name=found.name, limit=_LATEST_RUNS)),
-        names={key: one.name for key, one in agents.items()},
+        runs=runs,
+        names=agent_names(store, (one.agent_id for one in runs)),
         may_configure=caller.may(Action.CONFIGURE),
         may_run=caller.may(Action.RUN),
     )
@@ -151,8 +157,7 @@ def _form(
         typed=typed,
         former=former,
         faults=faults or {},
-        repositories=store.repositories.list(),
-        names=agent_names(store),
+        repositories=repositories_to_choose(store),
         zones=_zones(),
         problem=error.message if error else "",
         is_said=bool(faults and {"schedule", "time_zone"} & set(faults)),

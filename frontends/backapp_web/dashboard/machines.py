@@ -3,7 +3,7 @@
 from typing import Any
 
 from litestar import Response, Router, get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from backapp_core.errors import BackappError
 from backapp_core.model.users import Action
@@ -12,12 +12,13 @@ from backapp_web.api.machines import enrol_command, shown
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import Form, field, going_to
 from backapp_web.pages import page
+from backapp_web.parts import OF_A_PAGE, address_of, cut
 
 
 @get("/machines", sync_to_thread=True)
-def machines(request: Call) -> Response[bytes]:
+def machines(request: Call, *, after: FromQuery[str] = "") -> Response[bytes]:
     """Show the page."""
-    return _shown(request)
+    return _shown(request, after=after)
 
 
 @post("/machines", status_code=200, sync_to_thread=True)
@@ -39,15 +40,24 @@ def revoke(request: Call, agent: FromPath[str]) -> Response[bytes]:
 
 
 def _shown(
-    request: Call, *, error: BackappError | None = None, agent_name: str = "", **what: Any
+    request: Call,
+    *,
+    after: str = "",
+    error: BackappError | None = None,
+    agent_name: str = "",
+    **what: Any,
 ) -> Response[bytes]:
     agents = store_of(request).agents
     may_configure = caller_of(request).may(Action.CONFIGURE)
+    found, last = cut(agents.list(after=after, limit=OF_A_PAGE + 1), OF_A_PAGE)
     return page(
         request,
         "machines.html",
         status=status_of(error) if error else 200,
-        machines=shown(request, agents.list()),
+        machines=shown(request, found),
+        address=address_of("/machines", after=after),
+        newest="/machines" if after else "",
+        older=address_of("/machines", after=last.id) if last else "",
         enrolments=agents.enrolments() if may_configure else [],
         may_configure=may_configure,
         agent_name=agent_name,

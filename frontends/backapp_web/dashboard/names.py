@@ -1,10 +1,64 @@
-"""What ids are called on pages."""
+"""What ids are called on pages, and what a form offers to choose from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from attrs import frozen
+
+from backapp_core.model.names import to_line
 from backapp_core.ports.tenants import TenantStore
 
+MOST_OFFERED = 200
+"""Of more than that nobody finds anything; then the name is typed."""
+GONE = "a machine that is gone"
 
-def agent_names(store: TenantStore) -> Mapping[str, str]:
-    """Return what all machines are called, by id."""
-    return {agent.id: agent.name for agent in store.agents.list()}
+
+@frozen
+class Choice:
+    """Something that a form offers."""
+
+    value: str
+    name: str
+    """What the form takes as well."""
+    words: str
+
+
+def agent_names(store: TenantStore, ids: Iterable[str]) -> Mapping[str, str]:
+    """Return what machines are called, by id; those that are not there are not."""
+    return {one.id: one.name for one in store.agents.find(set(ids)).values()}
+
+
+def machines_to_choose(store: TenantStore, *, only_enrolled: bool) -> Sequence[Choice] | None:
+    """Return all machines, None if there are too many to choose from."""
+    found = store.agents.list(limit=MOST_OFFERED + 1)
+    if len(found) > MOST_OFFERED:
+        return None
+    return [
+        Choice(
+            one.id, one.name, to_line(one.name) + (" (key taken back)" if one.revoked_at else "")
+        )
+        for one in found
+        if not (only_enrolled and one.revoked_at)
+    ]
+
+
+def repositories_to_choose(store: TenantStore) -> Sequence[Choice] | None:
+    """Return all repositories with their machines, None if there are too many to choose from."""
+    found = store.repositories.list(limit=MOST_OFFERED + 1)
+    if len(found) > MOST_OFFERED:
+        return None
+    names = agent_names(store, (one.agent_id for one in found))
+    return [
+        Choice(
+            one.id, one.name, f"{to_line(one.name)} (on {to_line(names.get(one.agent_id, GONE))})"
+        )
+        for one in found
+    ]
+
+
+def jobs_to_choose(store: TenantStore, chosen: str) -> Sequence[Choice] | None:
+    """Return all jobs and the chosen one, None if there are too many to choose from."""
+    found = store.jobs.list(limit=MOST_OFFERED + 1)
+    if len(found) > MOST_OFFERED:
+        return None
+    names = {one.name for one in found} | ({chosen} if chosen else set())
+    return [Choice(name, name, to_line(name)) for name in sorted(names)]

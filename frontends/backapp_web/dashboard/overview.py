@@ -12,11 +12,14 @@ from backapp_web.pages import page
 def overview(request: Call) -> Response[bytes]:
     """Show the page."""
     caller = caller_of(request)
+    seen = server_of(request).overview(member_of(request).tenant_id)
+    ids = {one.agent_id for one in (*seen.failed, *seen.going, *seen.latest)}
+    ids |= {one.agent_id for one in seen.repositories.unprotected}
     return page(
         request,
         "overview.html",
-        seen=server_of(request).overview(member_of(request).tenant_id),
-        names=agent_names(store_of(request)),
+        seen=seen,
+        names=agent_names(store_of(request), ids),
         may_configure=caller.may(Action.CONFIGURE),
     )
 

@@ -5,17 +5,18 @@ from attrs import frozen
 from litestar import Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 
-from backapp_core.engine.configure import RepositoryWish, repository_id_of
+from backapp_core.engine.chain import Chain
+from backapp_core.engine.configure import RepositoryWish
 from backapp_core.errors import BackappError
 from backapp_core.model.names import from_text
-from backapp_core.model.receipts import first_break
 from backapp_core.model.repositories import DEFAULT_ARCHIVER
 from backapp_core.model.users import Action
 from backapp_web.answers import status_of
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import Form, field, going_to
-from backapp_web.dashboard.names import agent_names
+from backapp_web.dashboard.names import agent_names, machines_to_choose
 from backapp_web.pages import page
+from backapp_web.parts import OF_A_PAGE, ReceiptNumber, address_of, cut
 
 _LATEST_SNAPSHOTS = 5
 _LATEST_RECEIPTS = 20
@@ -43,14 +44,18 @@ class _Typed:
 
 
 @get("/repositories", sync_to_thread=True)
-def repositories(request: Call) -> Response[bytes]:
-    """Show all of them."""
+def repositories(request: Call, *, after: FromQuery[str] = "") -> Response[bytes]:
+    """Show them by name, a page at a time."""
     store = store_of(request)
+    found, last = cut(store.repositories.list(after=after, limit=OF_A_PAGE + 1), OF_A_PAGE)
     return page(
         request,
         "repositories.html",
-        repositories=store.repositories.list(),
-        names=agent_names(store),
+        repositories=found,
+        names=agent_names(store, (one.agent_id for one in found)),
+        has_machines=bool(store.agents.list(limit=1)),
+        newest="/repositories" if after else "",
+        older=address_of("/repositories", after=last.name) if last else "",
         may_configure=caller_of(request).may(Action.CONFIGURE),
     )
 
@@ -81,19 +86,50 @@ def add_repository(request: Call, data: Form) -> Response[bytes]:
 @get("/repositories/{repository:str}", sync_to_thread=True)
 def repository_page(request: Call, repository: FromPath[str]) -> Response[bytes]:
     """Show one."""
-    store, caller = store_of(request), caller_of(request)
+    return _repository(request, repository)
+
+
+@post("/repositories/{repository:str}/check-receipts", status_code=200, sync_to_thread=True)
+def check_receipts(request: Call, repository: FromPath[str]) -> Response[bytes]:
+    """Show one, and whether its receipts are a chain."""
+    chain = server_of(request).check_chain(member_of(request).tenant_id, repository)
+    return _repository(request, repository, chain)
+
+
+@get("/repositories/{repository:str}/receipts", sync_to_thread=True)
+def receipts(
+    request: Call, repository: FromPath[str], *, before: ReceiptNumber | None = None
+) -> Response[bytes]:
+    """Show the receipts of one, the newest first, a page at a time."""
+    store = store_of(request)
     found = store.repositories.get(repository)
-    chain = list(store.repositories.receipts(found.id))
+    listed = store.repositories.receipts(found.id, before=before, limit=OF_A_PAGE + 1)
+    shown, last = cut(listed, OF_A_PAGE)
+    here = f"/repositories/{found.name}/receipts"
+    return page(
+        request,
+        "receipts.html",
+        path="/repositories",
+        repository=found,
+        receipts=shown,
+        newest=here if before else "",
+        older=address_of(here, before=str(last.sequence)) if last else "",
+    )
+
+
+def _repository(request: Call, name: str, chain: Chain | None = None) -> Response[bytes]:
+    store, caller = store_of(request), caller_of(request)
+    found = store.repositories.get(name)
     return page(
         request,
         "repository.html",
+        path=f"/repositories/{found.name}",
         repository=found,
-        machine=agent_names(store).get(found.agent_id, found.agent_id),
-        jobs=[job for job in store.jobs.list() if repository_id_of(job) == found.id],
+        machine=agent_names(store, [found.agent_id]).get(found.agent_id, found.agent_id),
+        jobs=store.jobs.filling(found.id, limit=OF_A_PAGE),
         snapshots=store.repositories.snapshots(found.id, limit=_LATEST_SNAPSHOTS),
-        receipts=chain[: -_LATEST_RECEIPTS - 1 : -1],
-        count=len(chain),
-        broken_at=first_break(chain),
+        receipts=store.repositories.receipts(found.id, limit=_LATEST_RECEIPTS),
+        chain=chain,
         may_restore=caller.may(Action.RESTORE),
         may_configure=caller.may(Action.CONFIGURE),
     )
@@ -107,7 +143,7 @@ def _form(
     error: BackappError | None = None,
 ) -> Response[bytes]:
     server = server_of(request)
-    machines = [one for one in store_of(request).agents.list() if one.revoked_at is None]
+    machines = machines_to_choose(store_of(request), only_enrolled=True)
     return page(
         request,
         "repository-form.html",
@@ -125,5 +161,9 @@ def _form(
 def repositories_router() -> Router:
     """Return the routes of this module."""
     return Router(
-        "/", route_handlers=[repositories, new_repository, add_repository, repository_page]
+        "/",
+        route_handlers=[
+            *(repositories, new_repository, add_repository, repository_page),
+            *(receipts, check_receipts),
+        ],
     )

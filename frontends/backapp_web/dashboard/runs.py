@@ -1,5 +1,6 @@
 """Pages of runs: which there were, one of them while it goes on and afterwards, stopping it."""
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -10,7 +11,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from backapp_core.engine.configure import repository_id_of
 from backapp_core.engine.overview import pace_of
-from backapp_core.errors import BackappError, InputError
+from backapp_core.errors import BackappError, InputError, JobNotFound
 from backapp_core.model.runs import RunState
 from backapp_core.model.users import Action
 from backapp_core.ports.stores import RunFilter
@@ -18,7 +19,7 @@ from backapp_core.ports.tenants import TenantStore
 from backapp_web.answers import status_of
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import going_to
-from backapp_web.dashboard.names import agent_names
+from backapp_web.dashboard.names import agent_names, jobs_to_choose, machines_to_choose
 from backapp_web.pages import page
 from backapp_web.words import event_words
 
@@ -100,9 +101,9 @@ def runs(
         older=f"/runs?{chosen.query(before=found[_OF_A_PAGE - 1].id)}" if is_more else "",
         newest=f"/runs?{chosen.query()}" if before else "",
         states=list(RunState),
-        machines=store.agents.list(),
-        jobs=sorted({one.name for one in store.jobs.list()} | ({job} if job else set())),
-        names=agent_names(store),
+        machines=machines_to_choose(store, only_enrolled=False),
+        jobs=jobs_to_choose(store, job),
+        names=agent_names(store, (one.agent_id for one in found)),
     )
 
 
@@ -111,9 +112,11 @@ def run_page(request: Call, run_id: FromPath[str], *, after: _Sequence = 0) -> R
     """Show a run; of its log the part that follows event number ``after``."""
     store, server, caller = store_of(request), server_of(request), caller_of(request)
     run = store.runs.get(run_id)
-    agents = {one.id: one for one in store.agents.list()}
+    agents = store.agents.find([run.agent_id])
     progress = store.runs.progress(run.id)
-    job = next((one for one in store.jobs.list() if one.name == run.job_name), None)
+    job = None
+    with suppress(JobNotFound):
+        job = store.jobs.get(run.job_name)
     return page(
         request,
         "run.html",

@@ -19,12 +19,14 @@ from backapp_core.model.work import Question, QuestionKind
 from backapp_web.answers import status_of
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import Form, field, fields, going_to
-from backapp_web.dashboard.names import agent_names
+from backapp_web.dashboard.names import agent_names, repositories_to_choose
 from backapp_web.pages import page
+from backapp_web.parts import OF_A_PAGE, address_of, cut
 from backapp_web.words import moment_of_ns
 
-_LATEST = 10
-_MOST = 1000
+_LATEST = 5
+_OF_A_PAGE = 20
+"""Repositories, of each of which the latest are shown."""
 
 
 @frozen
@@ -44,25 +46,39 @@ class _Shown:
 
 
 @get("/snapshots", sync_to_thread=True)
-def snapshots(request: Call, *, repository: FromQuery[str] = "") -> Response[bytes]:
-    """Show the latest of each repository, or all of one."""
+def snapshots(
+    request: Call,
+    *,
+    repository: FromQuery[str] = "",
+    before: FromQuery[str] = "",
+    after: FromQuery[str] = "",
+) -> Response[bytes]:
+    """Show those of one repository, or the latest of each of some; a page at a time."""
     store = store_of(request)
-    known = store.repositories.list()
     if repository:
-        one, limit = store.repositories.get(repository), _MOST
-        listed = [(one, store.repositories.snapshots(one.id, limit=limit))]
+        one = store.repositories.get(repository)
+        found = store.repositories.snapshots(one.id, before=before or None, limit=OF_A_PAGE + 1)
+        part, last = cut(found, OF_A_PAGE)
+        listed = [(one, part)]
+        newest = address_of("/snapshots", repository=one.name) if before else ""
+        older = address_of("/snapshots", repository=one.name, before=last.id) if last else ""
     else:
-        limit = _LATEST
-        latest = store.repositories.latest_snapshots(each=limit)
-        listed = [(one, latest.get(one.id, ())) for one in known]
+        known = store.repositories.list(after=after, limit=_OF_A_PAGE + 1)
+        some, end = cut(known, _OF_A_PAGE)
+        latest = store.repositories.latest_snapshots([one.id for one in some], each=_LATEST)
+        listed = [(one, latest[one.id]) for one in some]
+        newest = "/snapshots" if after else ""
+        older = address_of("/snapshots", after=end.name) if end else ""
     return page(
         request,
         "snapshots.html",
-        repositories=known,
+        repositories=repositories_to_choose(store),
         chosen=repository,
         shown=listed,
-        limit=limit,
-        names=agent_names(store),
+        limit=_LATEST,
+        newest=newest,
+        older=older,
+        names=agent_names(store, (one.agent_id for one, _ in listed)),
         may_restore=caller_of(request).may(Action.RESTORE),
         may_configure=caller_of(request).may(Action.CONFIGURE),
     )
@@ -165,7 +181,7 @@ def _shown_page(
     store = store_of(request)
     found = store.repositories.get(repository)
     snapshot = store.repositories.snapshot(found.id, snapshot_id)
-    agent = next((one for one in store.agents.list() if one.id == found.agent_id), None)
+    agent = store.agents.find([found.agent_id]).get(found.agent_id)
     folders = agent.report.restore_folders if agent and agent.report else ()
     return page(
         request,

@@ -87,10 +87,8 @@ def job_filling(store: TenantStore, repository: ManagedRepository) -> Job:
     Raises:
         JobNotFound: If there is none any more.
     """
-    address = address_of(repository)
-    for job in store.jobs.list():
-        if job.repository == address:
-            return job
+    for job in store.jobs.filling(repository.id, limit=1):
+        return job
     raise JobNotFound(
         f"no job fills repository '{repository.name}', and restores go by one; make a job for it"
         " without a schedule"

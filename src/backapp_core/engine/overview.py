@@ -5,11 +5,9 @@ from datetime import datetime, timedelta
 from attrs import frozen
 
 from backapp_core.events import Progress
-from backapp_core.model.agents import Agent
-from backapp_core.model.managed_repositories import ManagedRepository
 from backapp_core.model.runs import Run, RunState
 from backapp_core.ports.stores import RunFilter
-from backapp_core.ports.tenants import TenantStore
+from backapp_core.ports.tenants import AgentStanding, RepositoryStanding, TenantStore
 
 OF_LATE = timedelta(days=7)
 _MOST_OF_A_SORT = 10
@@ -17,15 +15,12 @@ _MOST_OF_A_SORT = 10
 
 @frozen
 class Overview:
-    """The state of one tenant's things at one moment; of runs ten of each sort at most."""
+    """The state of one tenant's things at one moment; of each sort ten at most are named."""
 
-    agents: tuple[Agent, ...]
-    """Machines whose key is good."""
-    silent_agents: tuple[Agent, ...]
-    """Those of them that are not in touch."""
-    repositories: tuple[ManagedRepository, ...]
-    unprotected: tuple[ManagedRepository, ...]
-    """Those of them that are lost with their machine."""
+    agents: AgentStanding
+    """How many machines there are whose key is good, and some that are not in touch."""
+    repositories: RepositoryStanding
+    """How many there are, and some that are lost with their machine."""
     jobs: int
     failed: tuple[Run, ...]
     """That failed during the last seven days (`OF_LATE`), the latest requested first."""
@@ -43,20 +38,15 @@ def overview(store: TenantStore, *, at: datetime, alive_seconds: float) -> Overv
         at: Now, by the store's clock.
         alive_seconds: For how long a machine counts as in touch that says nothing more.
     """
-    agents = tuple(one for one in store.agents.list() if one.revoked_at is None)
-    within = timedelta(seconds=alive_seconds)
-    repositories = tuple(store.repositories.list())
 
     def runs(state: RunState | None = None, since: datetime | None = None) -> tuple[Run, ...]:
         chosen = RunFilter(state=state, since=since, limit=_MOST_OF_A_SORT)
         return tuple(store.runs.list(chosen))
 
     return Overview(
-        agents=agents,
-        silent_agents=tuple(one for one in agents if not one.is_online(at=at, within=within)),
-        repositories=repositories,
-        unprotected=tuple(one for one in repositories if not one.is_protected),
-        jobs=len(store.jobs.list()),
+        agents=store.agents.standing(alive_seconds=alive_seconds, limit=_MOST_OF_A_SORT),
+        repositories=store.repositories.standing(limit=_MOST_OF_A_SORT),
+        jobs=store.jobs.count(),
         failed=runs(RunState.FAILED, at - OF_LATE),
         going=runs(RunState.RUNNING) + runs(RunState.REQUESTED),
         latest=runs(),

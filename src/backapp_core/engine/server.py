@@ -8,6 +8,7 @@ from typing import final
 from typing_extensions import override
 
 from backapp_core.engine import (
+    chain,
     configure,
     enrol,
     invite,
@@ -251,6 +252,10 @@ class Server(Closing):
         return overview.overview(
             self.tenant(tenant_id), at=self.fleet.now(), alive_seconds=self.settings.alive_seconds
         )
+
+    def check_chain(self, tenant_id: int, repository: str) -> chain.Chain:
+        """Look whether a repository's receipts are a chain; takes some seconds for 100,000."""
+        return chain.check_chain(self.fleet, self.tenant(tenant_id), repository)
 
     # --- what is backed up
 

@@ -5,7 +5,7 @@ who fill in a form and want to hear of all faults at once.
 """
 
 import zoneinfo
-from collections.abc import Sequence
+from contextlib import suppress
 
 from attrs import evolve, frozen
 
@@ -23,7 +23,6 @@ from backapp_core.errors import InputError, MissingError, UnknownPlugin
 from backapp_core.manager import PluginManager
 from backapp_core.model.agents import Agent
 from backapp_core.model.jobs import check_job_name
-from backapp_core.model.managed_repositories import ManagedRepository
 from backapp_core.model.names import to_text
 from backapp_core.model.schedules import Schedule
 from backapp_core.ports.fleet import Fleet
@@ -59,8 +58,10 @@ def job_faults(
     faults: list[Fault] = []
     with _Noting(faults, "name"):
         check_job_name(wish.name)
-    if is_new and any(job.name == wish.name for job in store.jobs.list()):
-        faults.append(Fault("name", f"a job called '{wish.name}' exists already"))
+    if is_new:
+        with suppress(MissingError):
+            store.jobs.get(wish.name)
+            faults.append(Fault("name", f"a job called '{wish.name}' exists already"))
     agent: Agent | None = None
     if not wish.repository:
         faults.append(Fault("repository", "choose the repository that it is to fill"))
@@ -93,11 +94,11 @@ def repository_faults(
         StoreError: If the store does not answer.
     """
     faults: list[Fault] = []
-    known = store.repositories.list()
     with _Noting(faults, "name"):
         check_job_name(wish.name)  # the same letters
-    if any(one.name == wish.name for one in known):
-        faults.append(Fault("name", f"a repository called '{wish.name}' exists already"))
+    with suppress(MissingError):
+        if store.repositories.get(wish.name).name == wish.name:
+            faults.append(Fault("name", f"a repository called '{wish.name}' exists already"))
     agent: Agent | None = None
     if not wish.agent:
         faults.append(Fault("agent", "choose the machine that is to fill it"))
@@ -110,7 +111,7 @@ def repository_faults(
     else:
         with _Noting(faults, "folder"):
             absolute_path(wish.folder, "the folder of a repository")
-        if agent is not None and _is_taken(known, agent, to_text(wish.folder)):
+        if agent is not None and store.repositories.is_folder_taken(agent.id, to_text(wish.folder)):
             faults.append(Fault("folder", "another repository of this machine stands there"))
     with _Noting(faults, "archiver"):
         plugins.archivers.get(wish.archiver)
@@ -128,12 +129,6 @@ def _schedule_faults(fleet: Fleet, plugins: PluginManager, wished: Schedule) -> 
     with _Noting(faults, "schedule"):
         check_schedule(plugins, wished, fleet.now())
     return faults
-
-
-def _is_taken(known: Sequence[ManagedRepository], agent: Agent, address: str) -> bool:
-    return any(
-        one.is_local and one.agent_id == agent.id and one.address == address for one in known
-    )
 
 
 @frozen

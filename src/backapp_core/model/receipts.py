@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cached_property
 
-from attrs import fields, frozen
+from attrs import define, fields, frozen
 
 from backapp_core.model.snapshots import Counts
 
@@ -47,14 +48,34 @@ class Receipt:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def first_break(chain: "list[Receipt]") -> int | None:
+@define
+class ChainCheck:
+    """Looks at receipts one after the other, in the order of their numbers; for one thread."""
+
+    receipts: int = 0
+    """How many were a chain."""
+    last_hash: str = NOTHING_BEFORE
+    """Of the last of those."""
+    first_break: int | None = None
+    """The number at which they stop being a chain, None as long as they are one."""
+
+    def add(self, receipt: Receipt) -> None:
+        """Look at the next one; nothing that follows a break changes anything."""
+        if self.first_break is not None:
+            return
+        if receipt.sequence != self.receipts + 1 or receipt.previous_hash != self.last_hash:
+            self.first_break = self.receipts + 1
+            return
+        self.receipts += 1
+        self.last_hash = receipt.hash
+
+
+def first_break(chain: Iterable[Receipt]) -> int | None:
     """Return the sequence number at which a repository's receipts, in order, stop being a chain.
 
     None if they are one.
     """
-    previous = NOTHING_BEFORE
-    for place, receipt in enumerate(chain, start=1):
-        if receipt.sequence != place or receipt.previous_hash != previous:
-            return place
-        previous = receipt.hash
-    return None
+    check = ChainCheck()
+    for receipt in chain:
+        check.add(receipt)
+    return check.first_break

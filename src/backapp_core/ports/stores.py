@@ -34,8 +34,11 @@ class Jobs(ABC):
         """
 
     @abstractmethod
-    def list(self) -> Sequence[Job]:
-        """Return all jobs in order of their names."""
+    def list(self, *, after: str = "", limit: int | None = None) -> Sequence[Job]:
+        """Return jobs in order of their names, those after the name ``after``, which may be none.
+
+        None for ``limit`` means all, zero or less gives none.
+        """
 
     @abstractmethod
     def replace(self, job: Job) -> None:

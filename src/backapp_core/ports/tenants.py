@@ -1,13 +1,16 @@
 """What one tenant owns on a server: people, machines, repositories, runs; in groups by noun."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+
+from attrs import frozen
 
 from backapp_core.events import Event, Progress
 from backapp_core.model.agents import Agent, EnrolmentToken
 from backapp_core.model.enforcements import Enforcement
 from backapp_core.model.grants import ObjectSeen
+from backapp_core.model.jobs import Job
 from backapp_core.model.managed_repositories import ManagedRepository
 from backapp_core.model.receipts import Receipt
 from backapp_core.model.runs import Run
@@ -17,6 +20,40 @@ from backapp_core.model.users import ApiToken, Invitation, User
 from backapp_core.model.work import Question
 from backapp_core.ports.stores import Jobs, Runs
 from backapp_core.ports.work import Work
+
+
+@frozen
+class AgentStanding:
+    """How the machines of one tenant are, of those whose key is good."""
+
+    enrolled: int
+    online: int
+    """How many were in touch lately."""
+    silent: tuple[Agent, ...]
+    """Some that were not."""
+
+
+@frozen
+class RepositoryStanding:
+    """How the repositories of one tenant are."""
+
+    all: int
+    protected: int
+    """How many can be had back although their machine is lost."""
+    unprotected: tuple[ManagedRepository, ...]
+    """Some that cannot."""
+
+
+class FleetJobs(Jobs):
+    """The jobs of one tenant's machines."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """Return how many there are."""
+
+    @abstractmethod
+    def filling(self, repository_id: str, *, limit: int) -> Sequence[Job]:
+        """Return jobs that fill a managed repository, by name."""
 
 
 class Users(ABC):
@@ -93,8 +130,22 @@ class Agents(ABC):
         """
 
     @abstractmethod
-    def list(self) -> Sequence[Agent]:
-        """Return all machines by name, revoked ones too."""
+    def list(self, *, after: str = "", limit: int | None = None) -> Sequence[Agent]:
+        """Return machines by name, revoked ones too, those that come after the id ``after``.
+
+        None for ``limit`` means all, zero or less gives none.
+
+        Raises:
+            AgentNotFound: If ``after`` is no machine.
+        """
+
+    @abstractmethod
+    def find(self, ids: Collection[str]) -> Mapping[str, Agent]:
+        """Return those of these that are there, by id; for a page's worth of ids."""
+
+    @abstractmethod
+    def standing(self, *, alive_seconds: float, limit: int) -> AgentStanding:
+        """Return how many there are and how they are, and ``limit`` silent ones by name."""
 
     @abstractmethod
     def allow(self, token: EnrolmentToken, token_hash: str) -> None:
@@ -140,8 +191,23 @@ class Repositories(ABC):
         """
 
     @abstractmethod
-    def list(self) -> Sequence[ManagedRepository]:
-        """Return all, by name."""
+    def list(self, *, after: str = "", limit: int | None = None) -> Sequence[ManagedRepository]:
+        """Return them by name, those after the name ``after``, which may be none.
+
+        None for ``limit`` means all, zero or less gives none.
+        """
+
+    @abstractmethod
+    def find(self, ids: Collection[str]) -> Mapping[str, ManagedRepository]:
+        """Return those of these that are there, by id; for a page's worth of ids."""
+
+    @abstractmethod
+    def standing(self, *, limit: int) -> RepositoryStanding:
+        """Return how many there are, and ``limit`` unprotected ones by name."""
+
+    @abstractmethod
+    def is_folder_taken(self, agent_id: str, folder: str) -> bool:
+        """Say whether a repository stands in this folder of the machine, as `address` has it."""
 
     @abstractmethod
     def record_enforcement(self, repository_id: str, enforces: Enforcement) -> None:
@@ -176,19 +242,36 @@ class Repositories(ABC):
         """Say whether `add_locks` was told of all of them."""
 
     @abstractmethod
-    def receipts(self, repository_id: str) -> Sequence[Receipt]:
-        """Return all receipts in the order of their numbers.
+    def receipts(
+        self, repository_id: str, *, before: int | None = None, limit: int = 100
+    ) -> Sequence[Receipt]:
+        """Return receipts, the newest first, those before number ``before``.
 
         Raises:
             RepositoryNotFound: If there is none of this id.
         """
 
     @abstractmethod
-    def snapshots(self, repository_id: str, *, limit: int = 1000) -> Sequence[Snapshot]:
-        """Return the snapshots that were acknowledged, the newest first.
+    def receipts_after(
+        self, repository_id: str, sequence: int, *, limit: int = 1000
+    ) -> Sequence[Receipt]:
+        """Return receipts in the order of their numbers, those after number ``sequence``.
 
         Raises:
             RepositoryNotFound: If there is none of this id.
+        """
+
+    @abstractmethod
+    def snapshots(
+        self, repository_id: str, *, before: str | None = None, limit: int = 100
+    ) -> Sequence[Snapshot]:
+        """Return the snapshots that were acknowledged, the newest first.
+
+        With ``before`` only those that come after the snapshot of that whole id in this order.
+
+        Raises:
+            RepositoryNotFound: If there is no repository of this id.
+            SnapshotNotFound: If ``before`` is none of its snapshots.
         """
 
     @abstractmethod
@@ -201,8 +284,13 @@ class Repositories(ABC):
         """
 
     @abstractmethod
-    def latest_snapshots(self, *, each: int) -> Mapping[str, Sequence[Snapshot]]:
-        """Return the newest ``each`` snapshots of every repository, by the repository's id."""
+    def latest_snapshots(
+        self, ids: Collection[str], *, each: int
+    ) -> Mapping[str, Sequence[Snapshot]]:
+        """Return the newest ``each`` snapshots of these repositories, by the repository's id.
+
+        Of ids of nothing there are none.
+        """
 
 
 class FleetRuns(Runs):
@@ -226,8 +314,8 @@ class FleetRuns(Runs):
         """
 
     @abstractmethod
-    def latest_of_jobs(self) -> Mapping[str, Run]:
-        """Return the latest requested run of every job that is there and ever had one, by name."""
+    def latest_of_jobs(self, names: Collection[str]) -> Mapping[str, Run]:
+        """Return the latest requested run of those of these jobs that ever had one, by name."""
 
     @abstractmethod
     def events_after(
@@ -265,7 +353,7 @@ class TenantStore(ABC):
     """Everything that one tenant owns."""
 
     tenant: Tenant
-    jobs: Jobs
+    jobs: FleetJobs
     runs: FleetRuns
     users: Users
     agents: Agents

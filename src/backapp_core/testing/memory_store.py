@@ -36,9 +36,10 @@ class MemoryJobs(Jobs):
             return self._find(name)
 
     @override
-    def list(self) -> Sequence[Job]:
+    def list(self, *, after: str = "", limit: int | None = None) -> Sequence[Job]:
         with self._lock:
-            return [self._jobs[name] for name in sorted(self._jobs)]
+            names = sorted(name for name in self._jobs if name > after)
+            return [self._jobs[name] for name in names[: None if limit is None else max(limit, 0)]]
 
     @override
     def replace(self, job: Job) -> None:

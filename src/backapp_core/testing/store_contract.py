@@ -63,6 +63,17 @@ class JobsContract(_WithStore):
             store.jobs.add(evolve(JOB, name=name))
         assert [job.name for job in store.jobs.list()] == sorted(names)
 
+    def test_jobs_are_listed_in_parts(self, store: Store) -> None:
+        """Whatever the name is after which a part begins."""
+        names = sorted(["b", "a-1", "B", "a.1", "10", "9", "a_1"])
+        for name in names:
+            store.jobs.add(evolve(JOB, name=name))
+        for after in [*names, "a", "", "z", *HOSTILE]:
+            for limit in (None, -1, 0, 1, 3, 7):
+                found = [job.name for job in store.jobs.list(after=after, limit=limit)]
+                end = len(names) if limit is None else max(limit, 0)
+                assert found == [name for name in names if name > after][:end]
+
     def test_names_that_differ_in_case_are_two(self, store: Store) -> None:
         """As on the file systems that folders of jobs may be made from."""
         store.jobs.add(JOB)

@@ -20,12 +20,15 @@ from backapp_core.model.enforcements import Enforcement
 from backapp_core.model.runs import RunState
 from backapp_core.model.work import Question
 from backapp_core.ports.fleet import Fleet
-from backapp_core.ports.stores import Jobs, RunFilter
+from backapp_core.ports.stores import RunFilter
 from backapp_core.ports.tenants import (
     Agents,
+    AgentStanding,
+    FleetJobs,
     FleetRuns,
     Questions,
     Repositories,
+    RepositoryStanding,
     TenantStore,
     Users,
 )
@@ -72,7 +75,7 @@ class Owned:
 _Case = tuple[Callable[[TenantStore, Owned], object], object]
 
 GROUPS: dict[str, type] = {
-    "jobs": Jobs,
+    "jobs": FleetJobs,
     "runs": FleetRuns,
     "users": Users,
     "agents": Agents,
@@ -86,6 +89,8 @@ CASES: dict[str, _Case] = {
     "jobs.add": (lambda other, _: other.jobs.add(evolve(JOB, name="theirs")), None),
     "jobs.get": (lambda other, _: other.jobs.get("home"), JobNotFound),
     "jobs.list": (lambda other, _: list(other.jobs.list()), []),
+    "jobs.count": (lambda other, _: other.jobs.count(), 0),
+    "jobs.filling": (lambda other, it: list(other.jobs.filling(it.repository_id, limit=9)), []),
     "jobs.replace": (lambda other, _: other.jobs.replace(JOB), JobNotFound),
     "jobs.remove": (lambda other, _: other.jobs.remove("home"), JobNotFound),
     "runs.add": (
@@ -106,7 +111,7 @@ CASES: dict[str, _Case] = {
     "runs.wish_cancel": (lambda other, it: other.runs.wish_cancel(it.run_id), RunNotFound),
     "runs.progress": (lambda other, it: other.runs.progress(it.run_id), RunNotFound),
     "runs.events_after": (lambda other, it: other.runs.events_after(it.run_id, 0), RunNotFound),
-    "runs.latest_of_jobs": (lambda other, _: dict(other.runs.latest_of_jobs()), {}),
+    "runs.latest_of_jobs": (lambda other, _: dict(other.runs.latest_of_jobs(["home"])), {}),
     "users.get": (lambda other, it: other.users.get(it.user_id), UserNotFound),
     "users.list": (lambda other, _: list(other.users.list()), []),
     "users.replace": (
@@ -133,6 +138,11 @@ CASES: dict[str, _Case] = {
     ),
     "agents.get": (lambda other, it: other.agents.get(it.machine.id), AgentNotFound),
     "agents.list": (lambda other, _: list(other.agents.list()), []),
+    "agents.find": (lambda other, it: dict(other.agents.find([it.machine.id])), {}),
+    "agents.standing": (
+        lambda other, _: other.agents.standing(alive_seconds=LONG, limit=9),
+        AgentStanding(0, 0, ()),
+    ),
     "agents.allow": (
         lambda other, it: other.agents.allow(
             make_enrolment(it.fleet, 9, agent_name=it.machine.known.agent.name),
@@ -151,6 +161,18 @@ CASES: dict[str, _Case] = {
         RepositoryNotFound,
     ),
     "repositories.list": (lambda other, _: list(other.repositories.list()), []),
+    "repositories.find": (
+        lambda other, it: dict(other.repositories.find([it.repository_id])),
+        {},
+    ),
+    "repositories.standing": (
+        lambda other, _: other.repositories.standing(limit=9),
+        RepositoryStanding(0, 0, ()),
+    ),
+    "repositories.is_folder_taken": (
+        lambda other, it: other.repositories.is_folder_taken(it.machine.id, "/srv/backup"),
+        False,
+    ),
     "repositories.record_enforcement": (
         lambda other, it: other.repositories.record_enforcement(
             it.repository_id,
@@ -176,6 +198,10 @@ CASES: dict[str, _Case] = {
         lambda other, it: other.repositories.receipts(it.repository_id),
         RepositoryNotFound,
     ),
+    "repositories.receipts_after": (
+        lambda other, it: other.repositories.receipts_after(it.repository_id, 0),
+        RepositoryNotFound,
+    ),
     "repositories.snapshots": (
         lambda other, it: other.repositories.snapshots(it.repository_id),
         RepositoryNotFound,
@@ -185,8 +211,10 @@ CASES: dict[str, _Case] = {
         RepositoryNotFound,
     ),
     "repositories.latest_snapshots": (
-        lambda other, _: dict(other.repositories.latest_snapshots(each=5)),
-        {},
+        lambda other, it: list(
+            other.repositories.latest_snapshots([it.repository_id], each=5).values()
+        ),
+        [()],
     ),
     "questions.ask": (
         lambda other, it: other.questions.ask(evolve(it.question, id="9" * 32)),

@@ -1,4 +1,4 @@
-"""Objects that are told of in parts before a snapshot is acknowledged: a part of `work_contract`."""
+"""Objects of a snapshot that are told of in parts: a part of `work_contract`."""
 
 from collections.abc import Sequence
 

@@ -67,11 +67,38 @@ class ReceiptsContract(WithMachine):
             work.acknowledge(claim.run.id, claim.fence, make_snapshot(number), OBJECTS)
             work.finish(claim.fence, complete(claim))
         repositories = machine.store.repositories
-        receipts = list(repositories.receipts(machine.repository.id))
+        receipts = list(repositories.receipts_after(machine.repository.id, 0))
         assert [receipt.sequence for receipt in receipts] == [1, 2, 3]
         assert first_break(receipts) is None
         snapshots = repositories.snapshots(machine.repository.id, limit=2)
         assert list(snapshots) == [make_snapshot(3), make_snapshot(2)]
+
+    def test_receipts_and_snapshots_are_had_in_parts(self, machine: Machine, work: Work) -> None:
+        """The newest first; receipts from the first on, too."""
+        for number in range(1, 5):
+            machine.run(number)
+            claim = claimed(work)
+            work.acknowledge(claim.run.id, claim.fence, make_snapshot(number), OBJECTS)
+            work.finish(claim.fence, complete(claim))
+        repositories, own = machine.store.repositories, machine.repository.id
+
+        def numbers(before: int | None = None, limit: int = 9) -> list[int]:
+            found = repositories.receipts(own, before=before, limit=limit)
+            return [one.sequence for one in found]
+
+        assert numbers() == [4, 3, 2, 1]
+        assert numbers(limit=2) == [4, 3]
+        assert numbers(before=3, limit=1) == [2]
+        assert numbers(before=1) == numbers(limit=0) == numbers(before=-1) == []
+        part = repositories.receipts_after(own, 1, limit=2)
+        assert [one.sequence for one in part] == [2, 3]
+        assert list(repositories.receipts_after(own, 4)) == []
+        older = repositories.snapshots(own, before=make_snapshot(4).id, limit=2)
+        assert list(older) == [make_snapshot(3), make_snapshot(2)]
+        assert list(repositories.snapshots(own, before=make_snapshot(1).id)) == []
+        for nothing in ("", "9" * 64, "\0", "\ud800"):
+            with pytest.raises(SnapshotNotFound):
+                repositories.snapshots(own, before=nothing)
 
     def test_snapshot_is_found_by_its_whole_id_in_its_repository_only(
         self, machine: Machine, work: Work
@@ -103,10 +130,11 @@ class ReceiptsContract(WithMachine):
         repositories = machine.store.repositories
         empty = make_repository(machine.id, 7)
         repositories.add(empty)
-        found = repositories.latest_snapshots(each=2)
+        ids = [machine.repository.id, empty.id, "9" * 32, "\ud800"]
+        found = repositories.latest_snapshots(ids, each=2)
         assert {one: list(some) for one, some in found.items()} == {
             machine.repository.id: [make_snapshot(3), make_snapshot(2)],
-            empty.id: [],
+            **{nothing: [] for nothing in ids[1:]},
         }
 
     def test_same_snapshot_of_the_same_run_gets_the_same_receipt(
@@ -137,7 +165,7 @@ class ReceiptsContract(WithMachine):
 
         with ThreadPoolExecutor(6) as threads:
             list(threads.map(acknowledge, claims))
-        receipts = list(machine.store.repositories.receipts(machine.repository.id))
+        receipts = list(machine.store.repositories.receipts_after(machine.repository.id, 0))
         assert len(receipts) == 6
         assert first_break(receipts) is None
 

@@ -144,18 +144,18 @@ class Accounts:
 
     def note_failure(self, key: str, *, window_seconds: float) -> int:
         """As `Fleet.note_failure`."""
-        row = {"key_hash": hash_of(key), "failed_at": Now()}
+        key_hash = hash_of(key)
         keep_seconds = max(window_seconds, _LONGEST_WINDOW_SECONDS)
         with self._database.writing() as connection:
             # No statement counts what another transaction is about to commit, so that of two at
             # once both would count one.
-            self._database.take_turns(connection, row["key_hash"])
+            self._database.take_turns(connection, key_hash)
             connection.execute(
                 delete(FAILURES).where(
                     FAILURES.c.failed_at < Now() - seconds_to_column(keep_seconds)
                 )
             )
-            connection.execute(insert(FAILURES).values(**row))
+            connection.execute(insert(FAILURES).values(key_hash=key_hash, failed_at=Now()))
             return _count_failures(connection, key, window_seconds)
 
     def failures(self, key: str, *, window_seconds: float) -> int:

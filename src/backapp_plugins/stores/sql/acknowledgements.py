@@ -60,9 +60,7 @@ def seen_before(row: Any, fence: int, snapshot_id: str, after: str) -> Seen:
     if not after:
         return nothing
     seen = last_seen(row)
-    if seen is None or evolve(nothing, last_name=after) != evolve(
-        seen, objects=0, object_bytes=0
-    ):
+    if seen is None or evolve(nothing, last_name=after) != evolve(seen, objects=0, object_bytes=0):
         raise IllegalTransition(
             f"what was seen of run {row.id[:8]} ends elsewhere; tell of all objects again"
         )

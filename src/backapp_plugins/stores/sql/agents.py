@@ -1,15 +1,15 @@
 """The machines of one tenant, in tables; every method is one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, final
 
 from attrs import evolve
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, case, func, or_, select, tuple_
 from typing_extensions import override
 
 from backapp_core.plugin_api import AgentNotFound, NameTaken, RunState, to_line
-from backapp_core.server_api import Agent, Agents, EnrolmentToken
+from backapp_core.server_api import Agent, Agents, AgentStanding, EnrolmentToken
 from backapp_plugins.stores.sql.agent_rows import (
     agent_from_row,
     enrolment_from_row,
@@ -17,11 +17,18 @@ from backapp_plugins.stores.sql.agent_rows import (
 )
 from backapp_plugins.stores.sql.collisions import again_after_collisions
 from backapp_plugins.stores.sql.database import Now
-from backapp_plugins.stores.sql.rows import is_id, moment_to_column, run_from_row, run_to_row
+from backapp_plugins.stores.sql.rows import (
+    is_id,
+    moment_to_column,
+    run_from_row,
+    run_to_row,
+    seconds_to_column,
+)
 from backapp_plugins.stores.sql.scopes import Scope
 from backapp_plugins.stores.sql.tables import AGENTS, ENROLMENTS, RUNS
 
 _SHOWN_CHARACTERS = 64
+_IN_ORDER = (AGENTS.c.name, AGENTS.c.enrolled_at, AGENTS.c.id)
 _UNDER_WAY = (RunState.REQUESTED.value, RunState.RUNNING.value)
 
 
@@ -56,15 +63,48 @@ class SqlAgents(Agents):
         return agent_from_row(row)
 
     @override
-    def list(self) -> Sequence[Agent]:
-        query = (
-            select(AGENTS)
-            .where(self._scope.of(AGENTS))
-            .order_by(AGENTS.c.name, AGENTS.c.enrolled_at, AGENTS.c.id)
-        )
+    def list(self, *, after: str = "", limit: int | None = None) -> Sequence[Agent]:
+        if after and not is_id(after):
+            raise AgentNotFound(no_agent(after))
+        query = select(AGENTS).where(self._scope.of(AGENTS)).order_by(*_IN_ORDER)
+        if limit is not None:
+            query = query.limit(max(limit, 0))
         with self._database.reading() as connection:
+            if after:
+                last = self._scope.one(connection, AGENTS, id=after)
+                if last is None:
+                    raise AgentNotFound(no_agent(after))
+                query = query.where(
+                    tuple_(*_IN_ORDER) > tuple_(last.name, last.enrolled_at, last.id)
+                )
             rows = connection.execute(query).all()
         return [agent_from_row(row) for row in rows]
+
+    @override
+    def find(self, ids: Collection[str]) -> Mapping[str, Agent]:
+        wanted = {one for one in ids if is_id(one)}
+        if not wanted:
+            return {}
+        query = select(AGENTS).where(self._scope.of(AGENTS), AGENTS.c.id.in_(wanted))
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return {row.id: agent_from_row(row) for row in rows}
+
+    @override
+    def standing(self, *, alive_seconds: float, limit: int) -> AgentStanding:
+        is_good = self._scope.of(AGENTS, revoked_at=None)
+        with self._database.reading() as connection:
+            now = moment_to_column(self._database.now(connection))
+            since = now - seconds_to_column(alive_seconds)
+            # As `Agent.is_online` has it.
+            is_online = AGENTS.c.last_seen_at >= since
+            enrolled, online = connection.execute(
+                select(func.count(), func.count(case((is_online, 1)))).where(is_good)
+            ).one()
+            is_silent = or_(AGENTS.c.last_seen_at.is_(None), ~is_online)
+            query = select(AGENTS).where(is_good, is_silent).order_by(*_IN_ORDER)
+            rows = connection.execute(query.limit(max(limit, 0))).all()
+        return AgentStanding(enrolled, online, tuple(map(agent_from_row, rows)))
 
     @override
     def allow(self, token: EnrolmentToken, token_hash: str) -> None:

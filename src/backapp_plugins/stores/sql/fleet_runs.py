@@ -1,6 +1,6 @@
 """What servers may do with runs, besides what every store can."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import final
 
@@ -11,6 +11,7 @@ from typing_extensions import override
 from backapp_core.plugin_api import Event, IllegalTransition, Progress, Run, RunNotFound, RunState
 from backapp_core.server_api import FleetRuns
 from backapp_plugins.stores.sql.collisions import again_after_collisions
+from backapp_plugins.stores.sql.jobs import is_job_name
 from backapp_plugins.stores.sql.rows import (
     event_from_body,
     from_body,
@@ -53,7 +54,10 @@ class SqlFleetRuns(SqlRuns, FleetRuns):
         return None if row.progress is None else from_body(row.progress, Progress, "progress")
 
     @override
-    def latest_of_jobs(self) -> Mapping[str, Run]:
+    def latest_of_jobs(self, names: Collection[str]) -> Mapping[str, Run]:
+        wanted = {name for name in names if is_job_name(name)}
+        if not wanted:
+            return {}
         # One step into an index for each job, however many runs there are.
         own = RUNS.alias("own")
         latest = (
@@ -68,7 +72,7 @@ class SqlFleetRuns(SqlRuns, FleetRuns):
             select(*SELECTED)
             .select_from(JOBS)
             .join(RUNS, RUNS.c.id == latest)
-            .where(self._scope.of(JOBS), self._scope.of(RUNS))
+            .where(self._scope.of(JOBS), self._scope.of(RUNS), JOBS.c.name.in_(wanted))
         )
         with self._database.reading() as connection:
             rows = connection.execute(query).all()

@@ -1,7 +1,6 @@
 """Jobs in a table; every method is one transaction."""
 
 from collections.abc import Sequence
-from typing import final
 
 from sqlalchemy import select
 from typing_extensions import override
@@ -17,13 +16,12 @@ from backapp_core.plugin_api import (
 )
 from backapp_plugins.stores.sql.collisions import again_after_collisions
 from backapp_plugins.stores.sql.rows import job_from_body, job_to_row
-from backapp_plugins.stores.sql.scopes import Scope
+from backapp_plugins.stores.sql.scopes import Scope, part_by_name
 from backapp_plugins.stores.sql.tables import JOBS
 
 _SHOWN_CHARACTERS = 64
 
 
-@final
 @again_after_collisions
 class SqlJobs(Jobs):
     """The jobs of one tenant."""
@@ -49,8 +47,8 @@ class SqlJobs(Jobs):
         return job_from_body(row.body)
 
     @override
-    def list(self) -> Sequence[Job]:
-        query = select(JOBS.c.body).where(self._scope.of(JOBS)).order_by(JOBS.c.name)
+    def list(self, *, after: str = "", limit: int | None = None) -> Sequence[Job]:
+        query = part_by_name(select(JOBS.c.body).where(self._scope.of(JOBS)), JOBS, after, limit)
         with self._database.reading() as connection:
             bodies = connection.execute(query).scalars().all()
         return [job_from_body(body) for body in bodies]

@@ -1,10 +1,10 @@
 """The managed repositories of one tenant, in tables; every method is one transaction."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, final
 
 from attrs import evolve
-from sqlalchemy import Connection, bindparam, func, or_, select
+from sqlalchemy import Connection, Select, bindparam, case, func, or_, select, tuple_
 from typing_extensions import override
 
 from backapp_core.plugin_api import (
@@ -17,16 +17,17 @@ from backapp_core.plugin_api import (
     SnapshotNotFound,
     to_line,
 )
-from backapp_core.server_api import ManagedRepository, Receipt, Repositories
+from backapp_core.server_api import ManagedRepository, Receipt, Repositories, RepositoryStanding
 from backapp_plugins.stores.sql.agents import no_agent
 from backapp_plugins.stores.sql.collisions import again_after_collisions
 from backapp_plugins.stores.sql.repository_rows import (
     change_to_row,
+    folder_hash,
     repository_from_row,
     repository_to_row,
 )
 from backapp_plugins.stores.sql.rows import from_body, is_id
-from backapp_plugins.stores.sql.scopes import Scope
+from backapp_plugins.stores.sql.scopes import Scope, part_by_name
 from backapp_plugins.stores.sql.tables import (
     AGENTS,
     INIT_GRANTS,
@@ -82,13 +83,45 @@ class SqlRepositories(Repositories):
         return repository_from_row(row)
 
     @override
-    def list(self) -> Sequence[ManagedRepository]:
-        query = (
-            select(REPOSITORIES).where(self._scope.of(REPOSITORIES)).order_by(REPOSITORIES.c.name)
-        )
+    def list(self, *, after: str = "", limit: int | None = None) -> Sequence[ManagedRepository]:
+        all_of_them = select(REPOSITORIES).where(self._scope.of(REPOSITORIES))
+        query = part_by_name(all_of_them, REPOSITORIES, after, limit)
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return [repository_from_row(row) for row in rows]
+
+    @override
+    def find(self, ids: Collection[str]) -> Mapping[str, ManagedRepository]:
+        wanted = {one for one in ids if is_id(one)}
+        if not wanted:
+            return {}
+        query = select(REPOSITORIES).where(
+            self._scope.of(REPOSITORIES), REPOSITORIES.c.id.in_(wanted)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return {row.id: repository_from_row(row) for row in rows}
+
+    @override
+    def standing(self, *, limit: int) -> RepositoryStanding:
+        is_protected = REPOSITORIES.c.is_protected
+        count = select(func.count(), func.count(case((is_protected, 1))))
+        query = (
+            select(REPOSITORIES)
+            .where(self._scope.of(REPOSITORIES), ~is_protected)
+            .order_by(REPOSITORIES.c.name)
+            .limit(max(limit, 0))
+        )
+        with self._database.reading() as connection:
+            there, protected = connection.execute(count.where(self._scope.of(REPOSITORIES))).one()
+            rows = connection.execute(query).all()
+        return RepositoryStanding(there, protected, tuple(map(repository_from_row, rows)))
+
+    @override
+    def is_folder_taken(self, agent_id: str, folder: str) -> bool:
+        place_hash = folder_hash(self._scope.tenant_id, agent_id, folder)
+        with self._database.reading() as connection:
+            return self._scope.one(connection, REPOSITORIES, place_hash=place_hash) is not None
 
     @override
     def record_enforcement(self, repository_id: str, enforces: Enforcement) -> None:
@@ -135,19 +168,35 @@ class SqlRepositories(Repositories):
             return connection.execute(query).scalar_one() == len(wanted)
 
     @override
-    def receipts(self, repository_id: str) -> Sequence[Receipt]:
-        query = (
-            select(RECEIPTS.c.body)
-            .where(self._scope.of(RECEIPTS, repository_id=repository_id))
-            .order_by(RECEIPTS.c.sequence)
-        )
+    def receipts(
+        self, repository_id: str, *, before: int | None = None, limit: int = 100
+    ) -> Sequence[Receipt]:
+        query = self._receipts(repository_id).order_by(RECEIPTS.c.sequence.desc())
+        if before is not None:
+            query = query.where(RECEIPTS.c.sequence < before)
+        return self._found_receipts(repository_id, query.limit(max(limit, 0)))
+
+    @override
+    def receipts_after(
+        self, repository_id: str, sequence: int, *, limit: int = 1000
+    ) -> Sequence[Receipt]:
+        query = self._receipts(repository_id).where(RECEIPTS.c.sequence > sequence)
+        query = query.order_by(RECEIPTS.c.sequence).limit(max(limit, 0))
+        return self._found_receipts(repository_id, query)
+
+    def _receipts(self, repository_id: str) -> Select[str]:
+        return select(RECEIPTS.c.body).where(self._scope.of(RECEIPTS, repository_id=repository_id))
+
+    def _found_receipts(self, repository_id: str, query: Select[str]) -> Sequence[Receipt]:
         with self._database.reading() as connection:
             self._row_or_refuse(connection, repository_id)
             bodies = connection.execute(query).scalars().all()
         return [from_body(body, Receipt, "receipt") for body in bodies]
 
     @override
-    def snapshots(self, repository_id: str, *, limit: int = 1000) -> Sequence[Snapshot]:
+    def snapshots(
+        self, repository_id: str, *, before: str | None = None, limit: int = 100
+    ) -> Sequence[Snapshot]:
         query = (
             select(SNAPSHOTS.c.body)
             .where(self._scope.of(SNAPSHOTS, repository_id=repository_id))
@@ -155,7 +204,12 @@ class SqlRepositories(Repositories):
             .limit(max(limit, 0))
         )
         with self._database.reading() as connection:
-            self._row_or_refuse(connection, repository_id)
+            found = self._row_or_refuse(connection, repository_id)
+            if before is not None:
+                last = self._snapshot_or_refuse(connection, found, before)
+                query = query.where(
+                    tuple_(SNAPSHOTS.c.taken_at, SNAPSHOTS.c.id) < tuple_(last.taken_at, last.id)
+                )
             bodies = connection.execute(query).scalars().all()
         return [from_body(body, Snapshot, "snapshot") for body in bodies]
 
@@ -163,18 +217,13 @@ class SqlRepositories(Repositories):
     def snapshot(self, repository_id: str, snapshot_id: str) -> Snapshot:
         with self._database.reading() as connection:
             found = self._row_or_refuse(connection, repository_id)
-            row = None
-            if is_id(snapshot_id):
-                row = self._scope.one(
-                    connection, SNAPSHOTS, repository_id=repository_id, id=snapshot_id
-                )
-        if row is None:
-            shown = to_line(snapshot_id[:_SHOWN_CHARACTERS])
-            raise SnapshotNotFound(f"repository '{found.name}' has no snapshot '{shown}'")
+            row = self._snapshot_or_refuse(connection, found, snapshot_id)
         return from_body(row.body, Snapshot, "snapshot")
 
     @override
-    def latest_snapshots(self, *, each: int) -> Mapping[str, Sequence[Snapshot]]:
+    def latest_snapshots(
+        self, ids: Collection[str], *, each: int
+    ) -> Mapping[str, Sequence[Snapshot]]:
         # One short walk along the index for each: whatever finds all at once reads all of them.
         newest = (
             select(SNAPSHOTS.c.body)
@@ -185,16 +234,14 @@ class SqlRepositories(Repositories):
             .limit(max(each, 0))
         )
         with self._database.reading() as connection:
-            ids = connection.execute(
-                select(REPOSITORIES.c.id).where(self._scope.of(REPOSITORIES))
-            ).scalars()
             bodies = {
                 one: connection.execute(newest, {"repository_id": one}).scalars().all()
-                for one in ids.all()
+                for one in ids
+                if is_id(one)
             }
         return {
-            one: [from_body(body, Snapshot, "snapshot") for body in found]
-            for one, found in bodies.items()
+            one: tuple(from_body(body, Snapshot, "snapshot") for body in bodies.get(one, ()))
+            for one in ids
         }
 
     def _row_or_refuse(self, connection: Connection, repository_id: str) -> Any:
@@ -203,6 +250,17 @@ class SqlRepositories(Repositories):
         row = self._scope.one(connection, REPOSITORIES, id=repository_id)
         if row is None:
             raise RepositoryNotFound(no_repository(repository_id))
+        return row
+
+    def _snapshot_or_refuse(self, connection: Connection, repository: Any, snapshot_id: str) -> Any:
+        row = None
+        if is_id(snapshot_id):
+            row = self._scope.one(
+                connection, SNAPSHOTS, repository_id=repository.id, id=snapshot_id
+            )
+        if row is None:
+            shown = to_line(snapshot_id[:_SHOWN_CHARACTERS])
+            raise SnapshotNotFound(f"repository '{repository.name}' has no snapshot '{shown}'")
         return row
 
     def _taken(self, connection: Connection, repository: ManagedRepository) -> NameTaken:

@@ -16,7 +16,7 @@ def repository_to_row(repository: ManagedRepository, tenant_id: int) -> dict[str
         "id": check_id(repository.id, "repository"),
         "name": repository.name,
         "agent_id": repository.agent_id,
-        "place_hash": hash_of(_place(repository, tenant_id)),
+        "place_hash": _place_hash(repository, tenant_id),
         **change_to_row(repository),
     }
 
@@ -35,8 +35,13 @@ def repository_from_row(row: Any) -> ManagedRepository:
     return from_body(row.body, ManagedRepository, "repository")
 
 
-def _place(repository: ManagedRepository, tenant_id: int) -> str:
+def folder_hash(tenant_id: int, agent_id: str, folder: str) -> str:
+    """Return the hash of the place that is a folder on a machine."""
+    return hash_of(f"folder {tenant_id} {agent_id} {folder}")
+
+
+def _place_hash(repository: ManagedRepository, tenant_id: int) -> str:
     # The same folder on another machine is another place, the same bucket is not, whoever asks.
     if repository.is_local:
-        return f"folder {tenant_id} {repository.agent_id} {repository.address}"
-    return f"bucket {repository.address}"
+        return folder_hash(tenant_id, repository.agent_id, repository.address)
+    return hash_of(f"bucket {repository.address}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from itertools import takewhile
 from typing import Any
 
 from attrs import frozen
@@ -9,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    Select,
     Table,
     and_,
     delete,
@@ -64,6 +66,16 @@ class Scope:
     def remove(self, connection: Connection, table: Table, **equal: Any) -> int:
         """Delete the rows with these values, and return how many there were."""
         return connection.execute(delete(table).where(self.of(table, **equal))).rowcount
+
+
+def part_by_name(query: Select[Any], table: Table, after: str, limit: int | None) -> Select[Any]:
+    """Return ``query`` for the rows whose names come after ``after``, in order; None means all."""
+    # Names are ASCII. What else there may be is put in its order: not all of it can be sent.
+    known = after.partition("\0")[0]
+    beginning = "".join(takewhile(str.isascii, known))
+    known = known if known == beginning else f"{beginning}\x7f"
+    query = query.where(table.c.name > known).order_by(table.c.name)
+    return query if limit is None else query.limit(max(limit, 0))
 
 
 def add_row(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:

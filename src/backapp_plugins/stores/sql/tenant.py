@@ -6,8 +6,8 @@ from typing_extensions import override
 
 from backapp_core.server_api import Tenant, TenantStore, Witness, Work
 from backapp_plugins.stores.sql.agents import SqlAgents
+from backapp_plugins.stores.sql.fleet_jobs import SqlFleetJobs
 from backapp_plugins.stores.sql.fleet_runs import SqlFleetRuns
-from backapp_plugins.stores.sql.jobs import SqlJobs
 from backapp_plugins.stores.sql.questions import SqlQuestions
 from backapp_plugins.stores.sql.repositories import SqlRepositories
 from backapp_plugins.stores.sql.scopes import Scope
@@ -22,7 +22,7 @@ class SqlTenantStore(TenantStore):
     def __init__(self, scope: Scope, tenant: Tenant) -> None:
         self._scope = scope
         self.tenant = tenant
-        self.jobs = SqlJobs(scope)
+        self.jobs = SqlFleetJobs(scope)
         self.runs = SqlFleetRuns(scope)
         self.users = SqlUsers(scope)
         self.agents = SqlAgents(scope)
