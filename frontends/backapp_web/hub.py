@@ -1,7 +1,9 @@
 """From announcements of the store to open sockets: who is to hear of what changed.
 
 Announcements carry ids only, of any tenant; each is looked up once per tenant that listens, so that
-nobody hears of another's. They are gathered for a moment, since a busy run announces itself often.
+nobody hears of another's. They are gathered for a moment, since a busy run announces itself often,
+and after a server or a network was away all machines are back at once: of those a page is told
+together, and only if it shows machines.
 """
 
 import asyncio
@@ -20,6 +22,7 @@ from backapp_core.wire import Wake
 
 GATHERING_SECONDS = 0.1
 _MOST_WAITING = 100
+_AGENTS = "agents"
 _ALL = "all"
 _PEOPLE = "people"
 _WAKING = ("work", "cancel", "questions")
@@ -34,12 +37,18 @@ class Subscriber:
     agent_id: str = ""
     """Of a machine; empty for a person's browser."""
     user_id: str = ""
+    topics: frozenset[str] | None = None
+    """What a page shows, None for everything; a machine hears what is its own."""
     token: str = field(default="", repr=False)
     messages: "asyncio.Queue[Wake | None]" = field(
         factory=lambda: asyncio.Queue[Wake | None](_MOST_WAITING)
     )
     """None: the socket is to be closed."""
     _is_over: bool = field(default=False, init=False)
+
+    def shows(self, topic: str) -> bool:
+        """Say whether it is a page that shows such things."""
+        return bool(self.user_id) and (self.topics is None or topic in self.topics)
 
     def tell(self, wake: Wake | None) -> None:
         """Hand a message over, from any thread."""
@@ -103,7 +112,7 @@ class Hub:
             self._check_sessions([subscriber])
         else:
             store = self._server.tenant(subscriber.tenant_id)
-            if _agent(store, subscriber.agent_id).is_over:
+            if store.agents.get(subscriber.agent_id).revoked_at is not None:
                 subscriber.tell(None)
 
     def close_all(self) -> None:
@@ -128,14 +137,22 @@ class Hub:
                     return
                 # A moment more, for what follows at once; stopping ends it.
                 self._lock.wait_for(lambda: self._is_stopped, GATHERING_SECONDS)
-                heard, self._heard = self._heard, {}
+            self._tell_all_heard()
+
+    def _tell_all_heard(self) -> None:
+        with self._lock:
+            heard, self._heard = self._heard, {}
+        agents = {subject_id for topic, subject_id in heard if topic == _AGENTS}
+        try:
+            if agents:
+                self._tell_of_agents(agents)
             for topic, subject_id in heard:
-                try:
+                if topic != _AGENTS:
                     self._tell(topic, subject_id)
-                except BackappError as error:
-                    text = f"what changed could not be told to open pages: {error.message}"
-                    self._server.surroundings.events(LogLine(Level.WARNING, text))
-                    self._tell_all(self._present())
+        except BackappError as error:
+            text = f"what changed could not be told to open pages: {error.message}"
+            self._server.surroundings.events(LogLine(Level.WARNING, text))
+            self._tell_all(self._present())
 
     def _tell(self, topic: str, subject_id: str) -> None:
         present = self._present()
@@ -147,6 +164,21 @@ class Hub:
             for tenant_id in {one.tenant_id for one in present}:
                 own = [one for one in present if one.tenant_id == tenant_id]
                 self._tell_tenant(self._server.tenant(tenant_id), own, topic, subject_id)
+
+    def _tell_of_agents(self, ids: set[str]) -> None:
+        """Tell pages of all machines at once, and end what those hear whose key was taken back."""
+        present = self._present()
+        for tenant_id in {one.tenant_id for one in present}:
+            own = [one for one in present if one.tenant_id == tenant_id]
+            concerned = [one for one in own if one.agent_id in ids or one.shows(_AGENTS)]
+            if not concerned:
+                continue
+            found = self._server.tenant(tenant_id).agents.find(ids)
+            for one in concerned:
+                if one.user_id and found:
+                    one.tell(Wake(_AGENTS, next(iter(found)) if len(found) == 1 else ""))
+                elif one.agent_id in found and found[one.agent_id].revoked_at is not None:
+                    one.tell(None)
 
     def _tell_tenant(
         self, store: TenantStore, own: list[Subscriber], topic: str, subject_id: str
@@ -161,9 +193,8 @@ class Hub:
             return
         for one in own:
             if one.user_id:
-                one.tell(Wake(topic, subject_id))
-            elif one.agent_id == found.agent_id and found.is_over:
-                one.tell(None)
+                if one.shows(topic):
+                    one.tell(Wake(topic, subject_id))
             elif one.agent_id == found.agent_id and found.wake is not None:
                 one.tell(found.wake)
 
@@ -186,13 +217,6 @@ class _Found:
     agent_id: str
     wake: Wake | None = None
     """What the machine is told, None for what it knows by itself."""
-    is_over: bool = False
-    """Whether the machine has nothing to hear any more."""
-
-
-def _agent(store: TenantStore, agent_id: str) -> _Found:
-    agent = store.agents.get(agent_id)
-    return _Found(agent.id, is_over=agent.revoked_at is not None)
 
 
 def _question(store: TenantStore, question_id: str) -> _Found | None:
@@ -209,7 +233,6 @@ def _run(store: TenantStore, run_id: str) -> _Found:
 
 
 _LOOK_UPS: Mapping[str, Callable[[TenantStore, str], _Found | None]] = {
-    "agents": _agent,
     "questions": _question,
     "runs": _run,
 }

@@ -12,8 +12,8 @@ MOST_OF_A_PART = 200
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MOST_OF_A_PART)]
 """How many things the interface is asked for."""
-ReceiptNumber = Annotated[int, QueryParameter(ge=1, le=2**31 - 1)]
-"""The number of a receipt; a database takes no larger ones."""
+ReceiptNumber = Annotated[int | None, QueryParameter(ge=1, le=2**31 - 1)]
+"""The number of a receipt, or none; a database takes no larger ones."""
 
 _T = TypeVar("_T")
 

@@ -8,6 +8,7 @@ import msgspec
 from anyio import to_thread
 from litestar import Router, WebSocket, websocket
 from litestar.exceptions import WebSocketDisconnect
+from litestar.params import FromQuery
 
 from backapp_core.codec import to_plain
 from backapp_core.wire import SOCKET, Wake
@@ -30,15 +31,18 @@ async def agent_socket(socket: _Socket) -> None:
 
 
 @websocket("/live")
-async def live(socket: _Socket) -> None:
-    """Tell a page what changed of its tenant's things."""
+async def live(socket: _Socket, *, topics: FromQuery[str] = "") -> None:
+    """Tell a page what changed of its tenant's things; of these topics only, if some are named."""
     caller = caller_of(socket)
     member, session = caller.member, caller.session
     if member is None or session is None:
         await socket.close(_POLICY)
         return
     loop = asyncio.get_running_loop()
-    subscriber = Subscriber(member.tenant_id, loop, user_id=member.user.id, token=caller.token)
+    shown = frozenset(topics.split(",")) if topics else None
+    subscriber = Subscriber(
+        member.tenant_id, loop, user_id=member.user.id, token=caller.token, topics=shown
+    )
     # The store may take its time, and all others wait for this thread.
     now = await to_thread.run_sync(server_of(socket).fleet.now)
     left = (session.expires_at - now).total_seconds()

@@ -119,7 +119,8 @@ class Person:
         return self.ask("GET", f"/repositories/{repository}/snapshots")["snapshots"]
 
     def receipts(self, repository):
-        """Return the receipts, which have to be a chain."""
-        found = self.ask("GET", f"/repositories/{repository}/receipts")
-        assert found["first_break"] is None
-        return found["receipts"]
+        """Return the receipts, the first one first; they have to be a chain."""
+        found = self.ask("GET", f"/repositories/{repository}/receipts")["receipts"]
+        chain = self.ask("POST", f"/repositories/{repository}/check-receipts", {})
+        assert (chain["first_break"], chain["receipts"]) == (None, len(found))
+        return found[::-1]

@@ -85,7 +85,7 @@ def list_receipts(
     request: Call,
     repository: FromPath[str],
     *,
-    before: ReceiptNumber | None = None,
+    before: ReceiptNumber = None,
     limit: Limit = OF_A_PAGE,
 ) -> Receipts:
     """Return receipts, the newest first, a part at a time."""

@@ -98,7 +98,7 @@ def check_receipts(request: Call, repository: FromPath[str]) -> Response[bytes]:
 
 @get("/repositories/{repository:str}/receipts", sync_to_thread=True)
 def receipts(
-    request: Call, repository: FromPath[str], *, before: ReceiptNumber | None = None
+    request: Call, repository: FromPath[str], *, before: ReceiptNumber = None
 ) -> Response[bytes]:
     """Show the receipts of one, the newest first, a page at a time."""
     store = store_of(request)

@@ -26,6 +26,7 @@ SEEN_BY_ALL = (
     "/overview",
     "/repositories",
     "/repositories/vault",
+    "/repositories/vault/receipts",
     "/jobs",
     "/jobs/documents",
     "/runs",
@@ -148,6 +149,7 @@ def test_page_of_somebody_elses_things_is_not_found(admin, ours, theirs):
     theirs.store.jobs.add(Job("theirs", secret.repository, (b"/x",), agent_id=theirs.agent_id))
     foreign = (
         f"/repositories/{theirs.repository_id}",
+        f"/repositories/{theirs.repository_id}/receipts",
         f"/repositories/{theirs.repository_id}/snapshots/{SNAPSHOT}",
         f"/repositories/vault/snapshots/{'6b' * 32}",
         f"/snapshots?repository={theirs.repository_id}",
@@ -162,6 +164,7 @@ def test_page_of_somebody_elses_things_is_not_found(admin, ours, theirs):
     user = theirs.person(Role.VIEWER).member.user
     for address in (
         f"/runs/{theirs.run.id}/cancel",
+        f"/repositories/{theirs.repository_id}/check-receipts",
         "/jobs/theirs/run",
         "/jobs/theirs/edit",
         "/jobs/theirs/remove",
@@ -335,7 +338,10 @@ def test_repository_is_protected_once_its_sheet_is_confirmed(admin, ours, work):
     page = admin.get("/repositories/vault").text
     assert "backapp agent sheet vault" not in page
     assert '<span class="state good">protected</span>' in page
-    assert "unbroken" in page
+    assert "unbroken" not in page
+    checked = admin.post("/repositories/vault/check-receipts").text
+    assert "unbroken" in checked
+    assert admin.get("/repositories/vault/receipts").text.count("/runs/") > 0
 
 
 def test_run_is_shown_while_it_goes_on_and_its_log_a_part_at_a_time(admin, ours, going, work):

@@ -65,6 +65,43 @@ def test_machine_hears_nothing_of_others(client, ours, theirs, machine):
         assert set(heard_until(socket, ("work", own.id))) == {("work", own.id)}
 
 
+def test_page_hears_only_of_what_it_shows(client, ours, machine):
+    name, _, headers = machine
+    known = ours.server.recognise(headers["authorization"].removeprefix("Bearer "))
+    person = ours.person(Role.VIEWER).headers | OWN
+    with client.websocket_connect("/live?topics=runs", headers=person) as socket:
+        ours.server.work_of(known).goodbye("ab" * 16)
+        run = ours.server.request_run(ours.tenant_id, f"j-{name}")
+        assert {topic for topic, _ in heard_until(socket, ("runs", run.id))} == {"runs"}
+    with client.websocket_connect("/live?topics=agents", headers=person) as socket:
+        ours.server.request_run(ours.tenant_id, "documents")
+        ours.server.revoke(ours.tenant_id, name)
+        topics = {topic for topic, _ in heard_until(socket, ("agents", known.agent.id))}
+        assert topics == {"agents"}
+
+
+def test_page_of_machines_is_told_once_of_many(ours, theirs):
+    """As when all are back after the network was away."""
+    ids = {ours.agent_id, *(ours.machine(f"back-{number}")[0] for number in range(3))}
+    hub = Hub(ours.server)
+
+    async def heard_of(agent_ids, **shown):
+        subscriber = Subscriber(ours.tenant_id, asyncio.get_running_loop(), user_id="ann", **shown)
+        with hub.subscribed(subscriber):
+            for agent_id in agent_ids:
+                hub._hear("agents", agent_id)
+            hub._tell_all_heard()
+        await asyncio.sleep(0)  # what was handed over to this loop is put
+        return [subscriber.messages.get_nowait() for _ in range(subscriber.messages.qsize())]
+
+    shown = {"topics": frozenset({"agents"})}
+    assert asyncio.run(heard_of({*ids, theirs.agent_id}, **shown)) == [Wake("agents")]
+    one = [ours.agent_id, theirs.agent_id]
+    assert asyncio.run(heard_of(one)) == [Wake("agents", ours.agent_id)]
+    assert asyncio.run(heard_of([theirs.agent_id])) == []
+    assert asyncio.run(heard_of(ids, topics=frozenset({"runs"}))) == []
+
+
 def test_page_hears_of_its_own_tenant_only(client, ours, theirs):
     headers = ours.person(Role.VIEWER).headers | OWN
     with client.websocket_connect("/live", headers=headers) as socket:

@@ -27,7 +27,10 @@
 
   function connect() {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(`${scheme}//${location.host}/live`);
+    // Nobody is woken for what the page does not show.
+    const shown = topics.filter((topic) => document.querySelector(`[hx-trigger*="live-${topic}"]`));
+    const wanted = shown.join(",") || "none";
+    const socket = new WebSocket(`${scheme}//${location.host}/live?topics=${wanted}`);
     socket.addEventListener("open", () => {
       // What changed while nobody listened was missed.
       if (pause > 1000) {
