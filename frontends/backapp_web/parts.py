@@ -6,8 +6,10 @@ from urllib.parse import urlencode
 
 from litestar.params import QueryParameter
 
-OF_A_PAGE = 100
+OF_A_PAGE = 50
 """How many rows a page of the dashboard shows of a list."""
+OF_A_PART = 100
+"""How many things the interface answers with if nothing else is asked for."""
 MOST_OF_A_PART = 200
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MOST_OF_A_PART)]

@@ -41,7 +41,7 @@ from backapp_plugins.stores.sql.rows import moment_to_column, run_to_row, to_bod
 
 MOST_P95_MILLISECONDS = 50
 MOST_FIRST_PAGE_KILOBYTES = 100
-MACHINES = 100
+MACHINES = 250
 JOBS_OF_A_MACHINE = 2
 SNAPSHOTS = 1000
 LOG_LINES = 2000
@@ -227,6 +227,7 @@ def _addresses(filled: Filled) -> list[tuple[str, str]]:
         ("page: machines", "/machines"),
         ("page: repositories", "/repositories"),
         ("page: repository", f"/repositories/{repository}"),
+        ("page: receipts", f"/repositories/{repository}/receipts"),
         ("page: jobs", "/jobs"),
         ("page: job", f"/jobs/{job}"),
         ("page: runs", "/runs"),

@@ -25,7 +25,7 @@ from backapp_web.api.shapes import (
     job_shown,
 )
 from backapp_web.callers import Call, member_of, server_of, store_of
-from backapp_web.parts import OF_A_PAGE, Limit, ReceiptNumber, cut
+from backapp_web.parts import OF_A_PART, Limit, ReceiptNumber, cut
 
 
 def _shown(repository: ManagedRepository) -> RepositoryShown:
@@ -46,7 +46,7 @@ def _wish(name: str, body: JobBody) -> JobWish:
 
 @get(f"{API}/repositories", sync_to_thread=True)
 def list_repositories(
-    request: Call, *, after: FromQuery[str] = "", limit: Limit = OF_A_PAGE
+    request: Call, *, after: FromQuery[str] = "", limit: Limit = OF_A_PART
 ) -> Repositories:
     """Return repositories by name, those after this one, a part at a time."""
     found, last = cut(store_of(request).repositories.list(after=after, limit=limit + 1), limit)
@@ -71,7 +71,7 @@ def list_snapshots(
     repository: FromPath[str],
     *,
     before: FromQuery[str | None] = None,
-    limit: Limit = OF_A_PAGE,
+    limit: Limit = OF_A_PART,
 ) -> Snapshots:
     """Return the snapshots that were acknowledged, the newest first, a part at a time."""
     repositories = store_of(request).repositories
@@ -86,7 +86,7 @@ def list_receipts(
     repository: FromPath[str],
     *,
     before: ReceiptNumber = None,
-    limit: Limit = OF_A_PAGE,
+    limit: Limit = OF_A_PART,
 ) -> Receipts:
     """Return receipts, the newest first, a part at a time."""
     repositories = store_of(request).repositories
@@ -112,7 +112,7 @@ def list_buckets(request: Call) -> Buckets:
 
 
 @get(f"{API}/jobs", sync_to_thread=True)
-def list_jobs(request: Call, *, after: FromQuery[str] = "", limit: Limit = OF_A_PAGE) -> Jobs:
+def list_jobs(request: Call, *, after: FromQuery[str] = "", limit: Limit = OF_A_PART) -> Jobs:
     """Return jobs by name, those after this one, a part at a time."""
     found, last = cut(store_of(request).jobs.list(after=after, limit=limit + 1), limit)
     return Jobs(tuple(map(job_shown, found)), last.name if last else None)

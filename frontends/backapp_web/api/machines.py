@@ -17,7 +17,7 @@ from backapp_web.api.shapes import (
     Enrolments,
 )
 from backapp_web.callers import MOST_UNKNOWN_BYTES, Call, Connection, member_of, server_of, store_of
-from backapp_web.parts import OF_A_PAGE, Limit, cut
+from backapp_web.parts import OF_A_PART, Limit, cut
 
 
 def shown(request: Call, agents: Iterable[Agent]) -> tuple[AgentShown, ...]:
@@ -33,7 +33,7 @@ def enrol_command(connection: Connection, token: str) -> str:
 
 
 @get(f"{API}/agents", sync_to_thread=True)
-def list_agents(request: Call, *, after: FromQuery[str] = "", limit: Limit = OF_A_PAGE) -> Agents:
+def list_agents(request: Call, *, after: FromQuery[str] = "", limit: Limit = OF_A_PART) -> Agents:
     """Return machines by name, also those whose key was taken back, a part at a time."""
     found, last = cut(store_of(request).agents.list(after=after, limit=limit + 1), limit)
     return Agents(shown(request, found), last.id if last else None)

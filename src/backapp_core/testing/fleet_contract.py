@@ -1,5 +1,6 @@
 """What every `Fleet` must do; inherit `FleetContract` and supply `fleet`, an empty one."""
 
+from backapp_core.testing.fleet_lists_contract import ListsContract
 from backapp_core.testing.fleet_machines_contract import (
     AnnouncementsContract,
     FleetRunsContract,
@@ -26,6 +27,7 @@ class FleetContract(
     FailuresContract,
     MachinesContract,
     RepositoriesContract,
+    ListsContract,
     FleetRunsContract,
     AnnouncementsContract,
     TenantsApart,

@@ -86,3 +86,4 @@ class TestRemoteWork(WorkContract):
         objects = [ObjectSeen(f"data/{number:064x}", 16_000_000) for number in range(50_000)]
         receipt = work.acknowledge(claim.run.id, claim.fence, make_snapshot(), objects)
         assert receipt.objects == 50_000
+        assert receipt.object_bytes == 50_000 * 16_000_000

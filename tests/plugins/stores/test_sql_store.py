@@ -18,8 +18,10 @@ from backapp_core.clock import SystemClock
 from backapp_core.codec import event_to_plain, to_plain
 from backapp_core.errors import InvalidAddress, JobNotFound, StoreTooNew, StoreUnavailable
 from backapp_core.events import Level, LogLine, void
+from backapp_core.model.jobs import Job
 from backapp_core.model.runs import RunState
 from backapp_core.ports.stores import RunFilter
+from backapp_core.testing.fleet_fixtures import make_repository
 from backapp_core.testing.store_fixtures import AT, JOB, make_run
 from backapp_plugins.stores.sql import open_fleet
 from backapp_plugins.stores.sql.open import path_of
@@ -420,6 +422,32 @@ def test_store_of_the_first_version_is_brought_up_to_date(open_at, path):
     assert store.runs.list(RunFilter()) == runs[::-1]
     assert store.runs.events(started.id) == [(AT, line)]
     assert sql(path, "PRAGMA foreign_key_check") == []
+
+
+def test_what_lists_go_by_is_taken_from_what_an_earlier_version_kept(open_at, path):
+    path.parent.mkdir()
+    upgrade(path, "0002")
+    machine = "a" * 32
+    write(
+        path,
+        "INSERT INTO agents (tenant_id, id, name, key_hash, enrolled_at) VALUES (1, ?, 'm', 'h', 1)",
+        (machine,),
+    )
+    vault = make_repository(machine, 1)
+    for one in (vault, make_repository(machine, 2, sheet_confirmed_at=AT)):
+        row = (one.id, one.name, machine, one.address, json.dumps(to_plain(one)))
+        write(path, "INSERT INTO repositories VALUES (1, ?, ?, ?, ?, ?)", row)
+    jobs = [
+        Job(name, address, (b"/",))
+        for name, address in (("a", f"backapp:{vault.id}"), ("b", "/srv/backapp:"))
+    ]
+    for job in jobs:
+        row = (job.name, json.dumps(to_plain(job)))
+        write(path, "INSERT INTO jobs VALUES (1, ?, ?)", row)
+    store = open_at(path, open_fleet).tenant(1)
+    assert list(store.jobs.filling(vault.id, limit=9)) == jobs[:1]
+    standing = store.repositories.standing(limit=9)
+    assert (standing.all, standing.protected, standing.unprotected) == (2, 1, (vault,))
 
 
 def upgrade(path, revision):
