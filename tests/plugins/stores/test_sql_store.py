@@ -430,7 +430,8 @@ def test_what_lists_go_by_is_taken_from_what_an_earlier_version_kept(open_at, pa
     machine = "a" * 32
     write(
         path,
-        "INSERT INTO agents (tenant_id, id, name, key_hash, enrolled_at) VALUES (1, ?, 'm', 'h', 1)",
+        "INSERT INTO agents (tenant_id, id, name, key_hash, enrolled_at)"
+        " VALUES (1, ?, 'm', 'h', 1)",
         (machine,),
     )
     vault = make_repository(machine, 1)
