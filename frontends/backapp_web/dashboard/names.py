@@ -60,5 +60,7 @@ def jobs_to_choose(store: TenantStore, chosen: str) -> Sequence[Choice] | None:
     found = store.jobs.list(limit=MOST_OFFERED + 1)
     if len(found) > MOST_OFFERED:
         return None
-    names = {one.name for one in found} | ({chosen} if chosen else set())
+    names = {one.name for one in found}
+    if chosen:
+        names.add(chosen)
     return [Choice(name, name, to_line(name)) for name in sorted(names)]

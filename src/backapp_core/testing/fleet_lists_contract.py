@@ -1,5 +1,6 @@
 """Lists in parts, things by their ids, and how many there are: a part of `fleet_contract`."""
 
+import pytest
 from attrs import evolve
 
 from backapp_core.errors import AgentNotFound
@@ -12,7 +13,6 @@ from backapp_core.testing.fleet_fixtures import (
     make_machine,
     make_report,
     make_repository,
-    outcome_of,
     sees_all,
 )
 from backapp_core.testing.fleet_people_contract import WithFleet
@@ -37,7 +37,8 @@ class ListsContract(WithFleet):
             assert list(ours.agents.list(after=agent.id)) == listed[place + 1 :]
             assert list(ours.agents.list(after=agent.id, limit=1)) == listed[place + 1 :][:1]
         for word in filter(None, HOSTILE):
-            assert outcome_of(lambda after=word: ours.agents.list(after=after)) is AgentNotFound
+            with pytest.raises(AgentNotFound):
+                ours.agents.list(after=word)
         ids = [listed[0].id, listed[3].id, "9" * 32, *HOSTILE]
         assert dict(ours.agents.find(ids)) == {one.id: one for one in (listed[0], listed[3])}
         standing = ours.agents.standing(alive_seconds=LONG, limit=9)
