@@ -1,9 +1,12 @@
 """Coming in and going out: signing in, the first account, invitations."""
 
-from litestar import Response, Router, get, post
+from typing import Any
+from urllib.parse import quote
+
+from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 
-from backapp_core.errors import BackappError
+from backapp_core.errors import BackappError, NotSignedIn
 from backapp_web.answers import headers_of, status_of
 from backapp_web.api.account import session_cookie
 from backapp_web.callers import (
@@ -11,12 +14,14 @@ from backapp_web.callers import (
     Call,
     caller_of,
     client_of,
+    facts_of,
     hashing,
     member_of,
     server_of,
     session_token,
 )
 from backapp_web.dashboard.forms import Form, field, going_to, own_address
+from backapp_web.guards import own_origins
 from backapp_web.pages import FIRST_PAGE, page
 
 
@@ -112,8 +117,53 @@ def _register(request: Call, data: Form) -> Response[bytes]:
     return going_to("/", cookies=[session_cookie(request, signed_in.token)])
 
 
+def to_the_entrance(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Answer somebody who is not signed in, or no longer, with the way in and back.
+
+    A form whose session has ended is not remembered: whoever signs in next may be somebody else.
+    """
+    if "hx-request" in request.headers:
+        # A part of a page that was drawn for somebody: the page as a whole is shown anew, unless
+        # there is a form on it that would be lost.
+        error = NotSignedIn("sign in again")
+        headers = headers_of(error, status_of(error))
+        if facts_of(request)["method"] == "GET":
+            headers["HX-Redirect"] = _way_in(_address_before(request))
+        return Response(b"", status_code=status_of(error), headers=headers)
+    if facts_of(request)["method"] == "GET":
+        facts = facts_of(request)
+        query = facts["query_string"].decode("latin-1")
+        return going_to(_way_in(own_address(quote(facts["path"]) + (f"?{query}" if query else ""))))
+    return _entrance(
+        request,
+        _address_before(request),
+        error=NotSignedIn(
+            "nobody is signed in here any more, so nothing was changed; sign in again"
+        ),
+        has_users=True,
+    )
+
+
+def _way_in(address: str) -> str:
+    return f"/sign-in?next_page={quote(address)}"
+
+
+def _address_before(request: Request[Any, Any, Any]) -> str:
+    """Return which page of ours something was sent from; the first one if that is not known."""
+    referer = request.headers.get("referer", "")
+    for origin in own_origins(request):
+        if referer.startswith(f"{origin}/"):
+            return own_address(referer.removeprefix(origin))
+    return "/"
+
+
 def _entrance(
-    request: Call, address: str, *, email: str = "", error: BackappError | None = None
+    request: Call,
+    address: str,
+    *,
+    email: str = "",
+    error: BackappError | None = None,
+    has_users: bool | None = None,
 ) -> Response[bytes]:
     server = server_of(request)
     status = status_of(error) if error else 200
@@ -123,7 +173,7 @@ def _entrance(
         status=status,
         next=address,
         email=email,
-        has_users=server.fleet.has_users(),
+        has_users=server.fleet.has_users() if has_users is None else has_users,
         may_register=server.settings.open_registration,
         problem=error.message if error else "",
     )

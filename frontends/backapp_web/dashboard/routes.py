@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from litestar import Request, Response, Router
 from litestar.config.compression import CompressionConfig
@@ -14,9 +13,7 @@ from litestar.static_files import (
 
 from backapp_core.errors import NotSignedIn
 from backapp_web.answers import as_problem, headers_of, problem_of, wants_page
-from backapp_web.callers import facts_of
-from backapp_web.dashboard.entrance import entrance_router
-from backapp_web.dashboard.forms import going_to
+from backapp_web.dashboard.entrance import entrance_router, to_the_entrance
 from backapp_web.dashboard.jobs import jobs_router
 from backapp_web.dashboard.machines import machines_router
 from backapp_web.dashboard.overview import overview_router
@@ -63,9 +60,8 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
     problem = as_problem(request, error)
     if not wants_page(request):
         return problem
-    facts = facts_of(request)
-    if isinstance(error, NotSignedIn) and facts["method"] == "GET":
-        return going_to(f"/sign-in?next_page={quote(facts['path'])}")
+    if isinstance(error, NotSignedIn):
+        return to_the_entrance(request)
     what = problem_of(error)
     answer = page(request, "error.html", status=what.status, heading=what.title, detail=what.detail)
     answer.headers.update(headers_of(error, what.status))

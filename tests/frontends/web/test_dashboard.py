@@ -52,6 +52,49 @@ def test_whoever_is_not_signed_in_is_led_to_the_entrance_and_back(client, ours):
     assert onward["value"] == "/machines"
 
 
+def test_whoever_chose_runs_comes_back_to_the_same_ones(client, ours):
+    chosen = "/runs?job=documents&state=failed"
+    answer = client.get(chosen, headers=HTML, follow_redirects=False)
+    entrance = client.get(answer.headers["location"], headers=HTML)
+    [onward] = [one for one in Page(entrance.text).of("input") if one.get("name") == "next"]
+    assert onward["value"] == chosen
+
+
+@pytest.mark.parametrize(
+    ("before", "onward"),
+    [
+        ("http://testserver.local/new-job?repository=vault", "/new-job?repository=vault"),
+        ("http://testserver.local.evil.example.org/new-job", "/"),
+        ("http://testserver.local//evil.example.org", "/"),
+        ("", "/"),
+    ],
+)
+def test_form_whose_session_has_ended_leads_to_the_entrance_and_says_so(
+    client, ours, before, onward
+):
+    headers = HTML | ({"referer": before} if before else {})
+    answer = client.post("/jobs", data={"name": "typed <b>"}, headers=headers)
+    assert answer.status_code == 401
+    assert "nothing was changed" in answer.text
+    assert "typed" not in answer.text
+    form = {one.get("name"): one.get("value") for one in Page(answer.text).of("input")}
+    assert form["next"] == onward
+    assert set(form) == {"next", "email", "password"}
+
+
+def test_part_of_a_page_is_never_replaced_by_the_entrance(client, ours):
+    part = HTML | {"hx-request": "true", "referer": "http://testserver.local/runs?state=running"}
+    for method in ("GET", "POST"):
+        path = "/runs" if method == "GET" else "/preview-schedule"
+        answer = client.request(method, path, headers=part, follow_redirects=False)
+        assert (answer.status_code, answer.text) == (401, "")
+        # What was typed on the page stays there.
+        assert ("hx-redirect" in answer.headers) == (method == "GET")
+        if method == "GET":
+            entrance = client.get(answer.headers["hx-redirect"], headers=HTML).text
+            assert 'value="/runs?state=running"' in entrance
+
+
 @pytest.mark.parametrize(
     "address", ["//evil.example.org", "https://evil.example.org", "/\\evil", "javascript:alert(1)"]
 )

@@ -272,6 +272,58 @@ def test_chosen_file_is_found_and_restored_by_the_machine(site):
     assert restored.read_text() == "dear Ann"
 
 
+def test_page_whose_session_has_ended_keeps_what_was_typed_and_shows_no_error_in_its_parts(site):
+    with site.page(is_anybody=True) as page:
+        sign_in(page)
+        page.goto("/new-job")
+        page.get_by_label("Name").fill("typed")
+        preview = page.locator("#preview")
+        before = preview.inner_text()
+        sign_out_elsewhere(page)
+        with page.expect_response("**/preview-schedule") as refusal:
+            page.get_by_label("Schedule (cron)").press_sequentially("5 4 * * *")
+        assert refusal.value.status == 401
+        page.wait_for_function("!document.querySelector('.htmx-request')")
+        assert preview.inner_text() == before
+        page.get_by_label("Folders and files to back up").fill("/home")
+        page.get_by_role("button", name="Make the job").click()
+        assert "nothing was changed" in page.get_by_role("alert").inner_text()
+        picture(site, page, "session-ended")
+        assert violations(page) == []
+        sign_in(page)
+        page.get_by_role("heading", name="New job").wait_for()
+
+
+def test_page_that_waits_goes_to_the_entrance_when_its_session_has_ended(site):
+    with site.page(is_anybody=True) as page:
+        sign_in(page)
+        page.goto("/machines")
+        sign_out_elsewhere(page)
+        page.evaluate("document.body.dispatchEvent(new CustomEvent('live-agents'))")
+        page.get_by_role("heading", name="Sign in").wait_for()
+        sign_in(page)
+        page.get_by_role("heading", name="Machines").wait_for()
+
+
+def sign_in(page) -> None:
+    """Sign in, where the page is an entrance or leads to one."""
+    if page.url == "about:blank":
+        page.goto("/sign-in")
+    page.get_by_label("E-mail address").fill("ann@example.org")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign out").wait_for()
+
+
+def sign_out_elsewhere(page) -> None:
+    """Sign out in another tab."""
+    other = page.context.new_page()
+    other.goto("/overview")
+    other.get_by_role("button", name="Sign out").click()
+    other.get_by_role("heading", name="Sign in").wait_for()
+    other.close()
+
+
 def test_form_works_by_keyboard_alone(site):
     with site.page() as page:
         page.goto("/machines")
