@@ -1,10 +1,10 @@
 """Which status an error is answered with; the one table from error classes to HTTP."""
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 from litestar import MediaType, Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 
 from backapp_core.codec import to_plain
 from backapp_core.errors import (
@@ -76,6 +76,13 @@ _TITLES = {
 }
 
 
+_SENTENCES = {
+    404: "there is nothing at this address",
+    405: "nothing at this address can be asked for in this way",
+}
+"""What is said where the library says no more than the title."""
+
+
 def status_of(error: BackappError) -> int:
     """Return the status of the most specific class of ``error`` that the table knows."""
     for kind in type(error).__mro__:
@@ -93,9 +100,21 @@ def problem_of(error: Exception) -> Problem:
             problem_type(type(error)), _title(status), status, error.message, tuple(faults)
         )
     if isinstance(error, HTTPException):
-        status = error.status_code
-        return Problem("about:blank", _title(status), status, _sentence(error.detail))
+        status, faults = error.status_code, _faults_of(error)
+        detail = _SENTENCES.get(status, error.detail)
+        if faults:
+            listed = "; ".join(f"{name}: {reason}" for name, reason in faults)
+            detail = f"the request cannot be used: {listed}"
+        return Problem("about:blank", _title(status), status, _sentence(detail), faults)
     return Problem("about:blank", _title(500), 500, "an unexpected error happened")
+
+
+def _faults_of(error: HTTPException) -> tuple[tuple[str, str], ...]:
+    """Return what is wrong with parts of an address, which the library checks by itself."""
+    if not isinstance(error, ValidationException):
+        return ()
+    listed = cast("list[dict[str, object]]", error.extra or [])
+    return tuple((str(one.get("key", "")), _sentence(str(one["message"]))) for one in listed)
 
 
 def headers_of(error: Exception, status: int) -> dict[str, str]:

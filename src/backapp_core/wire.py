@@ -224,7 +224,7 @@ class Problem:
     status: int
     detail: str
     faults: tuple[tuple[str, str], ...] = field(default=())
-    """Path and reason of everything that is wrong with a body."""
+    """Path and reason of everything that is wrong with a body or the parameters of an address."""
 
 
 @frozen

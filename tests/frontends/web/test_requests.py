@@ -226,6 +226,20 @@ def test_question_for_runs_that_makes_no_sense_is_refused(client, admin, query):
     assert answer.json()["detail"]
 
 
+def test_every_parameter_that_is_wrong_is_named(client, admin):
+    answer = client.get("/api/v1/runs?limit=0&since=yesterday", headers=admin)
+    assert {name for name, _ in answer.json()["faults"]} == {"limit", "since"}
+    assert "limit: " in answer.json()["detail"]
+    assert "since: " in answer.json()["detail"]
+
+
+def test_what_is_not_there_is_answered_in_a_sentence(client):
+    nowhere, backwards = client.get("/api/v1/nothing"), client.put("/api/v1/jobs")
+    assert nowhere.json()["detail"] == "there is nothing at this address"
+    assert backwards.status_code == 405
+    assert "asked for in this way" in backwards.json()["detail"]
+
+
 def test_text_that_means_something_to_databases_and_pages_is_only_text(client, admin):
     for name in ("' OR 1=1 --", "%", "_", "<script>alert(1)</script>", "../../etc/passwd", "\\"):
         answer = client.get("/api/v1/runs", params={"job": name}, headers=admin)
