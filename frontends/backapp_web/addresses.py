@@ -45,7 +45,7 @@ def parse_place(text: str) -> Place:
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > _MOST_PORT:
-        raise InputError(f"'{text!a}' is no place to listen; write it like 127.0.0.1:8300")
+        raise InputError(f"{text!a} is no place to listen; write it like 127.0.0.1:8300")
     return Place(host, int(port))
 
 

@@ -69,6 +69,26 @@ _WebUrl = Annotated[
 ]
 
 
+def _is_network(value: str) -> bool:
+    from ipaddress import ip_network  # noqa: PLC0415  # most commands never ask
+
+    try:
+        ip_network(value)
+    except ValueError:
+        return False
+    return True
+
+
+_Network = Annotated[
+    str,
+    Check(
+        _is_network,
+        "must be an address such as 10.0.0.2 or a network such as 10.0.0.0/24, whose last bits"
+        " are 0",
+    ),
+]
+
+
 @frozen
 class ServerSettings:
     """How `backapp serve` listens, and how long what it hands out counts."""
@@ -79,7 +99,7 @@ class ServerSettings:
     """File with the certificate and those that lead to it, as PEM."""
     tls_key: _Line = ""
     """File with its private key, as PEM."""
-    trusted_proxies: tuple[_Something, ...] = ()
+    trusted_proxies: tuple[_Network, ...] = ()
     """Addresses or networks whose word on where a request comes from is taken."""
     public_url: _WebUrl = ""
     """What browsers and machines reach the server by; empty: where it listens."""

@@ -184,7 +184,7 @@ def call(*arguments: str) -> str:
         (("0.0.0.0:8300",), "passwords would travel in the clear"),
         (("[::]:8300",), "passwords would travel in the clear"),
         (("10.1.2.3:8300",), "passwords would travel in the clear"),
-        (("8300",), "is no place to listen"),
+        (("8300",), "'8300' is no place to listen"),
         (("127.0.0.1:port",), "is no place to listen"),
         (("127.0.0.1:99999",), "is no place to listen"),
         (("127.0.0.1:0", "cert.pem"), "both a certificate and its key"),
@@ -193,6 +193,15 @@ def call(*arguments: str) -> str:
 )
 def test_place_that_is_not_safe_or_makes_no_sense_is_refused(arguments, word):
     assert word in call(*arguments)
+
+
+@pytest.mark.parametrize("proxy", ["proxy.example.org", "*", "10.0.0.2/8", "10.0.0", ""])
+def test_proxy_that_nobody_could_be_is_refused_and_does_not_open_the_door(proxy):
+    from backapp_core.errors import InvalidSettings
+    from backapp_core.settings import Settings
+
+    with pytest.raises(InvalidSettings, match=r"trusted_proxies.*10\.0\.0\.0/24"):
+        Settings.parse({"server": {"listen": "0.0.0.0:8300", "trusted_proxies": [proxy]}})
 
 
 def test_trusted_proxy_lets_others_in(tmp_path):
