@@ -58,13 +58,13 @@ class _Chosen:
         """
         if self.state and self.state not in set(RunState):
             raise InputError("there is no such state of runs")
-        until = _day(self.until)
+        until = _day(self.until, days_later=1)  # that day is meant, too
         return RunFilter(
             job_name=self.job or None,
             state=RunState(self.state) if self.state else None,
             agent_id=store.agents.get(self.machine).id if self.machine else None,
             since=_day(self.since),
-            until=until + timedelta(days=1) if until else None,
+            until=until,
             before_id=before or None,
             limit=_OF_A_PAGE + 1,
         )
@@ -159,12 +159,13 @@ def _log(store: TenantStore, run_id: str, after: int) -> dict[str, Any]:
     }
 
 
-def _day(text: str) -> datetime | None:
+def _day(text: str, *, days_later: int = 0) -> datetime | None:
     if not text:
         return None
     try:
-        return datetime.combine(date.fromisoformat(text), time(), UTC)
-    except ValueError:
+        day = date.fromisoformat(text) + timedelta(days=days_later)
+        return datetime.combine(day, time(), UTC)
+    except (ValueError, OverflowError):
         raise InputError("a day is written like 2026-01-31") from None
 
 

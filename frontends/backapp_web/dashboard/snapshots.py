@@ -16,6 +16,7 @@ from backapp_core.model.names import from_text, to_line, to_text
 from backapp_core.model.snapshots import Snapshot
 from backapp_core.model.users import Action
 from backapp_core.model.work import Question, QuestionKind
+from backapp_core.ports.tenants import TenantStore
 from backapp_web.answers import status_of
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import Form, field, fields, going_to
@@ -27,6 +28,7 @@ from backapp_web.words import moment_of_ns
 _LATEST = 5
 _OF_A_PAGE = 20
 """Repositories, of each of which the latest are shown."""
+_KEPT_SHORTLY = "what was found is kept for five minutes only; ask again"
 
 
 @frozen
@@ -98,7 +100,7 @@ def snapshot_page(
         try:
             asked = server_of(request).question(member_of(request).tenant_id, question)
         except QuestionNotFound:
-            problem = "What was found is kept for five minutes only; ask again."
+            problem = _KEPT_SHORTLY
     return _shown_page(request, repository, snapshot, asked=asked, problem=problem)
 
 
@@ -143,17 +145,27 @@ def restore(
         )
         run = server.request_restore(tenant_id, wish)
     except BackappError as error:
+        asked = _still_there(store, question)
         return _shown_page(
             request,
             repository,
             snapshot,
-            asked=store.questions.get(question) if question else None,
+            asked=asked,
             ticked=frozenset(paths),
             target=target,
             is_all=is_all,
+            problem="" if asked or not question else f"{error.message}; {_KEPT_SHORTLY}",
             error=error,
         )
     return going_to(f"/runs/{run.id}")
+
+
+def _still_there(store: TenantStore, question_id: str) -> Question | None:
+    """Return what was asked, for a page that has something else to say if it is gone."""
+    try:
+        return store.questions.get(question_id) if question_id else None
+    except QuestionNotFound:
+        return None
 
 
 def _check_choice(paths: tuple[str, ...], *, is_all: bool) -> None:
@@ -187,7 +199,7 @@ def _shown_page(
         request,
         "snapshot.html",
         status=status_of(error) if error else 200,
-        problem=error.message if error else problem,
+        problem=problem or (error.message if error else ""),
         path="/snapshots",
         repository=found,
         snapshot=snapshot,

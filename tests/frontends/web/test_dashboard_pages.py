@@ -474,6 +474,26 @@ def test_what_a_machine_cannot_answer_and_what_is_gone_is_said(admin, ours, work
     assert "ask again" in gone.text
 
 
+def test_restore_that_is_refused_says_why_even_if_its_question_is_forgotten(admin, ours):
+    here = f"/repositories/vault/snapshots/{SNAPSHOT}"
+    before = len(ours.store.runs.list(RunFilter()))
+    refused = admin.post(
+        f"{here}/restore", question="0" * 32, path="/home/ann/a", target="relative/folder"
+    )
+    assert refused.status_code == 400
+    assert "absolute" in refused.text
+    assert "ask again" in refused.text
+    assert 'value="relative/folder"' in refused.text
+    assert len(ours.store.runs.list(RunFilter())) == before
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "0000-01-01", "2026-02-30", "yesterday"])
+def test_day_that_cannot_be_is_said(admin, ours, day):
+    answer = admin.get(f"/runs?until={day}")
+    assert answer.status_code == 400
+    assert "2026-01-31" in answer.text
+
+
 def test_machine_that_is_offline_is_said_where_it_matters(admin, ours):
     server = ours.server
     token, _ = server.allow_agent(ours.person(Role.ADMIN).member, "sleepy")
