@@ -145,13 +145,25 @@ def _config(app: "Litestar", settings: Settings) -> uvicorn.Config:
 def _check_tls(settings: Settings) -> None:
     if not settings.server.tls_cert:
         return
+    is_sealed = False
+
+    def passphrase() -> bytes:
+        nonlocal is_sealed
+        is_sealed = True
+        return b""
+
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(settings.server.tls_cert, settings.server.tls_key)
+        context.load_cert_chain(settings.server.tls_cert, settings.server.tls_key, passphrase)
     except OSError as error:
+        reason = error.strerror or str(error)
+        if is_sealed:
+            reason = "the key is sealed with a passphrase, which nobody can type for a server"
+        elif isinstance(error, ssl.SSLError):
+            reason = "they are no certificate and its key, each as PEM"
         raise InputError(
             f"the TLS files {settings.server.tls_cert} and {settings.server.tls_key} cannot be"
-            f" used: {error.strerror or error}"
+            f" used: {reason}"
         ) from error
 
 

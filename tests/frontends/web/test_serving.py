@@ -11,10 +11,20 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from email.message import Message
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -193,6 +203,37 @@ def call(*arguments: str) -> str:
 )
 def test_place_that_is_not_safe_or_makes_no_sense_is_refused(arguments, word):
     assert word in call(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("sealing", "word"),
+    [
+        (BestAvailableEncryption(b"a passphrase"), "sealed with a passphrase"),
+        (NoEncryption(), "no certificate and its key"),
+    ],
+)
+def test_tls_key_that_is_sealed_or_alone_is_refused_without_asking_anybody(tmp_path, sealing, word):
+    key = ec.generate_private_key(ec.SECP256R1())
+    path = tmp_path / "key.pem"
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, sealing))
+    (tmp_path / "cert.pem").write_bytes(certificate_of(key) if "sealed" in word else b"none")
+    assert word in call("0.0.0.0:0", str(tmp_path / "cert.pem"), str(path))
+
+
+def certificate_of(key: ec.EllipticCurvePrivateKey) -> bytes:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(Encoding.PEM)
 
 
 @pytest.mark.parametrize("proxy", ["proxy.example.org", "*", "10.0.0.2/8", "10.0.0", ""])

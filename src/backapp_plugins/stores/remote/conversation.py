@@ -33,6 +33,8 @@ _CONNECT_SECONDS = 10.0
 _LONGEST_WAIT_SECONDS = 60.0
 # Longer than between two questions of an idle machine, and less than what the server keeps it for.
 _IDLE_SECONDS = 60.0
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+"""How OpenSSL calls it; all that is left of its error in those of the library."""
 _NUL = b"\\u0000"
 
 
@@ -172,6 +174,8 @@ class Conversation:
 
     def _unreachable(self, fault: Exception) -> BackappError:
         reason = to_line(" ".join(str(fault).split())) or type(fault).__name__
+        if _UNTRUSTED in reason:
+            reason += "; have this machine trust its authority, or name a file in SSL_CERT_FILE"
         return StoreUnavailable(f"{self.server.origin} cannot be reached: {reason}")
 
     def _understood(self, raw: bytes, answer: type[_T]) -> _T:
