@@ -3,6 +3,7 @@
 import logging
 from typing import Any, cast
 
+from attrs import evolve
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
@@ -32,7 +33,7 @@ from backapp_core.errors import (
     WorkerLost,
 )
 from backapp_core.wire import Problem, problem_type
-from backapp_web.callers import facts_of
+from backapp_web.callers import NOBODY, Sort, facts_of
 
 _LOG = logging.getLogger(__name__)
 PROBLEM_JSON = "application/problem+json"
@@ -109,6 +110,15 @@ def problem_of(error: Exception) -> Problem:
     return Problem("about:blank", _title(500), 500, "an unexpected error happened")
 
 
+def told(request: Request[Any, Any, Any], error: Exception) -> Problem:
+    """Return what the caller is told of an error; somebody unknown nothing of the database."""
+    problem = problem_of(error)
+    if isinstance(error, StoreError) and facts_of(request).get("user", NOBODY).sort is Sort.NOBODY:
+        # Where it stands and as whom it is asked is in the server's own log.
+        return evolve(problem, detail="the server's database cannot be used at present")
+    return problem
+
+
 def _faults_of(error: HTTPException) -> tuple[tuple[str, str], ...]:
     """Return what is wrong with parts of an address, which the library checks by itself."""
     if not isinstance(error, ValidationException):
@@ -135,7 +145,7 @@ def as_problem(request: Request[Any, Any, Any], error: Exception) -> Response[An
         # The address itself may hold a token.
         where = facts_of(request).get("path_template", "")
         _LOG.error("unexpected error at %s %s", request.method, where, exc_info=error)
-    problem = problem_of(error)
+    problem = told(request, error)
     return Response(
         content=to_plain(problem),
         status_code=problem.status,

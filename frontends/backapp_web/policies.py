@@ -17,6 +17,8 @@ class Policy:
     """What their role has to include, for people and what acts for them."""
     is_local: bool = False
     """Whether anybody on the server's own machine may as well."""
+    is_same_for_all: bool = False
+    """Whether who calls is of no interest; then nobody looks, and no database is asked."""
 
     @property
     def is_open(self) -> bool:
@@ -25,6 +27,7 @@ class Policy:
 
 
 ANYBODY = Policy(frozenset(Sort))
+FILES = Policy(frozenset(Sort), is_same_for_all=True)
 AGENTS = Policy(frozenset({Sort.AGENT}))
 BROWSERS = Policy(frozenset({Sort.BROWSER}))
 """A person, for what is theirs alone and no program's: passwords and tokens."""
@@ -70,8 +73,8 @@ _AGENT_ROUTES = (
 POLICIES: dict[str, Policy] = {
     # --- pages
     "GET /": ANYBODY,
-    "GET /assets/{file_path}": ANYBODY,
-    "HEAD /assets/{file_path}": ANYBODY,
+    "GET /assets/{file_path}": FILES,
+    "HEAD /assets/{file_path}": FILES,
     "GET /sign-in": ANYBODY,
     "POST /sign-in": ANYBODY,
     "POST /sign-out": BROWSERS,

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 
-from backapp_core.errors import BackappError, NotSignedIn
+from backapp_core.errors import BackappError, NotSignedIn, StoreError
 from backapp_web.answers import headers_of, status_of
 from backapp_web.api.account import session_cookie
 from backapp_web.callers import (
@@ -54,6 +54,8 @@ def _sign_in(request: Call, data: Form) -> Response[bytes]:
             client=client_of(request),
             former_token=session_token(request),
         )
+    except StoreError:
+        raise
     except BackappError as error:
         return _entrance(request, address, email=str(data.get("email", "")), error=error)
     return going_to(address, cookies=[session_cookie(request, signed_in.token)])
@@ -89,6 +91,8 @@ def _join(request: Call, token: str, data: Form) -> Response[bytes]:
             name=field(data, "name"),
             password=field(data, "password"),
         )
+    except StoreError:
+        raise
     except BackappError as error:
         return _again(request, f"/join/{token}", data, error)
     return going_to("/", cookies=[session_cookie(request, signed_in.token)])
@@ -112,6 +116,8 @@ def _register(request: Call, data: Form) -> Response[bytes]:
         signed_in = server_of(request).register(
             email=field(data, "email"), name=field(data, "name"), password=field(data, "password")
         )
+    except StoreError:
+        raise
     except BackappError as error:
         return _again(request, "/register", data, error)
     return going_to("/", cookies=[session_cookie(request, signed_in.token)])

@@ -12,7 +12,7 @@ from litestar.static_files import (
 )
 
 from backapp_core.errors import NotSignedIn
-from backapp_web.answers import as_problem, headers_of, problem_of, wants_page
+from backapp_web.answers import as_problem, headers_of, told, wants_page
 from backapp_web.dashboard.entrance import entrance_router, to_the_entrance
 from backapp_web.dashboard.jobs import jobs_router
 from backapp_web.dashboard.machines import machines_router
@@ -62,7 +62,7 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
         return problem
     if isinstance(error, NotSignedIn):
         return to_the_entrance(request)
-    what = problem_of(error)
+    what = told(request, error)
     answer = page(request, "error.html", status=what.status, heading=what.title, detail=what.detail)
     answer.headers.update(headers_of(error, what.status))
     return answer
