@@ -80,6 +80,7 @@ _TITLES = {
 _SENTENCES = {
     404: "there is nothing at this address",
     405: "nothing at this address can be asked for in this way",
+    413: "what was sent is larger than what is taken here",
 }
 """What is said where the library says no more than the title."""
 

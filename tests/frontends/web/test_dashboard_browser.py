@@ -107,27 +107,27 @@ def serving(folder: Path) -> Iterator[tuple[str, str]]:
 @contextmanager
 def working(site: Site) -> Iterator[None]:
     """Enrol this machine with the command that the page shows, and let it work."""
-    with site.page() as page:
-        page.goto("/machines")
-        page.get_by_label("What the machine is to be called").fill("pluto")
-        page.get_by_role("button", name="Show the command").click()
-        command = page.get_by_label("The command").inner_text()
-        picture(site, page, "enrol")
-    program, *arguments = shlex.split(command)
-    assert program == "backapp"
     place = ["--agent-dir", str(site.folder / "agent")]
-    allowed = ["--restore-folder", str(site.folder / "restored")]
-    subprocess.run(
-        [BACKAPP, *arguments, *allowed, *place],
-        check=True,
-        capture_output=True,
-        env=surroundings(site.folder),
-    )
+    enrol(site, "pluto", "--restore-folder", str(site.folder / "restored"), *place)
     with running(["agent", "run", "--every", "1", *place], site.folder):
         with site.page() as page:
             page.goto("/machines")
             page.locator("#machines").get_by_text("online").wait_for()  # without loading it again
         yield
+
+
+def enrol(site: Site, name: str, *more: str) -> None:
+    with site.page() as page:
+        page.goto("/machines")
+        page.get_by_label("What the machine is to be called").fill(name)
+        page.get_by_role("button", name="Show the command").click()
+        command = page.get_by_label("The command").inner_text()
+        picture(site, page, "enrol")
+    program, *arguments = shlex.split(command)
+    assert program == "backapp"
+    subprocess.run(
+        [BACKAPP, *arguments, *more], check=True, capture_output=True, env=surroundings(site.folder)
+    )
 
 
 def set_up(site: Site, first_link: str) -> None:
@@ -384,6 +384,40 @@ def test_every_page_fits_and_axe_finds_nothing(site, addresses, size, scheme):
         if found := violations(page) + ["too wide"] * is_too_wide(page):
             wrong["sign-in"] = found
     assert wrong == {}
+
+
+def test_longest_names_fit_a_narrow_screen(site):
+    name, machine, path = "z" * 64, "z" * 63, "/" + "f" * 250
+    enrol(site, machine, "--agent-dir", str(site.folder / "other-agent"))
+    wrong = []
+    with site.page("narrow") as page:
+        page.goto("/new-repository")
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Machine", exact=True).select_option(label=machine)
+        page.get_by_label("Folder", exact=True).fill(path)
+        page.get_by_role("button", name="Make the repository").click()
+        page.get_by_role("heading", name=name).wait_for()
+        page.goto(f"/new-job?repository={name}")
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Folders and files to back up").fill(path)
+        page.get_by_role("button", name="Make the job").click()
+        page.get_by_role("button", name="Run now").click()
+        page.wait_for_url("**/runs/*")
+        for address in (
+            *(page.url, "/overview", "/machines", "/repositories", f"/repositories/{name}"),
+            *("/jobs", f"/jobs/{name}", f"/jobs/{name}/edit", "/jobs/" + "x" * 200),
+            *("/runs", f"/runs?job={name}", "/runs?machine=" + "x" * 200),
+            *("/snapshots", f"/snapshots?repository={name}"),
+        ):
+            page.goto(address)
+            if is_too_wide(page):
+                wrong.append(address)
+                picture(site, page, f"too-wide-{len(wrong)}")
+        page.goto(f"/runs?job={name}")
+        page.locator("td.lead a").first.click()
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_text("cancelled").first.wait_for()
+    assert wrong == []
 
 
 def test_first_page_is_small(site):
