@@ -22,6 +22,7 @@ try:
     from backapp_core.assembly import assemble_server
     from backapp_web.addresses import Place, check_place, listening, parse_place
     from backapp_web.app import create_app
+    from backapp_web.heads import BoundedHeads
 except ImportError as error:
     raise PartMissing(
         f"a server needs the extra 'web', of which {error.name} is not installed; install it with"
@@ -127,6 +128,7 @@ def _config(app: "Litestar", settings: Settings) -> uvicorn.Config:
     server = settings.server
     return uvicorn.Config(
         app,
+        http=BoundedHeads,
         ws="websockets-sansio",
         ws_max_size=_LARGEST_MESSAGE_BYTES,
         lifespan="on",

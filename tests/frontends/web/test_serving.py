@@ -131,6 +131,44 @@ def enrolled(first: dict[str, str]) -> str:
     return key
 
 
+def endless(start: bytes, part: bytes) -> Iterator[bytes]:
+    yield start
+    for _ in range(64):
+        yield part * (64 * 1024 // len(part))
+
+
+def is_cut(place: tuple[str, int], parts: Iterator[bytes]) -> bool:
+    """Say whether the other end closes the connection before it has taken everything."""
+    with socket.create_connection(place, timeout=20) as open_socket:
+        try:
+            for part in parts:
+                open_socket.sendall(part)
+        except (ConnectionResetError, BrokenPipeError):
+            return True
+    return False
+
+
+@pytest.mark.interop
+def test_request_without_an_end_is_cut_and_one_with_a_large_body_is_not(start):
+    url = said(start("--listen", "127.0.0.1:0"))["url"]
+    host, _, port = url.partition("//")[2].rpartition(":")
+    head = b"GET /sign-in HTTP/1.1\r\nHost: x\r\n"
+    body = b"POST /sign-in HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    for first, more in ((head, b"X-Y: z\r\n"), (head + b"X-Y: ", b"z"), (body + b"X-Y: ", b"z")):
+        assert is_cut((host, int(port)), endless(first, more))
+    form = b"email=" + b"a" * (63 * 1024)
+    request = urllib.request.Request(f"{url}/sign-in", data=form)
+    with (
+        pytest.raises(urllib.error.HTTPError) as refusal,
+        urllib.request.urlopen(request, timeout=20),
+    ):
+        pass
+    with refusal.value as answer:
+        assert answer.code == 401
+    assert status_of(f"{url}/health") == 200
+    assert status_of(f"{url}/health", {"x-long": "a" * 30_000}) == 200
+
+
 @pytest.mark.interop
 def test_second_server_on_one_sqlite_and_one_on_a_port_in_use_are_refused(start):
     first = start("--listen", "127.0.0.1:0")
