@@ -62,11 +62,14 @@ class Agent:
     """By the store's clock."""
     revoked_at: datetime | None = None
     """When its key was taken back, for good."""
+    has_left: bool = False
+    """Whether its process said goodbye, and none has said hello since."""
 
     def is_online(self, *, at: datetime, within: timedelta) -> bool:
-        """Say whether it was in touch during the time ``within`` before ``at``."""
+        """Say whether it was in touch during ``within`` before ``at``, and has not left."""
         return (
             self.revoked_at is None
+            and not self.has_left
             and self.last_seen_at is not None
             and at - self.last_seen_at <= within
         )

@@ -37,7 +37,10 @@ class Work(ABC):
 
     @abstractmethod
     def goodbye(self, instance: str) -> None:
-        """Say that this instance ends, so that another need not wait; others are left alone."""
+        """Say that this instance ends, so that another need not wait; others are left alone.
+
+        The machine has left then (`Agent.has_left`), until an instance says hello.
+        """
 
     @abstractmethod
     def claim(self, instance: str, *, lease_seconds: float) -> Claim | None:

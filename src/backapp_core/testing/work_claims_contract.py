@@ -113,6 +113,25 @@ class PresenceContract(WithMachine):
         work.goodbye(INSTANCE)
         work.hello(make_report(OTHER_INSTANCE), alive_seconds=LONG)
 
+    def test_machine_has_left_from_its_goodbye_to_the_next_hello(
+        self, fleet: Fleet, machine: Machine, work: Work
+    ) -> None:
+        within = timedelta(seconds=LONG)
+
+        def has_left() -> bool:
+            agent = machine.store.agents.get(machine.id)
+            assert agent.is_online(at=fleet.now(), within=within) is not agent.has_left
+            return agent.has_left
+
+        work.hello(make_report(), alive_seconds=LONG)
+        assert not has_left()
+        work.goodbye(OTHER_INSTANCE)
+        assert not has_left()
+        work.goodbye(INSTANCE)
+        assert has_left()
+        work.hello(make_report(OTHER_INSTANCE), alive_seconds=LONG)
+        assert not has_left()
+
 
 class ClaimContract(WithMachine):
     """Who runs what."""

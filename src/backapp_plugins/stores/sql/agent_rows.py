@@ -29,6 +29,7 @@ def agent_from_row(row: Any) -> Agent:
         report=None if row.report is None else from_body(row.report, AgentReport, "report"),
         last_seen_at=optional_moment_from_column(row.last_seen_at),
         revoked_at=optional_moment_from_column(row.revoked_at),
+        has_left=row.last_seen_at is not None and not row.instance,
     )
 
 
