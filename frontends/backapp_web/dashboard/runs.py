@@ -117,14 +117,15 @@ def run_page(request: Call, run_id: FromPath[str], *, after: _Sequence = 0) -> R
     job = None
     with suppress(JobNotFound):
         job = store.jobs.get(run.job_name)
+    is_online = run.agent_id in agents and server.is_online(agents[run.agent_id])
     return page(
         request,
         "run.html",
         run=run,
         progress=progress,
-        pace=pace_of(run, progress, at=server.fleet.now()),
+        pace=pace_of(run, progress, at=server.fleet.now()) if is_online else None,
         machine=agents.get(run.agent_id),
-        is_online=run.agent_id in agents and server.is_online(agents[run.agent_id]),
+        is_online=is_online,
         job=job,
         repository_id=repository_id_of(job) if job else "",
         may_run=caller.may(Action.RUN),

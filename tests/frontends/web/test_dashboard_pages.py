@@ -8,6 +8,7 @@ from litestar.testing import TestClient
 
 from backapp_core.engine.configure import JobWish, RepositoryWish
 from backapp_core.events import Level, LogLine, Problem, Progress, Verb
+from backapp_core.model.agents import AgentReport
 from backapp_core.model.jobs import Job
 from backapp_core.model.runs import RunState
 from backapp_core.model.schedules import Schedule
@@ -374,6 +375,27 @@ def test_run_is_shown_while_it_goes_on_and_its_log_a_part_at_a_time(admin, ours,
         assert "\x1b" not in text
     assert admin.post(f"/runs/{going.run.id}/cancel").status_code == 303
     assert "being cancelled" in admin.get(f"/runs/{going.run.id}").text
+
+
+def test_backup_that_outgrew_the_one_before_is_not_shown_as_a_part_of_it(admin, ours, going, work):
+    progress = Progress(Verb.BACKUP, 71, 3 << 30, 70, 2 << 30)
+    work.report(going.run.id, going.fence, [], progress)
+    page = admin.get(f"/runs/{going.run.id}").text
+    assert "<dd>3.0 GiB</dd>" in page
+    assert "<dd>71</dd>" in page
+    assert '<progress aria-labelledby="progress-heading"></progress>' in page
+
+
+def test_run_that_goes_on_says_that_its_machine_is_away(admin, ours, going, work):
+    work.report(going.run.id, going.fence, [], Progress(Verb.BACKUP, 7, 1 << 30))
+    present = AgentReport("ab" * 16, "1", "pluto", "Linux", restore_folders=(b"/restore",))
+    work.hello(present, alive_seconds=60)
+    assert "is offline" not in admin.get(f"/runs/{going.run.id}").text
+    work.goodbye("ab" * 16)
+    page = admin.get(f"/runs/{going.run.id}").text
+    work.hello(present, alive_seconds=60)
+    assert "pluto is offline; the run goes on when it is back." in page
+    assert "<dt>Rate</dt><dd>\N{EN DASH}</dd>" in page
 
 
 def test_run_that_ended_says_how_and_is_no_longer_fetched(admin, ours, going, work):
