@@ -26,6 +26,7 @@ auth_cluster_required = none
 auth_service_required = none
 auth_client_required = none
 mon_data = {folder}/mon
+mon_data_avail_crit = 0
 mon_allow_pool_size_one = true
 mon_max_pg_per_osd = 1000
 osd_data = {folder}/osd
