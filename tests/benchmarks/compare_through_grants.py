@@ -70,7 +70,7 @@ def compare(folder: Path, gateway, tree: Path, runs: int) -> None:
     machine = Machine("machine", folder / "machine")
     try:
         person = Person(server.url).join(server.first_link)
-        machine.enrol(server.url, person.allow("machine"), folder / "restored")
+        machine.enrol(person.allow("machine"), folder / "restored")
         machine.begin()
         through, straight = [], []
         for number in range(runs + 1):

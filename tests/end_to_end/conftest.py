@@ -9,6 +9,8 @@ import pytest
 from story_parts import Machine, Server, free_port
 from story_wire import Front
 
+pytest.register_assert_rewrite("story_told")
+
 
 class House:
     """Everything that a story has brought up; taken down at its end."""
@@ -49,6 +51,24 @@ def house(tmp_path):
     yield house
     house.close()
     shutil.rmtree(outside)
+
+
+@pytest.fixture
+def visitor(chromium, tmp_path):
+    """Have somebody use a browser, of which the look is named; nothing may be wrong with a page."""
+    from story_browser import Visitor  # where there is no Chromium, its library may be missing too
+
+    pictures = Path(os.environ.get("BACKAPP_ARTEFACTS") or tmp_path / "pictures")
+    visitors = []
+
+    def come(url, **look):
+        visitors.append(Visitor(chromium, url, pictures, **look))
+        return visitors[-1]
+
+    yield come
+    for one in visitors:
+        one.close()
+    assert [one.complaints for one in visitors if one.complaints] == []
 
 
 @pytest.fixture

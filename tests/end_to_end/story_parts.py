@@ -79,6 +79,10 @@ class Process:
     def stop(self):
         """End it as an administrator does, and return its exit code."""
         self.send(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self):
+        """Return its exit code once it has ended."""
         return self._process.wait(PATIENCE_SECONDS)
 
     def pause(self):
@@ -187,6 +191,8 @@ class Machine:
 
     def __init__(self, name, folder, account=None):
         self.name, self.folder, self.account = name, folder, account
+        self.lease = "2.5"
+        """For how many seconds it holds a run."""
         self.environment = bare_environment(folder / "home")
         (folder / "home").mkdir(parents=True)
         self.process = None
@@ -241,13 +247,15 @@ class Machine:
         assert done.returncode == code, (arguments, done.stdout, done.stderr)
         return done.stdout
 
-    def enrol(self, url, token, restore_folder):
-        folders = ("--restore-folder", str(restore_folder))
-        self.run("agent", "enrol", url, "--token", token, *folders)
+    def enrol(self, command, restore_folder):
+        """Paste the command that a server shows, and add what only the machine may grant."""
+        program, *arguments = shlex.split(command)
+        assert program == "backapp"
+        self.run(*arguments, "--restore-folder", restore_folder)
 
     def begin(self, every="300"):
         """Start the agent; unless it is often in touch, it hears of everything by its socket."""
-        limits = ("--every", every, "--lease", "2.5")
+        limits = ("--every", every, "--lease", self.lease)
         command, environment = self.command("agent", "run", "--verbose", *limits)
         self.process = Process(self.name, command, self.folder / "logs", environment)
         return self

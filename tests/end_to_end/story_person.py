@@ -17,6 +17,11 @@ class Person:
         self.url = url
         self.headers = {}
 
+    @property
+    def program(self):
+        """What looks things up for this person: a program like any other."""
+        return self
+
     def ask(self, method, path, body=None, status=None):
         """Return the answer's JSON; ``status`` is the one that is expected if none of 200."""
         request = urllib.request.Request(
@@ -47,14 +52,20 @@ class Person:
         return self
 
     def _signed_in(self, myself):
-        # From here on as a program: what a browser does is another test's.
+        # From here on as a program: what a browser does is for whoever has one.
         self.headers["x-csrf-token"] = myself["csrf"]
-        made = self.ask("POST", "/me/tokens", {"name": "story"})
-        self.headers = {"authorization": f"Bearer {made['token']}"}
+        self.show(self.ask("POST", "/me/tokens", {"name": "story"})["token"])
+
+    def show(self, token):
+        """From here on, be known by an API token."""
+        self.headers = {"authorization": f"Bearer {token}"}
 
     def allow(self, name):
-        """Return a token with which a machine of that name may join."""
-        return self.ask("POST", "/enrolments", {"agent_name": name})["token"]
+        """Return the command with which a machine of that name may join."""
+        return self.ask("POST", "/enrolments", {"agent_name": name})["command"]
+
+    def sees_machine(self, name):
+        wait_for(lambda: self.ask("GET", f"/agents/{name}")["is_online"], f"{name} to be online")
 
     def add_repository(self, name, agent, **place):
         wish = {"name": name, "agent": agent, **place}
@@ -71,18 +82,11 @@ class Person:
     def cancel(self, run):
         return self.ask("POST", f"/runs/{run}/cancel")
 
-    def restore(self, job, snapshot, target, *paths):
-        wish = {"job": job, "snapshot_id": snapshot, "target": str(target)}
-        return self.ask("POST", "/restores", {**wish, "paths": list(map(str, paths))})["id"]
-
     def run(self, run):
         return self.ask("GET", f"/runs/{run}")["run"]
 
     def runs(self, job):
         return self.ask("GET", f"/runs?job={job}")["runs"]
-
-    def wait_until_running(self, run):
-        return wait_for(lambda: self.run(run)["state"] == "running", f"run {run} to begin")
 
     def end_of(self, run):
         """Return a run once it has ended."""
