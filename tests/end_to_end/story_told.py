@@ -76,7 +76,7 @@ def save_twice(stage):
 def watch_how_it_gets_on(stage):
     """See figures of a run grow on a page that nobody loads again; return the run."""
     person = stage.person
-    run = stage.middle(3 * BIG_BYTES)
+    run = stage.middle(4 * BIG_BYTES)
     shown = []
     while len(shown) < 3:
         if seen := person.sees_progress(beyond=shown[-1] if shown else ()):
