@@ -121,6 +121,9 @@ class PresenceContract(WithMachine):
         def has_left() -> bool:
             agent = machine.store.agents.get(machine.id)
             assert agent.is_online(at=fleet.now(), within=within) is not agent.has_left
+            standing = machine.store.agents.standing(alive_seconds=LONG, limit=9)
+            assert standing.online == (not agent.has_left)
+            assert len(standing.silent) == agent.has_left
             return agent.has_left
 
         work.hello(make_report(), alive_seconds=LONG)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, final
 
 from attrs import evolve
-from sqlalchemy import Connection, case, func, or_, select, tuple_
+from sqlalchemy import and_, Connection, case, func, or_, select, tuple_
 from typing_extensions import override
 
 from backapp_core.plugin_api import AgentNotFound, NameTaken, RunState, to_line
@@ -97,7 +97,7 @@ class SqlAgents(Agents):
             now = moment_to_column(self._database.now(connection))
             since = now - seconds_to_column(alive_seconds)
             # As `Agent.is_online` has it.
-            is_online = AGENTS.c.last_seen_at >= since
+            is_online = and_(AGENTS.c.last_seen_at >= since, AGENTS.c.instance != "")
             enrolled, online = connection.execute(
                 select(func.count(), func.count(case((is_online, 1)))).where(is_good)
             ).one()
