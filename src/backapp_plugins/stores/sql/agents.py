@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, final
 
 from attrs import evolve
-from sqlalchemy import and_, Connection, case, func, or_, select, tuple_
+from sqlalchemy import Connection, and_, case, func, or_, select, tuple_
 from typing_extensions import override
 
 from backapp_core.plugin_api import AgentNotFound, NameTaken, RunState, to_line
