@@ -20,13 +20,15 @@ from backapp_core.model.users import (
 from backapp_core.model.work import (
     Answer,
     Claim,
+    Hold,
+    Holding,
     Orders,
     Question,
     QuestionKind,
     Renewal,
 )
 from backapp_core.ports.fleet import Announced, Fleet, KnownAgent, Login
-from backapp_core.ports.grants import CanIssueGrants
+from backapp_core.ports.grants import CanIssueGrants, HasGrants
 from backapp_core.ports.tenants import (
     Agents,
     AgentStanding,
@@ -60,6 +62,9 @@ __all__ = [
     "Fleet",
     "FleetJobs",
     "FleetRuns",
+    "HasGrants",
+    "Hold",
+    "Holding",
     "Invitation",
     "KnownAgent",
     "Login",

@@ -15,7 +15,7 @@ from backapp_core.model.agents import AgentReport
 from backapp_core.model.grants import ObjectSeen, WriteWish
 from backapp_core.model.runs import Run
 from backapp_core.model.snapshots import Snapshot
-from backapp_core.model.work import Answer
+from backapp_core.model.work import Answer, Hold
 
 API = "/api/v1"
 ENROL = f"{API}/enrol"
@@ -162,9 +162,18 @@ class AnswerBody:
 
 @frozen
 class NamesBody:
-    """``POST AGENT/repositories/ID/grants/reads`` and ``.../deletes``; answered by `Granted`."""
+    """``POST AGENT/repositories/ID/grants/reads``; answered by `Granted`."""
 
     names: tuple[str, ...]
+
+
+@frozen
+class DeletesBody:
+    """``POST AGENT/repositories/ID/grants/deletes``; answered by `Granted`."""
+
+    names: tuple[str, ...]
+    hold: Hold | None
+    """The run that it is for; null for a lock that is held to look into a repository."""
 
 
 @frozen
@@ -172,6 +181,8 @@ class WritesBody:
     """``POST AGENT/repositories/ID/grants/writes``; answered by `Granted`."""
 
     wishes: tuple[WriteWish, ...]
+    hold: Hold | None
+    """As in `DeletesBody`."""
 
 
 @frozen
@@ -179,6 +190,8 @@ class UploadBody:
     """``POST AGENT/repositories/ID/uploads``: begin one; answered by `Upload`."""
 
     name: str
+    hold: Hold | None
+    """The run that it is for; nothing is sent in parts outside of runs."""
 
 
 @frozen
@@ -196,6 +209,8 @@ class PartsBody:
     upload: str
     parts: tuple[WriteWish, ...]
     first: int
+    hold: Hold | None
+    """As in `UploadBody`."""
 
 
 @frozen
@@ -205,6 +220,8 @@ class CompleteBody:
     name: str
     upload: str
     parts: tuple[tuple[int, str], ...]
+    hold: Hold | None
+    """As in `UploadBody`."""
 
 
 @frozen

@@ -19,8 +19,10 @@ from backapp_core.engine.buckets import Buckets
 from backapp_core.engine.grant import Desk
 from backapp_core.manager import PluginManager
 from backapp_core.model.grants import WriteWish
+from backapp_core.model.jobs import Job
+from backapp_core.model.work import Hold
 from backapp_core.testing.fakes import make_surroundings
-from backapp_core.testing.fleet_fixtures import make_machine
+from backapp_core.testing.fleet_fixtures import claimed, make_machine, sees_all
 from backapp_plugins.stores.sql import open_fleet
 
 BUCKET = "s3:http://127.0.0.1:9/bucket"
@@ -44,7 +46,11 @@ def main() -> None:
             address = buckets.address_for(BUCKET, 1, "0f" * 16)
             added = evolve(machine.repository, id="0f" * 16, name="own", address=address)
             machine.store.repositories.add(added)
-            desk = Desk(machine.store, machine.id, buckets, plugins.archivers)
+            machine.store.jobs.add(Job("job", f"backapp:{added.id}", (b"/",), agent_id=machine.id))
+            machine.run(job_name="job")
+            claim = claimed(machine.store.work(machine.id, sees_all))
+            hold = Hold(claim.run.id, claim.fence)
+            desk = Desk(machine.store, machine.id, buckets, plugins.archivers, hold=hold)
             wishes = [wish(number) for number in range(chosen.batch)]
             names = [one.name for one in wishes]
             for what, sign in (

@@ -1,6 +1,7 @@
 """A stretch of network between parts: it counts, holds, cuts, and leads to whoever lives."""
 
 import contextlib
+import re
 import selectors
 import socket
 import threading
@@ -117,7 +118,9 @@ class Front:
                         selector.unregister(key.fileobj)
                         other[key.fileobj].shutdown(socket.SHUT_WR)
                         continue
-                    self._pass(len(piece), account, is_sent=key.fileobj is client)
+                    is_sent = key.fileobj is client
+                    self._pass(len(piece), account, is_sent=is_sent)
+                    self._heard(client, piece, is_sent=is_sent)
                     other[key.fileobj].sendall(piece)
 
     def _pass(self, count, account, *, is_sent):
@@ -128,6 +131,9 @@ class Front:
                 self._is_held = self._is_held or self._hold_after <= 0
             self._lock.wait_for(lambda: not self._is_held or self._is_cut)
 
+    def _heard(self, connection, piece, *, is_sent):
+        """Look at what is about to be handed on; it goes on when this returns."""
+
     def _account(self, port):
         """Return the number of the account that holds the other end of a connection."""
         ours = f"0100007F:{self.port:04X}"
@@ -137,3 +143,25 @@ class Front:
             if parts[1:3] == [theirs, ours]:
                 return int(parts[7])
         return None
+
+
+class Tap(Front):
+    """A front that lets somebody read along who knows what to look for.
+
+    Of every request whose bytes match, ``asked`` is called before it is handed on and ``answered``,
+    with the status, before its answer is.
+    """
+
+    def __init__(self, target, pattern, asked=lambda: None, answered=lambda _status: None):
+        self._pattern = re.compile(pattern)
+        self._asked, self._answered = asked, answered
+        self._waiting = set()
+        super().__init__((target,))
+
+    def _heard(self, connection, piece, *, is_sent):
+        if is_sent and self._pattern.search(piece):
+            self._waiting.add(connection)
+            self._asked()
+        elif not is_sent and connection in self._waiting:
+            self._waiting.discard(connection)
+            self._answered(int(piece.split(b" ", 2)[1]))

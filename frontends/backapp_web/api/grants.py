@@ -5,12 +5,14 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from backapp_core.errors import InputError
 from backapp_core.model.grants import Granted, ObjectPage, ObjectSeen
+from backapp_core.model.work import Hold
 from backapp_core.ports.grants import CanIssueGrants
 from backapp_core.wire import (
     MOST_WISHES,
     REPOSITORIES,
     AbandonBody,
     CompleteBody,
+    DeletesBody,
     NamesBody,
     PartsBody,
     Upload,
@@ -24,8 +26,8 @@ _MOST_PARTS = 10_000
 """Of one object, by the rules of S3."""
 
 
-def _desk(request: Call) -> CanIssueGrants:
-    return server_of(request).grants_of(agent_of(request))
+def _desk(request: Call, hold: Hold | None = None) -> CanIssueGrants:
+    return server_of(request).grants_of(agent_of(request), hold)
 
 
 def _check(count: int, most: int = MOST_WISHES) -> None:
@@ -44,14 +46,14 @@ def reads(request: Call, repository_id: FromPath[str], data: JSONBody[NamesBody]
 def writes(request: Call, repository_id: FromPath[str], data: JSONBody[WritesBody]) -> Granted:
     """Have the creation of objects signed, with exactly the bytes that are named."""
     _check(len(data.wishes))
-    return _desk(request).grant_writes(repository_id, data.wishes)
+    return _desk(request, data.hold).grant_writes(repository_id, data.wishes)
 
 
 @post(f"{_BELOW}/grants/deletes", status_code=200, sync_to_thread=True)
-def deletes(request: Call, repository_id: FromPath[str], data: JSONBody[NamesBody]) -> Granted:
+def deletes(request: Call, repository_id: FromPath[str], data: JSONBody[DeletesBody]) -> Granted:
     """Have the removal of the machine's own locks signed."""
     _check(len(data.names))
-    return _desk(request).grant_deletes(repository_id, data.names)
+    return _desk(request, data.hold).grant_deletes(repository_id, data.names)
 
 
 @get(f"{_BELOW}/objects", sync_to_thread=True)
@@ -69,14 +71,15 @@ def objects(
 @post(f"{_BELOW}/uploads", status_code=200, sync_to_thread=True)
 def begin(request: Call, repository_id: FromPath[str], data: JSONBody[UploadBody]) -> Upload:
     """Begin an object that is sent in parts."""
-    return Upload(_desk(request).begin_upload(repository_id, data.name))
+    return Upload(_desk(request, data.hold).begin_upload(repository_id, data.name))
 
 
 @post(f"{_BELOW}/uploads/parts", status_code=200, sync_to_thread=True)
 def parts(request: Call, repository_id: FromPath[str], data: JSONBody[PartsBody]) -> Granted:
     """Have parts of an object signed."""
     _check(len(data.parts))
-    return _desk(request).grant_parts(repository_id, data.name, data.upload, data.parts, data.first)
+    desk = _desk(request, data.hold)
+    return desk.grant_parts(repository_id, data.name, data.upload, data.parts, data.first)
 
 
 @post(f"{_BELOW}/uploads/complete", status_code=200, sync_to_thread=True)
@@ -85,7 +88,8 @@ def complete(
 ) -> ObjectSeen:
     """Make one object of its parts."""
     _check(len(data.parts), _MOST_PARTS)
-    return _desk(request).complete_upload(repository_id, data.name, data.upload, data.parts)
+    desk = _desk(request, data.hold)
+    return desk.complete_upload(repository_id, data.name, data.upload, data.parts)
 
 
 @post(f"{_BELOW}/uploads/abandon", status_code=204, sync_to_thread=True)

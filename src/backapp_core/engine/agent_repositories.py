@@ -23,7 +23,7 @@ from backapp_core.errors import (
 from backapp_core.manager import PluginManager
 from backapp_core.model.managed_repositories import SCHEME, ManagedRepository
 from backapp_core.model.names import to_line
-from backapp_core.ports.grants import CanIssueGrants
+from backapp_core.ports.grants import HasGrants
 from backapp_core.ports.surroundings import Keys, Surroundings
 from backapp_core.ports.work import Work
 from backapp_core.secret_files import write_private_file
@@ -131,8 +131,9 @@ class AgentRepositories:
             return self.open(surroundings, repository)
 
     def _around(self, surroundings: Surroundings) -> Surroundings:
-        grants = self._work if isinstance(self._work, CanIssueGrants) else None
-        return evolve(surroundings, grants=grants)
+        if surroundings.grants is not None or not isinstance(self._work, HasGrants):
+            return surroundings
+        return evolve(surroundings, grants=self._work.grants_for(None))  # to look, in no run
 
     def _needed(self, repository: ManagedRepository, password: str | None) -> str:
         if password is None:

@@ -9,6 +9,7 @@ from typing import TypeVar, final
 from attrs import evolve, frozen
 
 from backapp_core.engine.agent_backup import Taken, back_up
+from backapp_core.engine.agent_grants import RunGrants
 from backapp_core.engine.agent_lease import Lease
 from backapp_core.engine.agent_ledger import BegunRun, RunLedger
 from backapp_core.engine.agent_limits import AgentLimits
@@ -29,7 +30,8 @@ from backapp_core.errors import (
 from backapp_core.events import Event, FanOut, FileDone, Level, LogLine, Progress, SnapshotSaved
 from backapp_core.manager import PluginManager
 from backapp_core.model.runs import RestoreOrder, Run, RunKind, RunState
-from backapp_core.model.work import Claim
+from backapp_core.model.work import Claim, Hold
+from backapp_core.ports.grants import CanIssueGrants, HasGrants
 from backapp_core.ports.surroundings import CancelToken, Surroundings
 from backapp_core.ports.work import Work
 
@@ -88,8 +90,12 @@ class AgentRun:
             place.time.now,
             every_seconds=place.limits.report_seconds,
         )
-        events = FanOut((self._note, self._reporter, self._tell))
-        self._around = evolve(place.surroundings, events=events, cancel=self._cancel)
+        self._around = evolve(
+            place.surroundings,
+            events=FanOut((self._note, self._reporter, self._tell)),
+            cancel=self._cancel,
+            grants=self._grants(),
+        )
         self._thread = threading.Thread(target=self._run, name="backapp-run", daemon=True)
 
     def start(self) -> None:
@@ -123,6 +129,12 @@ class AgentRun:
     @property
     def _is_ending(self) -> bool:
         return self._is_stopping or self._place.surroundings.cancel.is_cancelled
+
+    def _grants(self) -> CanIssueGrants | None:
+        work = self._place.work
+        if not isinstance(work, HasGrants):
+            return None
+        return RunGrants(work.grants_for(Hold(self.run_id, self._claim.fence)), self._lease)
 
     def _run(self) -> None:
         try:

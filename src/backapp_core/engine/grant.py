@@ -2,7 +2,8 @@
 
 An agent has no credentials and names objects, nothing else. Each name is looked up in the format of
 the repository, which knows what may stand there; whatever it does not know is refused, so nothing
-is signed for a key outside of the repository's own folder.
+is signed for a key outside of the repository's own folder. What changes something is signed only
+for who holds the run that it is for at that moment, as the store has it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from attrs import frozen
 from backapp_core.engine import grant_rules as rules
 from backapp_core.engine.buckets import Buckets, Place
 from backapp_core.engine.grant_rules import NamedObject
+from backapp_core.engine.grant_terms import Term, term_of
 from backapp_core.errors import GrantRefused, RepositoryNotFound
 from backapp_core.manager import Role
 from backapp_core.model.grants import (
@@ -25,6 +27,7 @@ from backapp_core.model.grants import (
     WriteWish,
 )
 from backapp_core.model.managed_repositories import ManagedRepository
+from backapp_core.model.work import Hold
 from backapp_core.ports.archivers import ArchiverKind
 from backapp_core.ports.buckets import CanListInOrder, CanPresignParts
 from backapp_core.ports.tenants import TenantStore
@@ -77,8 +80,9 @@ class Desk:
 
     Every method raises `GrantRefused` for what may not be had, and the whole request with it;
     `RepositoryNotFound` for a repository that is none of this agent's in a bucket; and a
-    `TransportError` when the bucket cannot be had. Whether the agent is one, and not revoked, is
-    its caller's business, at every call.
+    `TransportError` when the bucket cannot be had. What changes something, but for
+    `abandon_upload`, raises `LeaseLost` if the run is not held, and `RunNotFound` if it is none of
+    the agent's. Whether the agent is one, and not revoked, is its caller's business, at every call.
     """
 
     def __init__(
@@ -88,12 +92,15 @@ class Desk:
         buckets: Buckets,
         archivers: Role[ArchiverKind],
         *,
+        hold: Hold | None,
         lifetime_seconds: int = LIFETIME_SECONDS,
     ) -> None:
         """Sign what is asked for by the agent, for ``lifetime_seconds``, at least 1.
 
-        Longer than `LONGEST_LIFETIME_SECONDS` nothing is signed, whatever is said.
+        Longer than `LONGEST_LIFETIME_SECONDS` nothing is signed, whatever is said, and changes for
+        no longer than the run is held that ``hold`` names; None is outside of any run.
         """
+        self._hold = hold
         self._store = store
         self._agent_id = agent_id
         self._buckets = buckets
@@ -117,12 +124,16 @@ class Desk:
         """Sign the creation of objects.
 
         A config and one key are let through once, and recorded; locks are recorded, too.
+
+        Raises:
+            LeaseLost: Also if the run is not held for a second more and one is a snapshot.
         """
         rules.check_count(len(wishes))
         opened = self._open(repository_id)
         objects = [rules.named(opened.kind, wish.name) for wish in wishes]
         for one, wish in zip(objects, wishes, strict=True):
             rules.check_wish(one, wish)
+        term = self._term(opened, objects)
         for one, wish in zip(objects, wishes, strict=True):
             self._take_init_grant(opened, one, wish)
         locks = [one.name for one in objects if one.sort is ObjectSort.LOCK]
@@ -135,7 +146,7 @@ class Desk:
                 size_bytes=wish.size_bytes,
                 sha256=bytes.fromhex(wish.sha256),
                 md5=bytes.fromhex(wish.md5),
-                lifetime_seconds=self._seconds,
+                lifetime_seconds=term.seconds_for(one.sort),
             )
             for one, wish in zip(objects, wishes, strict=True)
         )
@@ -156,9 +167,10 @@ class Desk:
             if not is_own:
                 reason = "is no lock that this machine wrote, so it stays"
                 raise GrantRefused(rules.about(one.name, reason))
+        term = self._term(opened, objects)
         sign = opened.place.signer.sign_delete
         return self._granted(
-            sign(opened.key(one), lifetime_seconds=self._seconds) for one in objects
+            sign(opened.key(one), lifetime_seconds=term.seconds_for(one.sort)) for one in objects
         )
 
     def list_objects(self, repository_id: str, prefix: str, after: str = "") -> ObjectPage:
@@ -186,7 +198,9 @@ class Desk:
     def begin_upload(self, repository_id: str, name: str) -> str:
         """Begin an object in parts, which only those that hold content may be."""
         opened = self._open(repository_id)
-        return opened.parts.begin_upload(opened.key(opened.content(name)))
+        one = opened.content(name)
+        self._term(opened, [one])
+        return opened.parts.begin_upload(opened.key(one))
 
     def grant_parts(
         self, repository_id: str, name: str, upload: str, parts: Sequence[WriteWish], first: int
@@ -198,12 +212,13 @@ class Desk:
         """
         rules.check_count(len(parts))
         opened = self._open(repository_id)
-        key = opened.key(opened.content(name))
+        one = opened.content(name)
         rules.check_upload(name, upload)
         rules.check_numbers(name, first, len(parts))
         if any(part.name != name for part in parts):
             raise GrantRefused(rules.about(name, "was asked for with a part of another object"))
-        sign = opened.parts.sign_part
+        term = self._term(opened, [one])
+        key, sign = opened.key(one), opened.parts.sign_part
         return self._granted(
             sign(
                 key,
@@ -212,7 +227,7 @@ class Desk:
                 size_bytes=part.size_bytes,
                 sha256=bytes.fromhex(part.sha256),
                 md5=bytes.fromhex(part.md5),
-                lifetime_seconds=self._seconds,
+                lifetime_seconds=term.seconds_for(one.sort),
             )
             for number, part in enumerate(parts, first)
         )
@@ -229,11 +244,13 @@ class Desk:
             GrantRefused: If the parts make something else, or are not in order.
         """
         opened = self._open(repository_id)
-        key = opened.key(opened.content(name))
+        one = opened.content(name)
+        key = opened.key(one)
         rules.check_upload(name, upload)
         rules.check_numbers(name, 1, len(parts))
         if [number for number, _ in parts] != [*range(1, len(parts) + 1)]:
             raise GrantRefused(rules.about(name, "is made of all of its parts, in order"))
+        self._term(opened, [one])
         opened.parts.complete_upload(key, upload, parts)
         transport = opened.place.transport
         pinned = rules.hash_in(name)
@@ -274,6 +291,17 @@ class Desk:
             )
         kind = self._archivers.get(repository.archiver)
         return _Opened(repository, kind, self._buckets.place_of(repository))
+
+    def _term(self, opened: _Opened, objects: Sequence[NamedObject]) -> Term:
+        """Return how long changes may be good for; see `term_of` for what it raises."""
+        return term_of(
+            self._hold,
+            objects,
+            repository_id=opened.repository.id,
+            holding=lambda hold: self._store.runs.holding(self._agent_id, hold),
+            clock=self._buckets.clock,
+            most_seconds=self._seconds,
+        )
 
     def _take_init_grant(self, opened: _Opened, one: NamedObject, wish: WriteWish) -> None:
         if one.sort not in {ObjectSort.CONFIG, ObjectSort.KEY}:

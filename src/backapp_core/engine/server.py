@@ -36,7 +36,7 @@ from backapp_core.model.runs import Run
 from backapp_core.model.schedules import Schedule
 from backapp_core.model.tenants import Tenant
 from backapp_core.model.users import ApiToken, Invitation, Member, Role, Session, User
-from backapp_core.model.work import Question
+from backapp_core.model.work import Hold, Question
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.fleet import Fleet, KnownAgent
 from backapp_core.ports.grants import CanIssueGrants
@@ -240,10 +240,10 @@ class Server(Closing):
         """Return how long a process counts as alive that wishes for so long."""
         return enrol.at_most(wished, self.settings.alive_seconds, "alive_seconds")
 
-    def grants_of(self, known: KnownAgent) -> CanIssueGrants:
-        """Return what signs for a machine."""
+    def grants_of(self, known: KnownAgent, hold: Hold | None) -> CanIssueGrants:
+        """Return what signs for a machine, under the run that it names or outside of any."""
         store = self.tenant(known.tenant_id)
-        return Desk(store, known.agent.id, self._buckets, self.plugins.archivers)
+        return Desk(store, known.agent.id, self._buckets, self.plugins.archivers, hold=hold)
 
     # --- everything at once
 

@@ -27,6 +27,24 @@ class Claim:
 
 
 @frozen
+class Hold:
+    """What a run is held by: whoever shows an older fence than the last one holds nothing."""
+
+    run_id: str
+    fence: int
+
+
+@frozen
+class Holding:
+    """A run that is held at this moment."""
+
+    repository_id: str
+    """The managed repository that it fills, or restores from."""
+    left_seconds: float
+    """How long it is held for if nothing renews it, by the store's clock; more than 0."""
+
+
+@frozen
 class Renewal:
     """A lease goes on."""
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from backapp_core.model.grants import Granted, ObjectPage, ObjectSeen, WriteWish
+from backapp_core.model.work import Hold
 
 
 @runtime_checkable
@@ -14,6 +15,11 @@ class CanIssueGrants(Protocol):
     of them, it is composed anew and never taken over. Every method raises `GrantRefused` for what
     may not be had, the whole request with it, and `StoreUnavailable` when the issuer does not
     answer.
+
+    Whoever issues does so under a run that is held, or outside of any, see `HasGrants`. Under a run
+    everything that changes something, but for `abandon_upload`, raises `LeaseLost` once the run is
+    held no longer, and nothing that was signed before is good for longer than the run was held for
+    then, short of a second. Outside of runs nothing is written and deleted but locks.
     """
 
     def grant_reads(self, repository_id: str, names: Sequence[str]) -> Granted:
@@ -59,5 +65,17 @@ class CanIssueGrants(Protocol):
         ...
 
     def abandon_upload(self, repository_id: str, name: str, upload: str) -> None:
-        """Throw the parts away; doing so again is fine."""
+        """Throw the parts away; doing so again is fine.
+
+        Also after the run was lost: who knows the upload began it, and no object is made of it.
+        """
+        ...
+
+
+@runtime_checkable
+class HasGrants(Protocol):
+    """A `Work` whose store issues grants for its repositories."""
+
+    def grants_for(self, hold: Hold | None) -> CanIssueGrants:
+        """Return what issues under a run that is held, or outside of any run; asks nobody."""
         ...

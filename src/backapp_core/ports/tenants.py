@@ -17,7 +17,7 @@ from backapp_core.model.runs import Run
 from backapp_core.model.snapshots import Snapshot
 from backapp_core.model.tenants import Tenant
 from backapp_core.model.users import ApiToken, Invitation, User
-from backapp_core.model.work import Question
+from backapp_core.model.work import Hold, Holding, Question
 from backapp_core.ports.stores import Jobs, Runs
 from backapp_core.ports.work import Work
 
@@ -303,6 +303,17 @@ class FleetRuns(Runs):
         Raises:
             RunNotFound: If there is none of this id.
             IllegalTransition: If it has ended.
+        """
+
+    @abstractmethod
+    def holding(self, agent_id: str, hold: Hold) -> Holding:
+        """Say for how long a machine holds a run, by the store's clock.
+
+        As long as more than nothing is left nobody else can have taken the run over.
+
+        Raises:
+            LeaseLost: If the lease is over, somebody else took the run over, or it has ended.
+            RunNotFound: If it is none of the machine's.
         """
 
     @abstractmethod

@@ -18,7 +18,7 @@ from backapp_core.errors import (
 )
 from backapp_core.model.enforcements import Enforcement
 from backapp_core.model.runs import RunState
-from backapp_core.model.work import Question
+from backapp_core.model.work import Hold, Question
 from backapp_core.ports.fleet import Fleet
 from backapp_core.ports.stores import RunFilter
 from backapp_core.ports.tenants import (
@@ -152,6 +152,10 @@ CASES: dict[str, _Case] = {
     ),
     "agents.enrolments": (lambda other, _: list(other.agents.enrolments()), []),
     "agents.revoke": (lambda other, it: other.agents.revoke(it.machine.id), AgentNotFound),
+    "runs.holding": (
+        lambda other, it: other.runs.holding(it.machine.id, Hold(it.run_id, 1)),
+        RunNotFound,
+    ),
     "repositories.add": (
         lambda other, it: other.repositories.add(make_repository(it.machine.id, 9)),
         AgentNotFound,

@@ -40,6 +40,7 @@ from backapp_core.testing.work_claims_contract import (
     WithMachine,
 )
 from backapp_core.testing.work_parts_contract import PartsContract
+from backapp_core.testing.work_holding_contract import HoldingContract
 from backapp_core.testing.work_receipts_contract import (
     OwnRepositoriesContract,
     QuestionsOfMachineContract,
@@ -167,6 +168,7 @@ class NeighboursContract(WithMachine):
 class WorkContract(
     PresenceContract,
     ClaimContract,
+    HoldingContract,
     RunningContract,
     ReceiptsContract,
     PartsContract,

@@ -15,12 +15,20 @@ from hypothesis import strategies as st
 
 from backapp_core.engine.buckets import Buckets
 from backapp_core.engine.grant import Desk
-from backapp_core.errors import GrantRefused, RepositoryNotFound
+from backapp_core.errors import GrantRefused, LeaseLost, RepositoryNotFound, RunNotFound
 from backapp_core.manager import PluginManager
 from backapp_core.model.grants import WriteWish
+from backapp_core.model.jobs import Job
 from backapp_core.model.managed_repositories import ManagedRepository
+from backapp_core.model.work import Hold
 from backapp_core.testing.fakes import FrozenClock, make_surroundings
-from backapp_core.testing.fleet_fixtures import make_machine
+from backapp_core.testing.fleet_fixtures import (
+    OTHER_INSTANCE,
+    claimed,
+    let_lapse,
+    make_machine,
+    sees_all,
+)
 from backapp_core.wire import MOST_WISHES
 from backapp_plugins.archivers import restic, targz
 from backapp_plugins.stores.sql import open_fleet
@@ -99,11 +107,13 @@ def _enrolled(fleet, buckets):
         repository(LOCAL, own.id, "/home/backups", is_local=True),
     ):
         own.store.repositories.add(one)
+    for machine in (own, other, stranger):
+        machine.store.holds = {}
     tenant_id = stranger.store.tenant.id
     stranger.store.repositories.add(
         repository(FOREIGN, stranger.id, at(BUCKET, tenant_id, FOREIGN))
     )
-    return SimpleNamespace(own=own, other=other, stranger=stranger)
+    return SimpleNamespace(fleet=fleet, own=own, other=other, stranger=stranger)
 
 
 @pytest.fixture
@@ -115,10 +125,60 @@ def fresh(machines, buckets):
     return own_id
 
 
+def claim_of(machine, repository_id, lease_seconds=3600):
+    """Have a run of a repository claimed."""
+    name = f"job-{os.urandom(8).hex()}"
+    job = Job(name, f"backapp:{repository_id}", (b"/home",), agent_id=machine.id)
+    machine.store.jobs.add(job)
+    wanted = machine.run(id=os.urandom(16).hex(), job_name=name).id
+    work = machine.store.work(machine.id, sees_all)
+    while (claim := claimed(work, lease_seconds=lease_seconds)).run.id != wanted:
+        pass  # what another test let go
+    return claim
+
+
+def hold_of(machine, repository_id, lease_seconds=3600):
+    claim = claim_of(machine, repository_id, lease_seconds)
+    return Hold(claim.run.id, claim.fence)
+
+
+class Holding:
+    """A machine's desks: under a run of each of its repositories, outside of runs for others."""
+
+    def __init__(self, machine, make):
+        self._machine, self._make = machine, make
+
+    def __getattr__(self, name):
+        getattr(Desk, name)  # there is nothing else
+
+        def ask(repository_id, *rest):
+            return getattr(self._desk(repository_id), name)(repository_id, *rest)
+
+        return ask
+
+    def _desk(self, repository_id):
+        store = self._machine.store
+        if repository_id not in store.holds:
+            is_own = any(
+                (one.id, one.agent_id) == (repository_id, self._machine.id)
+                for one in store.repositories.list()
+            )
+            store.holds[repository_id] = hold_of(self._machine, repository_id) if is_own else None
+        return self._make(hold=store.holds[repository_id])
+
+
 @pytest.fixture
-def desk_of(buckets):
-    def desk_of(machine, **others):
+def make_desk(buckets):
+    def make_desk(machine, **others):
         return Desk(machine.store, machine.id, buckets.buckets, buckets.archivers, **others)
+
+    return make_desk
+
+
+@pytest.fixture
+def desk_of(make_desk):
+    def desk_of(machine, **others):
+        return Holding(machine, lambda **hold: make_desk(machine, **hold, **others))
 
     return desk_of
 
@@ -283,6 +343,108 @@ def test_a_lock_of_one_machine_is_none_of_another(desk_of, machines, fresh):
         desk.grant_deletes(fresh, [lock.name])
     with pytest.raises(GrantRefused):
         desk.grant_deletes(OTHERS, [lock.name])
+
+
+# --- who holds the run
+
+
+def changes(desk, repository_id):
+    """Return every call that changes something."""
+    data = named("data")
+    return {
+        "snapshot": lambda: desk.grant_writes(repository_id, [named("snapshots")]),
+        "data": lambda: desk.grant_writes(repository_id, [data, named("index")]),
+        "config": lambda: desk.grant_writes(repository_id, [wish("config")]),
+        "key": lambda: desk.grant_writes(repository_id, [named("keys")]),
+        "lock": lambda: desk.grant_writes(repository_id, [named("locks")]),
+        "delete": lambda: desk.grant_deletes(repository_id, [named("locks").name]),
+        "begin": lambda: desk.begin_upload(repository_id, data.name),
+        "parts": lambda: desk.grant_parts(repository_id, data.name, "u", [data], 1),
+        "complete": lambda: desk.complete_upload(repository_id, data.name, "u", [(1, "tag")]),
+    }
+
+
+def test_who_held_a_run_changes_nothing_once_somebody_else_took_it_over(make_desk, machines, fresh):
+    machines.own.store.repositories.add_locks(fresh, [named("locks").name])
+    old = claim_of(machines.own, fresh, lease_seconds=0.05)
+    let_lapse(machines.fleet, old)
+    work = machines.own.store.work(machines.own.id, sees_all)
+    new = claimed(work, instance=OTHER_INSTANCE)
+    assert new.run.id == old.run.id
+    desk = make_desk(machines.own, hold=Hold(old.run.id, old.fence))
+    for what, call in changes(desk, fresh).items():
+        with pytest.raises(LeaseLost, match=old.run.id[:8]):
+            pytest.fail(f"{what}: {call()}")
+    assert len(desk.grant_reads(fresh, ["config", named("data").name]).requests) == 2
+    # Nothing was recorded either: who holds it now writes the first config, and another key.
+    holder = make_desk(machines.own, hold=Hold(new.run.id, new.fence))
+    first = [wish("config", b"another"), named("keys", b"another"), named("snapshots")]
+    assert len(holder.grant_writes(fresh, first).requests) == 3
+
+
+def test_run_that_is_over_or_somebody_elses_signs_nothing(make_desk, machines, fresh):
+    claim = claim_of(machines.own, fresh)
+    foreign = hold_of(machines.other, OTHERS)
+    machines.own.store.repositories.add_locks(fresh, [named("locks").name])
+    machines.own.store.work(machines.own.id, sees_all).hand_back(claim.run.id, claim.fence)
+    for hold, error in (
+        (Hold(claim.run.id, claim.fence), LeaseLost),
+        (foreign, RunNotFound),
+        (Hold("no run", 1), RunNotFound),
+    ):
+        for what, call in changes(make_desk(machines.own, hold=hold), fresh).items():
+            with pytest.raises(error):
+                pytest.fail(f"{what}: {call()}")
+
+
+def test_run_of_one_repository_writes_to_no_other(make_desk, machines, fresh):
+    machines.own.store.repositories.add_locks(fresh, [named("locks").name])
+    desk = make_desk(machines.own, hold=hold_of(machines.own, OWN))
+    for what, call in changes(desk, fresh).items():
+        with pytest.raises(GrantRefused, match="another repository"):
+            pytest.fail(f"{what}: {call()}")
+
+
+def test_outside_of_runs_locks_come_and_go_and_nothing_else(make_desk, machines, fresh):
+    desk = make_desk(machines.own, hold=None)
+    calls = changes(desk, fresh)
+    (put,) = calls.pop("lock")().requests
+    (delete,) = calls.pop("delete")().requests
+    assert signed_name(put, fresh) == signed_name(delete, fresh) == named("locks").name
+    for what, call in calls.items():
+        with pytest.raises(GrantRefused, match="by runs only"):
+            pytest.fail(f"{what}: {call()}")
+    with pytest.raises(GrantRefused, match="by runs only"):
+        desk.grant_writes(fresh, [named("locks", b"more"), named("data")])
+
+
+def test_what_is_signed_is_dead_before_anybody_else_can_take_the_run_over(
+    make_desk, machines, fresh, clock
+):
+    for lease_seconds in (1.9, 20.0, 299.5):
+        claim = claim_of(machines.own, fresh, lease_seconds)
+        asked_at = machines.fleet.now()
+        desk = make_desk(machines.own, hold=Hold(claim.run.id, claim.fence))
+        lock = named("locks", os.urandom(8))
+        wishes = [named("snapshots"), named("data"), named("index"), lock]
+        signed = [*desk.grant_writes(fresh, wishes).requests]
+        signed += desk.grant_deletes(fresh, [lock.name]).requests
+        signed += desk.grant_parts(fresh, named("data").name, "u", [named("data")], 1).requests
+        left = claim.lease_until - asked_at
+        assert {one.expires_at <= clock.now() + left for one in signed} == {True}
+
+
+def test_snapshot_is_not_signed_for_who_holds_the_run_for_less_than_a_second(
+    make_desk, machines, fresh, clock
+):
+    """All else is, and lives for no more than that second."""
+    hold = hold_of(machines.own, fresh, 0.9)
+    desk = make_desk(machines.own, hold=hold)
+    wishes = [named("data"), named("locks", b"short")]
+    signed = desk.grant_writes(fresh, wishes).requests
+    assert {one.expires_at <= clock.now() + timedelta(seconds=1) for one in signed} == {True}
+    with pytest.raises(LeaseLost, match="not held long enough"):
+        desk.grant_writes(fresh, [named("snapshots")])
 
 
 # --- what is refused

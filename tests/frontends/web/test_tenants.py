@@ -121,7 +121,7 @@ def test_machine_reaches_nothing_but_its_own(client, ours, theirs, whose):
         (
             "POST",
             f"{base}/repositories/{repository}/grants/deletes",
-            {"names": ["locks/" + "a" * 64]},
+            {"names": ["locks/" + "a" * 64], "hold": {"run_id": run, "fence": 1}},
         ),
         ("GET", f"{base}/repositories/{repository}/objects?prefix=data", None),
         ("POST", f"{base}/runs/{run}/renew", {"fence": 1, "lease_seconds": 5}),

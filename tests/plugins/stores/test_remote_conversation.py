@@ -29,6 +29,7 @@ from backapp_core.errors import (
 )
 from backapp_core.manager import PluginManager
 from backapp_core.model.agents import AgentReport
+from backapp_core.model.work import Hold
 from backapp_core.testing.fakes import FrozenClock, make_surroundings
 from backapp_plugins.stores import remote
 from backapp_plugins.stores.remote import conversation
@@ -272,6 +273,22 @@ def test_text_that_is_no_unicode_arrives_as_an_escape(script, work):
     assert json.loads(body)["events"][0][1]["text"] == "a\\x00\\udcff"
 
 
+def test_what_changes_something_says_under_which_run(script, work):
+    granted = {"requests": [], "issued_at": "2026-01-01T00:00:00+00:00"}
+    for hold, told in ((Hold("b" * 32, 7), {"run_id": "b" * 32, "fence": 7}), (None, None)):
+        issuer = work.grants_for(hold)
+        script.asked.clear()
+        script.answer((200, granted))
+        issuer.grant_writes("a" * 32, [])
+        issuer.grant_deletes("a" * 32, [])
+        issuer.grant_parts("a" * 32, "data/x", "upload", [], 1)
+        script.answer((200, {"upload": "upload"}))
+        issuer.begin_upload("a" * 32, "data/x")
+        script.answer((200, {"name": "data/x", "size_bytes": 1, "modified_at": None}))
+        issuer.complete_upload("a" * 32, "data/x", "upload", [(1, "tag")])
+        assert [json.loads(body)["hold"] for _, _, body in script.asked] == [told] * 5
+
+
 @pytest.mark.parametrize("name", ["", "../x", "a" * 33, "\udcff", "%2e%2e"])
 def test_id_that_is_none_gets_into_no_path(script, work, name):
     with pytest.raises(RunNotFound):
@@ -279,7 +296,7 @@ def test_id_that_is_none_gets_into_no_path(script, work, name):
     with pytest.raises(RepositoryNotFound):
         work.repository(name)
     with pytest.raises(GrantRefused):
-        work.grant_reads(name, ["config"])
+        work.grants_for(None).grant_reads(name, ["config"])
     assert script.asked == []
 
 

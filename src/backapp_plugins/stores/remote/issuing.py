@@ -5,6 +5,7 @@ from types import NoneType
 
 from backapp_core import wire
 from backapp_core.plugin_api import Granted, GrantRefused, ObjectPage, ObjectSeen, WriteWish
+from backapp_core.server_api import Hold
 from backapp_plugins.stores.remote.conversation import Conversation
 from backapp_plugins.stores.remote.servers import is_id
 
@@ -18,9 +19,10 @@ class RemoteGrants:
     What is granted may be asked for again: a grant that nobody uses expires.
     """
 
-    def __init__(self, conversation: Conversation) -> None:
-        """Ask through ``conversation``."""
+    def __init__(self, conversation: Conversation, hold: Hold | None) -> None:
+        """Ask through ``conversation``, under the run that is held, or outside of any."""
         self._conversation = conversation
+        self._hold = hold
 
     def grant_reads(self, repository_id: str, names: Sequence[str]) -> Granted:
         """Return one grant to read each object, whole or in parts, whether or not it is there."""
@@ -28,11 +30,13 @@ class RemoteGrants:
 
     def grant_writes(self, repository_id: str, wishes: Sequence[WriteWish]) -> Granted:
         """Return one grant to create each object with exactly the bytes that were named."""
-        return self._granted(repository_id, "grants/writes", wire.WritesBody(tuple(wishes)))
+        body = wire.WritesBody(tuple(wishes), self._hold)
+        return self._granted(repository_id, "grants/writes", body)
 
     def grant_deletes(self, repository_id: str, names: Sequence[str]) -> Granted:
         """Return one grant to delete each lock; others than one's own are refused."""
-        return self._granted(repository_id, "grants/deletes", wire.NamesBody(tuple(names)))
+        body = wire.DeletesBody(tuple(names), self._hold)
+        return self._granted(repository_id, "grants/deletes", body)
 
     def list_objects(self, repository_id: str, prefix: str, after: str = "") -> ObjectPage:
         """Return a part of the listing of a folder of objects, in the order of names."""
@@ -45,7 +49,7 @@ class RemoteGrants:
 
     def begin_upload(self, repository_id: str, name: str) -> str:
         """Begin an object that is sent in parts, and return what the parts refer to."""
-        body = wire.UploadBody(name)
+        body = wire.UploadBody(name, self._hold)
         path = _below(repository_id, "uploads")
         return self._conversation.ask("POST", path, wire.Upload, body=body).upload
 
@@ -53,7 +57,7 @@ class RemoteGrants:
         self, repository_id: str, name: str, upload: str, parts: Sequence[WriteWish], first: int
     ) -> Granted:
         """Return one grant for each part; they are numbered from ``first``, at least 1."""
-        body = wire.PartsBody(name, upload, tuple(parts), first)
+        body = wire.PartsBody(name, upload, tuple(parts), first, self._hold)
         return self._granted(repository_id, "uploads/parts", body)
 
     def complete_upload(
@@ -65,13 +69,13 @@ class RemoteGrants:
             "POST",
             _below(repository_id, "uploads/complete"),
             ObjectSeen,
-            body=wire.CompleteBody(name, upload, tuple(parts)),
+            body=wire.CompleteBody(name, upload, tuple(parts), self._hold),
             is_repeatable=False,
             patience_seconds=_COMPLETE_SECONDS,
         )
 
     def abandon_upload(self, repository_id: str, name: str, upload: str) -> None:
-        """Throw the parts away; doing so again is fine."""
+        """Throw the parts away; doing so again is fine, and so is doing it after all is lost."""
         body = wire.AbandonBody(name, upload)
         path = _below(repository_id, "uploads/abandon")
         self._conversation.ask("POST", path, NoneType, body=body)

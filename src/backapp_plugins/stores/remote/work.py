@@ -27,6 +27,7 @@ from backapp_core.server_api import (
     AgentReport,
     Answer,
     Claim,
+    Hold,
     ManagedRepository,
     Orders,
     Question,
@@ -50,7 +51,7 @@ _SHOWN = 40
 
 
 @final
-class RemoteWork(Work, RemoteGrants, Closing):
+class RemoteWork(Work, Closing):
     """One agent's part of what a server remembers; also listens and issues grants."""
 
     def __init__(self, url: str, key: str, surroundings: Surroundings) -> None:
@@ -62,7 +63,11 @@ class RemoteWork(Work, RemoteGrants, Closing):
         self._server = parse_server(url)
         self._key = key
         self._surroundings = surroundings
-        super().__init__(Conversation(self._server, key, surroundings))
+        self._conversation = Conversation(self._server, key, surroundings)
+
+    def grants_for(self, hold: Hold | None) -> RemoteGrants:
+        """Return what asks the server for grants; see `HasGrants`."""
+        return RemoteGrants(self._conversation, hold)
 
     def listen(self, woken: Woken) -> AbstractContextManager[None]:
         """Call ``woken`` for every message of the server, from a thread of its own, until left."""

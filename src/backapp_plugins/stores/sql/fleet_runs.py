@@ -1,15 +1,24 @@
 """What servers may do with runs, besides what every store can."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import final
 
 from attrs import evolve
 from sqlalchemy import select
 from typing_extensions import override
 
-from backapp_core.plugin_api import Event, IllegalTransition, Progress, Run, RunNotFound, RunState
-from backapp_core.server_api import FleetRuns
+from backapp_core.plugin_api import (
+    Event,
+    IllegalTransition,
+    LeaseLost,
+    Progress,
+    Run,
+    RunNotFound,
+    RunState,
+)
+from backapp_core.server_api import FleetRuns, Hold, Holding
+from backapp_plugins.stores.sql.claims import Claimant
 from backapp_plugins.stores.sql.collisions import again_after_collisions
 from backapp_plugins.stores.sql.jobs import is_job_name
 from backapp_plugins.stores.sql.rows import (
@@ -46,6 +55,17 @@ class SqlFleetRuns(SqlRuns, FleetRuns):
             self._scope.change(connection, RUNS, run_to_row(wished), id=run_id)
             self._database.announce(connection, "runs", run_id)
         return wished
+
+    @override
+    def holding(self, agent_id: str, hold: Hold) -> Holding:
+        claimant = Claimant(self._scope, agent_id)
+        with self._database.reading() as connection:
+            row = claimant.held(connection, hold.run_id, hold.fence, is_locked=False)
+            # Asked after the row: what was held for longer than that nobody can have taken.
+            left = moment_from_column(row.lease_until) - self._database.now(connection)
+        if left <= timedelta(0):
+            raise LeaseLost(f"the lease of run {hold.run_id[:8]} is over; claim it again")
+        return Holding(row.repository_id, left.total_seconds())
 
     @override
     def progress(self, run_id: str) -> Progress | None:

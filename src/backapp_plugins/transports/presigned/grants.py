@@ -15,9 +15,11 @@ from backapp_core.plugin_api import (
     AccessError,
     AccessRefused,
     Granted,
+    LeaseLost,
     ObjectPage,
     ObjectSeen,
     RepositoryNotFound,
+    RunNotFound,
     SignedRequest,
     StoreUnavailable,
     Surroundings,
@@ -194,12 +196,12 @@ def _translated(act: Callable[[], _T]) -> _T:
     """Call ``act``; what the issuer says becomes what a transport says.
 
     Raises:
-        AccessRefused: If it refuses.
+        AccessRefused: If it refuses, or the run that it is for is held no longer.
         TransportUnavailable: If it does not answer.
     """
     try:
         return act()
-    except (AccessError, RepositoryNotFound) as error:
+    except (AccessError, LeaseLost, RepositoryNotFound, RunNotFound) as error:
         raise AccessRefused(error.message) from error
     except StoreUnavailable as error:
         raise TransportUnavailable(error.message) from error

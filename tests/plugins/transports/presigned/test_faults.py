@@ -13,10 +13,12 @@ from backapp_core.errors import (
     AccessRefused,
     GrantRefused,
     InvalidAddress,
+    LeaseLost,
     ObjectExists,
     ObjectMissing,
     RepositoryNotFound,
     RunCancelled,
+    RunNotFound,
     StorageFull,
     StoreUnavailable,
     TransferCut,
@@ -237,6 +239,24 @@ def test_reads_are_asked_for_ahead_of_need(transport, issuer, fake_s3):
 
 
 # --- grants
+
+
+@pytest.mark.parametrize("lost", [LeaseLost, RunNotFound])
+def test_run_that_is_somebody_elses_is_refused_in_the_servers_words(transport, issuer, lost):
+    """And is not asked for again and again."""
+
+    def refuse(_what):
+        raise lost("run 01234567 was taken over by somebody else")
+
+    issuer.before = refuse
+    for act in (
+        lambda: transport.put("a/new", [b"x"]),
+        lambda: transport.put("a/large", [b"x" * (2 << 20)]),
+        lambda: transport.delete("a/lock"),
+    ):
+        with pytest.raises(AccessRefused, match="run 01234567 was taken over by somebody else"):
+            act()
+    assert len(issuer.calls) == 2
 
 
 def test_threads_ask_together(make, issuer, fake_s3):

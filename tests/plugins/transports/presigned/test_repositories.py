@@ -28,8 +28,10 @@ from backapp_core.errors import (
 )
 from backapp_core.manager import PluginManager
 from backapp_core.model.grants import ObjectSeen, WriteWish
+from backapp_core.model.jobs import Job
+from backapp_core.model.work import Hold
 from backapp_core.testing.fakes import make_surroundings, repeatable_random_bytes
-from backapp_core.testing.fleet_fixtures import make_machine
+from backapp_core.testing.fleet_fixtures import claimed, make_machine, sees_all
 from backapp_core.wire import MOST_WISHES
 from backapp_plugins.stores.sql import open_fleet
 from backapp_plugins.transports.presigned import ManagedAddress
@@ -84,11 +86,18 @@ def agent_of(server, tmp_path):
             archiver=archiver,
         )
         machine.store.repositories.add(added)
-        desk = Desk(machine.store, machine.id, server.buckets, server.plugins.archivers, **others)
+        parts = machine.store, machine.id, server.buckets, server.plugins.archivers
+        job = Job(f"job-{number}", f"backapp:{own_id}", (b"/",), agent_id=machine.id)
+        machine.store.jobs.add(job)
+        machine.run(number, job_name=job.name)
+        claim = claimed(machine.store.work(machine.id, sees_all))
+        hold = Hold(claim.run.id, claim.fence)
+        desk = Desk(*parts, hold=hold, **others)
         surroundings = make_surroundings(tmp_path / f"agent-{number}", clock=SystemClock())
         surroundings = evolve(surroundings, random_bytes=os.urandom, grants=desk)
         return SimpleNamespace(
             machine=machine,
+            claim=claim,
             repository=added,
             desk=desk,
             address=f"backapp:{own_id}",
@@ -265,6 +274,31 @@ def test_an_object_in_parts_is_what_its_name_says_or_is_not_kept(agent_of):
         assert transport.read(name) == data
 
 
+def test_who_lost_the_run_stores_nothing_more_and_its_parts_are_thrown_away(agent_of, server):
+    """What was being sent when somebody else took the run over is no object, and costs nothing."""
+    agent = agent_of()
+    work = agent.machine.store.work(agent.machine.id, sees_all)
+    data = repeatable_random_bytes(5)(11 << 20)
+    digest = hashlib.sha256(data).hexdigest()
+
+    def stream():
+        yield data[: 6 << 20]
+        work.hand_back(agent.claim.run.id, agent.claim.fence)
+        claimed(work)
+        yield data[6 << 20 :]
+
+    with opened(agent, whole_bytes=5 << 20, part_bytes=5 << 20) as transport:
+        with pytest.raises(AccessRefused, match="taken over by somebody else"):
+            transport.put(f"data/{digest[:2]}/{digest}", stream())
+        for name in ("snapshots", "locks", "index"):
+            with pytest.raises(AccessRefused, match="taken over by somebody else"):
+                transport.put(wish(name, b"late").name, [b"late"])
+        assert list(transport.list()) == []
+    bucket, _, prefix = server.address.removeprefix(f"s3:{server.gateway.endpoint}/").partition("/")
+    uploads = server.gateway.client().list_multipart_uploads(Bucket=bucket, Prefix=prefix)
+    assert uploads.get("Uploads", []) == []
+
+
 # --- what a machine that was taken over could try
 
 
@@ -355,6 +389,7 @@ def test_what_expired_is_refused(intruder, server):
         intruder.agent.machine.id,
         server.buckets,
         server.plugins.archivers,
+        hold=Hold(intruder.agent.claim.run.id, intruder.agent.claim.fence),
         lifetime_seconds=1,
     )
     (granted,) = desk.grant_writes(intruder.agent.repository.id, [wish("data", b"x")]).requests

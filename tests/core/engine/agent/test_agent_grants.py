@@ -1,0 +1,102 @@
+"""What a run of this machine asks for while it holds it, and no longer."""
+
+import pytest
+
+from backapp_core.engine.agent_grants import RunGrants
+from backapp_core.engine.agent_lease import Lease
+from backapp_core.errors import LeaseLost, RunNotFound, StoreUnavailable
+from backapp_core.model.grants import WriteWish
+from backapp_core.ports.surroundings import CancelToken
+from backapp_core.testing.fakes import FrozenClock
+from backapp_core.testing.fleet_fixtures import claimed
+
+WISH = WriteWish("data/x", 1, "0" * 64, "0" * 32)
+ASKED = {
+    "grant_reads": ("id", ["config"]),
+    "grant_writes": ("id", [WISH]),
+    "grant_deletes": ("id", ["locks/x"]),
+    "list_objects": ("id", "data", ""),
+    "begin_upload": ("id", "data/x"),
+    "grant_parts": ("id", "data/x", "upload", [WISH], 1),
+    "complete_upload": ("id", "data/x", "upload", [(1, "tag")]),
+    "abandon_upload": ("id", "data/x", "upload"),
+}
+
+
+class Issuer:
+    """Answers every question with the question."""
+
+    def __init__(self):
+        self.asked = []
+        self.error = None
+
+    def __getattr__(self, name):
+        def ask(*arguments):
+            self.asked.append((name, arguments))
+            if self.error is not None:
+                raise self.error
+            return name, arguments
+
+        return ask
+
+
+@pytest.fixture
+def issuer():
+    return Issuer()
+
+
+@pytest.fixture
+def cancel():
+    return CancelToken()
+
+
+@pytest.fixture(scope="module")
+def claim(settled):
+    settled.loop.stop()
+    settled.ask()
+    return claimed(settled.work)
+
+
+@pytest.fixture
+def lease(settled, claim, cancel):
+    return Lease(settled.work, claim, FrozenClock(), cancel, asked_at=0.0)
+
+
+@pytest.fixture
+def grants(issuer, lease):
+    return RunGrants(issuer, lease)
+
+
+def test_while_the_run_is_held_every_question_is_passed_on_word_for_word(grants, issuer):
+    for name, arguments in ASKED.items():
+        answer = getattr(grants, name)(*arguments)
+        assert answer == (None if name == "abandon_upload" else (name, arguments))
+    assert issuer.asked == [*ASKED.items()]
+
+
+@pytest.mark.parametrize("name", sorted(ASKED.keys() - {"abandon_upload"}))
+@pytest.mark.parametrize("error", [LeaseLost, RunNotFound])
+def test_run_that_the_server_gave_to_somebody_else_stops_as_a_whole(
+    grants, issuer, lease, cancel, name, error
+):
+    issuer.error = error("the run is somebody else's")
+    with pytest.raises(error, match="somebody else's"):
+        getattr(grants, name)(*ASKED[name])
+    assert lease.is_lost
+    assert cancel.is_cancelled
+
+
+def test_after_the_run_was_lost_nothing_is_asked_for_but_to_throw_parts_away(grants, issuer, lease):
+    lease.lose()
+    for name in ASKED.keys() - {"abandon_upload"}:
+        with pytest.raises(LeaseLost, match="held by this machine no longer"):
+            getattr(grants, name)(*ASKED[name])
+    grants.abandon_upload(*ASKED["abandon_upload"])
+    assert issuer.asked == [("abandon_upload", ASKED["abandon_upload"])]
+
+
+def test_server_that_does_not_answer_costs_no_run(grants, issuer, lease):
+    issuer.error = StoreUnavailable("not now")
+    with pytest.raises(StoreUnavailable):
+        grants.grant_writes(*ASKED["grant_writes"])
+    assert not lease.is_lost
