@@ -2,13 +2,14 @@
 
 import json
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import final
 
 from attrs import evolve
 
 from backapp_core.codec import from_plain, to_plain
-from backapp_core.engine import opening
+from backapp_core.engine import agent_creation, opening
 from backapp_core.engine.addresses import parse_address
 from backapp_core.engine.agent_passwords import FOLDER as PASSWORDS
 from backapp_core.engine.agent_passwords import Passwords
@@ -80,6 +81,7 @@ class AgentRepositories:
                     return self._created(surroundings, repository)
         opened = self.open(surroundings, repository)
         self.keep(repository)
+        agent_creation.forget(self._new_file(repository))
         return opened
 
     def keep(self, repository: ManagedRepository) -> None:
@@ -108,27 +110,30 @@ class AgentRepositories:
     def _created(self, surroundings: Surroundings, repository: ManagedRepository) -> Opened:
         opened = self._new(surroundings, repository)
         try:
-            self.keep(self._work.report_created(repository.id, opened.repository.info.id))
+            created = self._work.report_created(repository.id, opened.repository.info.id)
+            self.keep(created)
+            agent_creation.forget(self._new_file(repository))
         except BaseException:
             opened.repository.close()
             raise
         return opened
 
     def _new(self, surroundings: Surroundings, repository: ManagedRepository) -> Opened:
-        around = self._around(surroundings)
         password = self.passwords.get_or_make(repository.id, surroundings.random_bytes)
-        try:
-            return opening.create_repository(
-                self._plugins,
-                around,
-                address_of(repository),
-                archiver=repository.archiver,
-                options={},
-                keys=Keys(password=lambda: password),
+        parts = self._plugins, self._around(surroundings), address_of(repository)
+        archiver, keys = repository.archiver, Keys(password=lambda: password)
+        # If one exists, perhaps this machine created it and ended before the server knew.
+        with suppress(RepositoryExists):
+            if repository.is_local:
+                return opening.create_repository(*parts, archiver=archiver, options={}, keys=keys)
+            agent_creation.store_new(
+                *parts, archiver=archiver, keys=keys, file=self._new_file(repository)
             )
-        except RepositoryExists:
-            # Perhaps this machine created it and ended before the server knew.
-            return self.open(surroundings, repository)
+        return self.open(surroundings, repository)
+
+    def _new_file(self, repository: ManagedRepository) -> Path:
+        """Return the file that holds what is stored to make a repository, until it is made."""
+        return self.folder / "new" / f"{repository.id}.json"
 
     def _around(self, surroundings: Surroundings) -> Surroundings:
         if surroundings.grants is not None or not isinstance(self._work, HasGrants):

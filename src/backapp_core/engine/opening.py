@@ -108,7 +108,7 @@ def create_repository(
     settings = from_plain(dict(options), kind.settings, source=f"options of archiver {archiver}")
     transport = open_transport(plugins, address, surroundings)
     try:
-        _check_free(plugins, transport)
+        check_free(plugins, transport)
         repository = kind.create(transport, settings, keys, surroundings)
         watch.know(surroundings, transport.address, repository)
         enforcements.find_out_at_first(surroundings, transport, repository.info.id)
@@ -147,7 +147,13 @@ def _refuse_ruins(plugins: PluginManager, transport: Transport) -> None:
             )
 
 
-def _check_free(plugins: PluginManager, transport: Transport) -> None:
+def check_free(plugins: PluginManager, transport: Transport) -> None:
+    """Return if a repository can be made at ``transport``.
+
+    Raises:
+        RepositoryExists: If a repository of any kind stands there.
+        InvalidAddress: If other files do.
+    """
     there = recognise(plugins, transport)
     if there is not None:
         raise RepositoryExists(f"a repository ({there.name}) exists at {transport.address} already")

@@ -1,0 +1,129 @@
+"""Makes a repository in a bucket as a whole, however often this machine ends on the way.
+
+Whoever signs lets through one config and one key, the first that are asked for, and later the same
+bytes again. No two creations come to the same bytes; so what is to be stored is made in a folder of
+this machine, kept in a file, and stored from there until it is all in place.
+"""
+
+import json
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from attrs import frozen
+
+from backapp_core.codec import from_plain, to_plain
+from backapp_core.engine.addresses import open_transport
+from backapp_core.engine.opening import check_free, recognise
+from backapp_core.errors import InputError, ObjectExists, RepositoryExists
+from backapp_core.manager import PluginManager
+from backapp_core.model.grants import ObjectSort
+from backapp_core.ports.surroundings import Keys, Surroundings
+from backapp_core.ports.transports import Transport
+from backapp_core.secret_files import write_private_file
+
+
+@frozen
+class _Made:
+    """A new repository that this machine made, to be stored."""
+
+    objects: tuple[tuple[str, str], ...]
+    """Name and content, in hex digits; what makes a repository of it comes last."""
+
+
+def store_new(
+    plugins: PluginManager,
+    surroundings: Surroundings,
+    address: str,
+    *,
+    archiver: str,
+    keys: Keys,
+    file: Path,
+) -> None:
+    """Make a repository at ``address``, or store what an earlier call could not store any more.
+
+    ``file`` is of this machine's owner alone, and holds what is to be stored before any of it is;
+    `forget` removes it. One call at a time.
+
+    Raises:
+        RepositoryExists: If a repository stands there, as it does after this was done before.
+        InputError: If the file cannot be written or used, or something else stands there.
+        PluginError: If the archiver or a transport for the address is not installed.
+        TransportError: If the destination cannot be reached, refuses, or is full.
+    """
+    transport = open_transport(plugins, address, surroundings)
+    try:
+        if file.exists():
+            made = _read(file)
+            if recognise(plugins, transport) is not None:
+                raise RepositoryExists(f"a repository stands at {transport.address} already")
+        else:
+            check_free(plugins, transport)
+            folder = file.with_suffix(".making")
+            made = _Made(_made(plugins, surroundings, folder, archiver, keys))
+            write_private_file(file, json.dumps(to_plain(made)))
+        for name, content in made.objects:
+            _store(transport, name, bytes.fromhex(content))
+    finally:
+        transport.close()
+
+
+def forget(file: Path) -> None:
+    """Remove what `store_new` kept, once the repository is known to be in place."""
+    with suppress(OSError):  # it is in nobody's way
+        file.unlink(missing_ok=True)
+
+
+def _made(
+    plugins: PluginManager, surroundings: Surroundings, folder: Path, archiver: str, keys: Keys
+) -> tuple[tuple[str, str], ...]:
+    """Return what the archiver stores for a new repository, made in ``folder``, which is gone then.
+
+    Raises:
+        InputError: If the folder cannot be used.
+    """
+    kind = plugins.archivers.get(archiver)
+    settings = from_plain({}, kind.settings, source=f"options of archiver {archiver}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that ended on the way
+        with open_transport(plugins, str(folder), surroundings) as transport:
+            kind.create(transport, settings, keys, surroundings).close()
+            found = [
+                (kind.sort_of(info.name) is ObjectSort.CONFIG, info.name, transport.read(info.name))
+                for info in transport.list()
+            ]
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be used: {error.strerror or error}") from error
+    return tuple((name, content.hex()) for _, name, content in sorted(found))
+
+
+def _store(transport: Transport, name: str, content: bytes) -> None:
+    """Store an object, if that was not done before.
+
+    Raises:
+        RepositoryExists: If another stands there.
+    """
+    with suppress(ObjectExists):
+        transport.put(name, [content], size_bytes=len(content))
+    if transport.read(name) != content:
+        raise RepositoryExists(
+            f"a part of another repository stands at {transport.address}: {name} is not what this "
+            "machine stored"
+        )
+
+
+def _read(file: Path) -> _Made:
+    """Return what was kept.
+
+    Raises:
+        InputError: If it cannot be used.
+    """
+    try:
+        plain = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{file}, which holds what this machine was about to store, cannot be read: {error}"
+        ) from error
+    return from_plain(plain, _Made, source=f"the file {file}")
