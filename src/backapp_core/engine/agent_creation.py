@@ -62,6 +62,7 @@ def store_new(
             folder = file.with_suffix(".making")
             made = _Made(_made(plugins, surroundings, folder, archiver, keys))
             write_private_file(file, json.dumps(to_plain(made)))
+        transport.prepare()
         for name, content in made.objects:
             _store(transport, name, bytes.fromhex(content))
     finally:

@@ -1,14 +1,18 @@
 """What a run of this machine asks for while it holds it, and no longer."""
 
 import pytest
+from attrs import evolve
 
 from backapp_core.engine.agent_grants import RunGrants
 from backapp_core.engine.agent_lease import Lease
 from backapp_core.errors import LeaseLost, RunNotFound, StoreUnavailable
 from backapp_core.model.grants import WriteWish
+from backapp_core.model.runs import RunState
+from backapp_core.model.work import Claim
 from backapp_core.ports.surroundings import CancelToken
 from backapp_core.testing.fakes import FrozenClock
-from backapp_core.testing.fleet_fixtures import claimed
+from backapp_core.testing.fleet_fixtures import make_repository
+from backapp_core.testing.store_fixtures import AT, JOB, make_run
 
 WISH = WriteWish("data/x", 1, "0" * 64, "0" * 32)
 ASKED = {
@@ -50,16 +54,12 @@ def cancel():
     return CancelToken()
 
 
-@pytest.fixture(scope="module")
-def claim(settled):
-    settled.loop.stop()
-    settled.ask()
-    return claimed(settled.work)
-
-
 @pytest.fixture
-def lease(settled, claim, cancel):
-    return Lease(settled.work, claim, FrozenClock(), cancel, asked_at=0.0)
+def lease(cancel):
+    """A lease that nobody renews, since it is not entered; so there is no server."""
+    run = evolve(make_run(), state=RunState.RUNNING)
+    claim = Claim(run, 1, AT, 60.0, JOB, make_repository("a" * 32))
+    return Lease(None, claim, FrozenClock(), cancel, asked_at=0.0)
 
 
 @pytest.fixture
