@@ -39,8 +39,8 @@ from backapp_core.testing.work_claims_contract import (
     RunningContract,
     WithMachine,
 )
-from backapp_core.testing.work_parts_contract import PartsContract
 from backapp_core.testing.work_holding_contract import HoldingContract
+from backapp_core.testing.work_parts_contract import PartsContract
 from backapp_core.testing.work_receipts_contract import (
     OwnRepositoriesContract,
     QuestionsOfMachineContract,
