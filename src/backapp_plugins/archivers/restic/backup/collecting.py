@@ -15,18 +15,23 @@ from backapp_core.plugin_api import (
     Surroundings,
     Verb,
 )
-from backapp_plugins.archivers.restic.backup.examining import FORMAT, REGULAR, Examiner, Part, join
+from backapp_plugins.archivers.restic.backup.examining import Examiner, Part, join
 from backapp_plugins.archivers.restic.backup.folder_memory import (
     UNSETTLED,
     FolderMemory,
     FolderNotes,
-    Remembered,
     hash_of_entries,
     hash_of_folder,
     hash_of_folders,
 )
 from backapp_plugins.archivers.restic.backup.node_batches import NamedNode
-from backapp_plugins.archivers.restic.backup.pending import Child, PendingFolder, Tally
+from backapp_plugins.archivers.restic.backup.pending import (
+    FORMAT,
+    REGULAR,
+    Child,
+    PendingFolder,
+    Tally,
+)
 from backapp_plugins.archivers.restic.format.layout import BlobKind
 from backapp_plugins.archivers.restic.format.trees import TreeBroken, join_in_pieces, join_nodes
 from backapp_plugins.archivers.restic.writing.saving import BlobSaver
@@ -36,6 +41,7 @@ _PART_BYTES = 4 << 20
 _PARTS_AHEAD = 16
 """How far the walk may be ahead of the threads that read."""
 _PROGRESS_SECONDS = 0.1
+_NO_FOLDERS = hash_of_folders([])
 
 
 @final
@@ -281,7 +287,9 @@ class Collector:
     def _tree(self, folder: PendingFolder) -> bytes:
         children = folder.children
         children.sort(key=_name_of)
-        folders_hash = hash_of_folders([(one.name, one.own, one.tree) for one in children])
+        folders_hash = _NO_FOLDERS
+        if children:
+            folders_hash = hash_of_folders([(one.name, one.own, one.tree) for one in children])
         known = folder.known
         if folder.is_same and known is not None and known.folders == folders_hash:
             tree = known.tree
@@ -328,20 +336,9 @@ class Collector:
         )
 
     def _note(self, folder: PendingFolder, folders_hash: bytes, tree: bytes) -> None:
-        entries = folder.found.entries
-        files = [one.size_bytes for one in entries if one.mode & FORMAT == REGULAR]
-        remembered = Remembered(
-            own=folder.own if folder.is_own_settled else UNSETTLED,
-            entries=folder.entries_hash if folder.is_settled else UNSETTLED,
-            folders=folders_hash,
-            tree=tree,
-            files=len(files),
-            others=len(entries) - len(files),
-            file_bytes=sum(files),
-            has_attributes=bool(folder.attributes),
-        )
+        remembered = folder.remembered(folders_hash, tree)
         with self._lock:
-            self.notes.add(folder.path, remembered)
+            self.notes.add(remembered)
 
     def _show(self, *, is_last: bool = False) -> None:
         now = self._surroundings.clock.monotonic_seconds()

@@ -1,8 +1,7 @@
 """Looks at entries one by one: is it what it was, and if not, what is it now?"""
 
-import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias, final
 
 from backapp_core.plugin_api import (
@@ -19,6 +18,7 @@ from backapp_core.plugin_api import (
     Surroundings,
     Verb,
 )
+from backapp_plugins.archivers.restic.backup.comparing import Comparison, is_same_file
 from backapp_plugins.archivers.restic.backup.contents import ContentSaver
 from backapp_plugins.archivers.restic.backup.node_batches import BATCH_NODES, NamedNode, NodeBatches
 from backapp_plugins.archivers.restic.backup.old_trees import (
@@ -26,17 +26,12 @@ from backapp_plugins.archivers.restic.backup.old_trees import (
     attributes_of,
     entries_as_written,
 )
-from backapp_plugins.archivers.restic.backup.pending import PendingFolder, Tally
-from backapp_plugins.archivers.restic.format.go_modes import go_mode
-from backapp_plugins.archivers.restic.format.go_times import time_of
-from backapp_plugins.archivers.restic.format.layout import MIN_CHUNK_BYTES, BlobKind
+from backapp_plugins.archivers.restic.backup.pending import FORMAT, REGULAR, PendingFolder, Tally
+from backapp_plugins.archivers.restic.format.layout import MIN_CHUNK_BYTES
 from backapp_plugins.archivers.restic.format.node_writer import NodeWriter
 from backapp_plugins.archivers.restic.format.trees import TreeNode
 from backapp_plugins.archivers.restic.index.index import Index
 
-FORMAT = 0o170000
-"""Type bits of a mode; asking an entry for its kind takes four times as long."""
-REGULAR = stat.S_IFREG
 ReadTree = Callable[[bytes], bytes]
 _CHANGED = "changed while it was read; what was read is kept"
 _NO_ATTRIBUTES = "extended attributes could not be read"
@@ -88,25 +83,27 @@ class Examiner:
         self._scanner = scanner
         self._surroundings = surroundings
         self._contents = contents
-        self._index = index
         self._read_tree = read_tree
-        self._unchanged_before_ns = unchanged_before_ns
-        self._rereads_all = rereads_all
         self._racy_from_ns = racy_from_ns
         self._reports_files = reports_files
         self._events = threading.Lock()
+        self._owners: dict[tuple[int, int], tuple[str, str]] = {}
         self.writer = NodeWriter()
+        self._comparison = Comparison(
+            index,
+            self.writer,
+            unchanged_before_ns=unchanged_before_ns,
+            rereads_all=rereads_all,
+        )
 
     def examine(self, parts: Sequence[Part], tally: Tally) -> None:
         """Add the nodes of entries to their folders, and count them."""
         small: list[_Small] = []
         for folder, entries in parts:
-            old_nodes = self.old_nodes(folder)
-            for entry in entries:
-                old = old_nodes.get(entry.name)
+            for entry, old in self._not_kept(folder, entries, tally):
                 if entry.mode & FORMAT != REGULAR:
                     self._examine_one(folder, entry, old, tally)
-                elif old is not None and self._is_unchanged(entry, old):
+                elif old is not None and self._comparison.is_unchanged(entry, old):
                     self._keep_unchanged(folder, entry, old, tally)
                 elif entry.size_bytes <= MIN_CHUNK_BYTES:
                     small.append(_Small(folder, entry, old))
@@ -116,6 +113,25 @@ class Examiner:
         for folder, _ in parts:
             if len(folder.nodes) >= BATCH_NODES:
                 folder.put_away()
+
+    def _not_kept(
+        self, folder: PendingFolder, entries: Sequence[Entry], tally: Tally
+    ) -> Iterator[tuple[Entry, TreeNode | None]]:
+        """Give unchanged files the nodes that they had; yield the rest, with what they were."""
+        self._surroundings.cancel.check()
+        old_nodes = self.old_nodes(folder)
+        is_as_written, add = self._comparison.is_as_written, folder.nodes.append
+        for entry in entries:
+            node = old_nodes.as_written(entry.name)
+            if (
+                node
+                and entry.mode & FORMAT == REGULAR
+                and is_as_written(entry, *self.owner(entry), node)
+            ):
+                self._count_unchanged(folder, entry, tally)
+                add((entry.name, node))
+            else:
+                yield entry, old_nodes.get(entry.name) if node else None
 
     def _examine_one(
         self, folder: PendingFolder, entry: Entry, old: TreeNode | None, tally: Tally
@@ -183,7 +199,12 @@ class Examiner:
 
     def owner(self, entry: Entry) -> tuple[str, str]:
         """Return the names of an entry's user and group."""
-        return self._scanner.user_name(entry.uid), self._scanner.group_name(entry.gid)
+        ids = entry.uid, entry.gid
+        names = self._owners.get(ids)
+        if names is None:
+            names = self._scanner.user_name(entry.uid), self._scanner.group_name(entry.gid)
+            self._owners[ids] = names
+        return names
 
     def _node(
         self, folder: PendingFolder, entry: Entry, old: TreeNode | None, tally: Tally
@@ -204,37 +225,23 @@ class Examiner:
         tally.others += 1
         return node
 
-    def _is_unchanged(self, entry: Entry, old: TreeNode) -> bool:
-        try:
-            return (
-                not self._rereads_all
-                and old.type == "file"
-                and old.size == entry.size_bytes
-                and old.inode == entry.inode
-                and entry.ctime_ns < self._unchanged_before_ns
-                and time_of(old.ctime) == entry.ctime_ns
-                and time_of(old.mtime) == entry.mtime_ns
-                and not old.error
-                and bool(old.content or not old.size)
-                and all(self._index.has(BlobKind.DATA, blob_id) for blob_id in old.content_ids())
-            )
-        except ValueError:  # what somebody else wrote is malformed, so nothing follows from it
-            return False
+    def _count_unchanged(self, folder: PendingFolder, entry: Entry, tally: Tally) -> None:
+        if self.is_racy(entry):
+            folder.is_settled = False
+        tally.files_unmodified += 1
+        tally.processed_bytes += entry.size_bytes
+        if self._reports_files:
+            self.name(join(folder.path, entry.name), "unmodified", entry.size_bytes)
 
     def _keep_unchanged(
         self, folder: PendingFolder, entry: Entry, old: TreeNode, tally: Tally
     ) -> None:
         self._surroundings.cancel.check()
-        if self.is_racy(entry):
-            folder.is_settled = False
         user, group = self.owner(entry)
         xattrs = attributes_of(old)
         if xattrs is None:
             xattrs = self.attributes(folder, entry, tally)
-        tally.files_unmodified += 1
-        tally.processed_bytes += entry.size_bytes
-        if self._reports_files:
-            self.name(join(folder.path, entry.name), "unmodified", entry.size_bytes)
+        self._count_unchanged(folder, entry, tally)
         # With the change time everything else of an inode is what it was, attributes too.
         node = self.writer.file(
             entry,
@@ -370,20 +377,6 @@ class Examiner:
         text = f"a part of the last snapshot cannot be read, so files are read again: {error}"
         with self._events:
             self._surroundings.events(LogLine(Level.WARNING, text))
-
-
-def is_same_file(old: TreeNode, entry: Entry, content: list[bytes], size_bytes: int) -> bool:
-    """Say whether a file that was read again is what it was, in what a restore gives back."""
-    try:
-        return (
-            old.type == "file"
-            and old.size == size_bytes
-            and old.content_ids() == content
-            and time_of(old.mtime) == entry.mtime_ns
-            and (old.mode, old.uid, old.gid) == (go_mode(entry.mode), entry.uid, entry.gid)
-        )
-    except ValueError:  # what somebody else wrote is malformed
-        return False
 
 
 def join(folder: bytes, name: bytes) -> bytes:

@@ -5,12 +5,15 @@ changed is neither compared entry by entry nor decoded. The memory belongs to on
 set of roots; it is checked as a whole when it is opened and is never more than a shortcut: what it
 does not know is looked up in the repository.
 
-The file is a header, the ids of the index objects that listed everything at that time, then records
-in the order of the hashes of their paths, then a SHA-256 of all that.
+The file is a header, the ids of the index objects that listed everything at that time, then in the
+order of the hashes of their paths the first eight bytes of each as a number of this machine, then
+the records, then a SHA-256 of all that.
 """
 
 import mmap
 import struct
+import sys
+from array import array
 from bisect import bisect_left
 from collections.abc import Collection
 from hashlib import blake2b, sha256
@@ -23,13 +26,15 @@ from backapp_core.plugin_api import Entry, FoundDirectory
 from backapp_plugins.archivers.restic.format.layout import ID_BYTES
 from backapp_plugins.archivers.restic.kept_files import write_kept
 
-_MAGIC = b"backapp folders\x01"
+_MAGIC = b"backapp folders" + (b"\x02" if sys.byteorder == "little" else b"\x03")
 _HEADER = struct.Struct("<16s32sIQ")
-_RECORD = struct.Struct("<16s16s16s16s32sIIQB")
+_RECORD = struct.Struct("<16s16s16s16s32sIIQ?")
 _HASH_BYTES = 16
+_KEY_BYTES = 8
 _MOST_FOLDERS = 4_000_000
 """Beyond that the records would take more memory than the shortcut is worth."""
 _ENTRIES_AT_ONCE = 1 << 14
+_KEYS_AT_ONCE = 1 << 16
 _UNSETTLED = bytes(_HASH_BYTES)
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -37,6 +42,8 @@ _encode = msgspec.msgpack.Encoder().encode
 class Remembered(NamedTuple):
     """One directory."""
 
+    path: bytes
+    """Hash of its path."""
     own: bytes
     """Hash of the facts of the directory itself; zeros if its attributes may yet change without
     showing it, or could not be read. So are the following."""
@@ -74,6 +81,11 @@ def hash_of_folder(entry: Entry) -> bytes:
     return _hash(_encode(entry[1:4] + entry[5:10]))
 
 
+def hash_of_path(path: bytes) -> bytes:
+    """Return what a directory is found by."""
+    return _hash(path)
+
+
 def hash_of_folders(facts: Collection[tuple[bytes, bytes, bytes]]) -> bytes:
     """Return a hash of subdirectories: name, hash of own facts, and tree of each."""
     return _hash(_encode(facts))
@@ -86,29 +98,27 @@ UNSETTLED = _UNSETTLED
 class FolderMemory:
     """What is remembered of one snapshot; any thread may ask."""
 
-    def __init__(self, data: bytes | mmap.mmap, *, first: int, count: int, trusted: bool) -> None:
+    def __init__(self, data: mmap.mmap, *, first: int, count: int, trusted: bool) -> None:
         self._data = data
-        self._first = first
+        self._first = first + count * _KEY_BYTES
         self._count = count
+        self._keys: memoryview[int] = memoryview(data)[first : self._first].cast("Q")
         self.is_trusted = trusted
         """Whether everything that the snapshot needs is known to be listed still."""
 
     def find(self, path: bytes) -> Remembered | None:
         """Return what is remembered of the directory ``path``."""
         wanted = _hash(path)
-        data, first, step = self._data, self._first, _RECORD.size
-
-        def key(row: int) -> bytes:
-            at = first + row * step
-            return data[at : at + _HASH_BYTES]
-
-        row = bisect_left(range(self._count), wanted, key=key)
-        if row == self._count or key(row) != wanted:
-            return None
-        _, own, entries, folders, tree, files, others, file_bytes, flags = _RECORD.unpack_from(
-            data, first + row * step
-        )
-        return Remembered(own, entries, folders, tree, files, others, file_bytes, bool(flags))
+        key = int.from_bytes(wanted[:_KEY_BYTES], "big")
+        keys = self._keys
+        # Natively: asking Python for each key took a tenth of an unchanged backup.
+        row = bisect_left(keys, key)
+        while row < self._count and keys[row] == key:
+            record = _RECORD.unpack_from(self._data, self._first + row * _RECORD.size)
+            if record[0] == wanted:
+                return Remembered._make(record)
+            row += 1
+        return None
 
 
 @final
@@ -119,13 +129,13 @@ class FolderNotes:
         self._records: list[bytes] = []
         self._is_too_much = False
 
-    def add(self, path: bytes, folder: Remembered) -> None:
+    def add(self, folder: Remembered) -> None:
         """Note one directory."""
         if len(self._records) >= _MOST_FOLDERS:
             self._is_too_much = True
             self._records.clear()
         if not self._is_too_much:
-            self._records.append(_RECORD.pack(_hash(path), *folder))
+            self._records.append(_RECORD.pack(*folder))
 
     def keep(self, file: Path, snapshot_id: bytes, index_ids: Collection[bytes]) -> None:
         """Write the notes as the memory of ``snapshot_id``, all of it or nothing.
@@ -137,8 +147,14 @@ class FolderNotes:
             file.unlink(missing_ok=True)
             return
         self._records.sort()
+        keys = array("Q")
+        for at in range(0, len(self._records), _KEYS_AT_ONCE):
+            some = self._records[at : at + _KEYS_AT_ONCE]
+            keys.frombytes(b"".join([record[:_KEY_BYTES] for record in some]))
+        if sys.byteorder == "little":
+            keys.byteswap()
         header = _HEADER.pack(_MAGIC, snapshot_id, len(index_ids), len(self._records))
-        write_kept(file, (header, *sorted(index_ids), *self._records))
+        write_kept(file, (header, *sorted(index_ids), keys.tobytes(), *self._records))
 
 
 def open_memory(
@@ -161,7 +177,11 @@ def open_memory(
         return None
     magic, owner, indexes, count = _HEADER.unpack_from(data)
     first = _HEADER.size + ID_BYTES * indexes
-    if magic != _MAGIC or owner != snapshot_id or first + count * _RECORD.size != end:
+    if (
+        magic != _MAGIC
+        or owner != snapshot_id
+        or first + count * (_KEY_BYTES + _RECORD.size) != end
+    ):
         return None
     with memoryview(data) as view:
         if sha256(view[:end]).digest() != bytes(view[end:]):

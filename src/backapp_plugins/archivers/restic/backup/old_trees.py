@@ -19,7 +19,6 @@ from backapp_plugins.archivers.restic.format.trees import (
     TreeBroken,
     TreeNode,
     decode_node,
-    decode_tree,
     raw_nodes,
 )
 
@@ -41,8 +40,8 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 class OldNodes:
     """The nodes of one old tree, found by name, by any number of threads.
 
-    Those of a very large directory are kept compressed and opened some thousands at a time: as
-    objects they took four times the memory of the tree.
+    They are kept as they were written, for few are looked into; those of a very large directory
+    compressed, and opened some thousands at a time.
     """
 
     def __init__(self, data: bytes = b"") -> None:
@@ -51,7 +50,7 @@ class OldNodes:
         Raises:
             TreeBroken: If it is no tree.
         """
-        self._nodes: Mapping[bytes, TreeNode] = {}
+        self._nodes: Mapping[bytes, bytes | msgspec.Raw] = {}
         self._first_names: list[bytes] = []
         self._batches: list[bytes] = []
         self._opened: dict[int, Mapping[bytes, bytes]] = {}
@@ -59,7 +58,7 @@ class OldNodes:
         if not data:
             return
         if len(data) <= _LARGE_TREE_BYTES:
-            self._nodes = {node.raw_name: node for node in decode_tree(data)}
+            self._nodes = {name: raw for name, _, raw in _heads(data)}
             return
         batch: list[NamedNode] = []
         for name, _, raw in _heads(data):
@@ -72,14 +71,21 @@ class OldNodes:
 
     def get(self, name: bytes) -> TreeNode | None:
         """Return the node called ``name``, None if there is none that could be found and read."""
-        if not self._batches:
-            return self._nodes.get(name)
-        number = bisect_right(self._first_names, name) - 1
-        raw = self._batch(number).get(name) if number >= 0 else None
+        raw = self._find(name)
         try:
             return decode_node(raw) if raw is not None else None
         except TreeBroken:  # what somebody else wrote is malformed, so nothing follows from it
             return None
+
+    def as_written(self, name: bytes) -> bytes:
+        """Return the JSON of the node called ``name``; empty if there is none."""
+        return bytes(self._find(name) or b"")
+
+    def _find(self, name: bytes) -> bytes | msgspec.Raw | None:
+        if not self._batches:
+            return self._nodes.get(name)
+        number = bisect_right(self._first_names, name) - 1
+        return self._batch(number).get(name) if number >= 0 else None
 
     def _put_away(self, batch: list[NamedNode]) -> None:
         self._first_names.append(batch[0][0])

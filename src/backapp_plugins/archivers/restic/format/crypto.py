@@ -20,6 +20,7 @@ _MAC_BYTES = 16
 _ZERO_IV = bytes(_IV_BYTES)
 _IVS_AT_ONCE = 256
 _BLOCK_SLACK_BYTES = 15
+_FIRST_BUFFER_BYTES = 64 << 10
 _KEPT_BYTES = 4 << 20
 """A larger buffer is not kept for the next call."""
 
@@ -55,7 +56,7 @@ class Sealer:
         self._r = key.mac_r
         self._random_bytes = random_bytes
         self._ivs: list[bytes] = []
-        self._buffer = bytearray(1 << 20)
+        self._buffer = bytearray(_FIRST_BUFFER_BYTES)
 
     def seal(self, plain: bytes | bytearray | memoryview) -> bytes:
         """Return ``plain`` sealed, which is `SEAL_BYTES` longer, with an IV of its own."""

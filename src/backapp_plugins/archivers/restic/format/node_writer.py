@@ -16,6 +16,7 @@ from backapp_plugins.archivers.restic.format.go_times import local_times
 
 Attributes: TypeAlias = Sequence[tuple[bytes, bytes]]
 """Name and value of extended attributes, in the order in which they are written."""
+_CONTENT = b',"content":['
 
 
 @final
@@ -55,12 +56,16 @@ class NodeWriter:
             xattrs: Its extended attributes.
             fault: Why this is not all of what it was; empty if it is.
         """
-        ids = ",".join([f'"{blob_id.hex()}"' for blob_id in content])
         error = f',"error":"{string_text(fault)}"' if fault else ""
+        start = self.file_start(entry, user, group, size_bytes)
+        return f'{start}{_attributes(xattrs)},"content":[{_listed(content)}]{error}}}'.encode()
+
+    def file_start(self, entry: Entry, user: str, group: str, size_bytes: int) -> str:
+        """Return what the node of a regular file begins with: all that a scan finds out of it."""
         return (
             f"{self._head(entry, 'file', user, group)}{_field('size', size_bytes)}"
-            f'{_field("links", entry.links)}{_attributes(xattrs)},"content":[{ids}]{error}}}'
-        ).encode()
+            f"{_field('links', entry.links)}"
+        )
 
     def directory(
         self, entry: Entry, *, user: str, group: str, subtree: bytes, xattrs: Attributes = ()
@@ -98,6 +103,27 @@ class NodeWriter:
             f',"ctime":"{self._time(entry.ctime_ns)}"{_owner(entry.uid, entry.gid, user, group)}'
             f"{_field('inode', entry.inode)}{_field('device_id', entry.device)}"
         )
+
+
+def content_behind(start: bytes, node: bytes) -> list[bytes] | None:
+    """Return the ids of the blobs of a file's node that `NodeWriter.file` would write the same.
+
+    None if another node would be written for the file whose node begins with ``start``, or if
+    there is more in it than contents.
+    """
+    at = len(start)
+    if not (node.startswith(start) and node.startswith(_CONTENT, at) and node.endswith(b"]}")):
+        return None
+    listed = node[at + len(_CONTENT) : -2].decode("ascii", "replace")
+    try:
+        ids = [bytes.fromhex(text[1:-1]) for text in listed.split(",")] if listed else []
+    except ValueError:
+        return None
+    return ids if _listed(ids) == listed else None
+
+
+def _listed(ids: Sequence[bytes]) -> str:
+    return ",".join([f'"{blob_id.hex()}"' for blob_id in ids])
 
 
 def _field(key: str, value: int) -> str:

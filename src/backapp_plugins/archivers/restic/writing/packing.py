@@ -1,5 +1,7 @@
 """Puts sealed blobs into packs, which are built in memory and sent while others fill."""
 
+import mmap
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,11 +23,18 @@ from backapp_plugins.archivers.restic.format.layout import (
     MAX_INDEX_BLOBS,
     MAX_PACK_BLOBS,
     PACK_BYTES,
+    SEAL_BYTES,
     BlobKind,
     id_of,
     pack_name,
 )
-from backapp_plugins.archivers.restic.format.packs import PackEntry, encode_header, encode_trailer
+from backapp_plugins.archivers.restic.format.packs import (
+    COMPRESSED_ENTRY_BYTES,
+    TRAILER_BYTES,
+    PackEntry,
+    encode_header,
+    encode_trailer,
+)
 from backapp_plugins.archivers.restic.index.files import encode_pack, join_packs
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.writing.withdrawing import withdraw_false
@@ -34,6 +43,7 @@ _INDEX_SECONDS = 240.0
 """So much work at most is done again after an interruption."""
 _PIECE_BYTES = 1 << 20
 _ROOM_BYTES = PACK_BYTES + (1 << 20)
+_TAIL_BYTES = SEAL_BYTES + MAX_PACK_BLOBS * COMPRESSED_ENTRY_BYTES + TRAILER_BYTES
 _LOCAL_UPLOADS = 1
 _REMOTE_UPLOADS = 5
 
@@ -43,11 +53,15 @@ StoredPack: TypeAlias = Callable[[bytes, Sequence[PackEntry]], None]
 
 @final
 class _OpenPack:
-    """A pack that is being filled."""
+    """A pack that is being filled.
+
+    Its buffer is a mapping of its own: of the many that are never filled only what is written to
+    takes memory.
+    """
 
     __slots__ = ("buffer", "entries", "size_bytes")
 
-    def __init__(self, buffer: bytearray) -> None:
+    def __init__(self, buffer: mmap.mmap) -> None:
         self.buffer = buffer
         self.entries: list[PackEntry] = []
         self.size_bytes = 0
@@ -56,6 +70,8 @@ class _OpenPack:
         self, kind: BlobKind, blob_id: bytes, sealed: bytes | memoryview, uncompressed: int
     ) -> None:
         at, length = self.size_bytes, len(sealed)
+        if at + length > len(self.buffer) - _TAIL_BYTES:
+            self.buffer = _mapping(length + _TAIL_BYTES)  # it is the first and has no room
         self.buffer[at : at + length] = sealed
         self.entries.append(PackEntry(kind, blob_id, at, length, uncompressed))
         self.size_bytes = at + length
@@ -97,7 +113,7 @@ class PackWriter:
         self._check_lock = check_lock
         uploads = _LOCAL_UPLOADS if isinstance(place.transport, HasFolder) else _REMOTE_UPLOADS
         self._lock = threading.Lock()
-        self._spare: list[bytearray] = []
+        self._spare: list[mmap.mmap] = []
         self._open = {kind: _OpenPack(self._buffer()) for kind in BlobKind}
         self._slots = threading.BoundedSemaphore(uploads)
         self._pool = ThreadPoolExecutor(uploads, "upload")
@@ -149,7 +165,6 @@ class PackWriter:
             pack = self._open[kind]
             for blob_id, sealed, uncompressed in blobs:
                 if pack.entries and pack.size_bytes + len(sealed) > _ROOM_BYTES:
-                    # A buffer that grows is kept at its new size, and there are several.
                     full.append(pack)
                     pack = self._open[kind] = _OpenPack(self._buffer())
                 pack.add(kind, blob_id, sealed, uncompressed)
@@ -176,8 +191,8 @@ class PackWriter:
             future.result()
         self._list_packs()
 
-    def _buffer(self) -> bytearray:
-        return self._spare.pop() if self._spare else bytearray(_ROOM_BYTES)
+    def _buffer(self) -> mmap.mmap:
+        return self._spare.pop() if self._spare else _mapping(_ROOM_BYTES + _TAIL_BYTES)
 
     def _send(self, pack: _OpenPack) -> None:
         self._slots.acquire()
@@ -215,7 +230,7 @@ class PackWriter:
             self.objects.append((name, end))
             self._unlisted.append((pack_id, said))
             self._unlisted_blobs += len(pack.entries)
-            if len(buffer) <= 2 * PACK_BYTES:
+            if len(buffer) == _ROOM_BYTES + _TAIL_BYTES:
                 self._spare.append(buffer)
             waited = self._place.surroundings.clock.monotonic_seconds() - self._listed_at
             is_due = self._unlisted_blobs >= MAX_INDEX_BLOBS or waited >= _INDEX_SECONDS
@@ -269,6 +284,13 @@ class PackWriter:
             with self._lock:
                 self.objects.append((INDEX + index_id.hex(), size))
                 self.index_ids.append(index_id)
+
+
+def _mapping(size_bytes: int) -> mmap.mmap:
+    """Return memory that is taken as it is written to, and goes back with the last use of it."""
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size_bytes)
+    return mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def _pieces(view: memoryview) -> Iterator[bytes]:
