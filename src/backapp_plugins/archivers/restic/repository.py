@@ -1,6 +1,7 @@
 """The repository: one method per verb, each in a module of its own."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, final
 
 from typing_extensions import override
@@ -37,16 +38,10 @@ from backapp_plugins.archivers.restic.format.layout import INDEX
 from backapp_plugins.archivers.restic.format.polynomial import polynomial_to_text
 from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.prune import removing
-from backapp_plugins.archivers.restic.prune.pruning import Pruner
-from backapp_plugins.archivers.restic.reading import walking
-from backapp_plugins.archivers.restic.reading.file_content import file_content
-from backapp_plugins.archivers.restic.reading.tree_reader import TreeReader
-from backapp_plugins.archivers.restic.restore import restoring
-from backapp_plugins.archivers.restic.statistics import statistics
 
 if TYPE_CHECKING:
     from backapp_plugins.archivers.restic.access.key_ring import KeyRing
+    from backapp_plugins.archivers.restic.prune.pruning import Pruner
 
 
 @final
@@ -57,7 +52,6 @@ class ResticRepository(Repository):
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._pruner = Pruner(place)
         self._index: Index | None = None
         self.info = RepositoryInfo(
             id=place.config.id,
@@ -77,6 +71,9 @@ class ResticRepository(Repository):
 
     @override
     def nodes(self, snapshot: Snapshot, selection: Selection = Everything()) -> Iterator[Node]:
+        from backapp_plugins.archivers.restic.reading import walking
+        from backapp_plugins.archivers.restic.reading.tree_reader import TreeReader
+
         record = listing.find_record(self._place, snapshot.id)
         trees = TreeReader(self._place, self._current_index())
         yield from walking.nodes(trees, record.tree, selection)
@@ -84,6 +81,8 @@ class ResticRepository(Repository):
 
     @override
     def read(self, snapshot: Snapshot, node: Node) -> Iterator[bytes]:
+        from backapp_plugins.archivers.restic.reading.file_content import file_content
+
         record = listing.find_record(self._place, snapshot.id)
         with self._place.hold_to_read():
             index = self._current_index()
@@ -93,6 +92,8 @@ class ResticRepository(Repository):
     def restore(
         self, snapshot: Snapshot, target: Target, selection: Selection = Everything()
     ) -> None:
+        from backapp_plugins.archivers.restic.restore import restoring
+
         try:
             record = listing.find_record(self._place, snapshot.id)
             with self._place.hold_to_read():
@@ -109,10 +110,14 @@ class ResticRepository(Repository):
 
     @override
     def retag(self, snapshot: Snapshot, tags: Sequence[str]) -> Snapshot:
+        from backapp_plugins.archivers.restic.prune import removing
+
         return removing.retag(self._place, snapshot, tags)
 
     @override
     def remove(self, plan: RemovalPlan) -> None:
+        from backapp_plugins.archivers.restic.prune import removing
+
         removing.remove(self._place, plan)
 
     @override
@@ -125,6 +130,8 @@ class ResticRepository(Repository):
 
     @override
     def stats(self, snapshots: Sequence[Snapshot]) -> RepositoryStats:
+        from backapp_plugins.archivers.restic.statistics import statistics
+
         return statistics(self, self._place, snapshots)
 
     # --- what only some repositories can do
@@ -238,6 +245,12 @@ class ResticRepository(Repository):
     @override
     def close(self) -> None:
         self._place.transport.close()
+
+    @cached_property
+    def _pruner(self) -> "Pruner":
+        from backapp_plugins.archivers.restic.prune.pruning import Pruner
+
+        return Pruner(self._place)
 
     def _key_ring(self) -> "KeyRing":
         from backapp_plugins.archivers.restic.access.key_ring import KeyRing

@@ -1,6 +1,9 @@
 """A server as the store of an agent: HTTP to ask and tell, a WebSocket to be woken by."""
 
+from __future__ import annotations  # what only agents need is imported by need
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from backapp_core.plugin_api import (
     InputError,
@@ -10,8 +13,10 @@ from backapp_core.plugin_api import (
     Surroundings,
     hookimpl,
 )
-from backapp_core.server_api import Work
-from backapp_core.wire import Enrolled
+
+if TYPE_CHECKING:
+    from backapp_core.server_api import Work
+    from backapp_core.wire import Enrolled
 
 
 def open_store(url: str, surroundings: Surroundings) -> Store:
