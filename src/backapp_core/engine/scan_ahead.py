@@ -20,8 +20,12 @@ from backapp_core.ports.closing import Closing
 from backapp_core.ports.scanners import FoundDirectory, Scanner
 from backapp_core.ports.surroundings import Keys, Surroundings
 
-_MOST_AHEAD = 1 << 16
-"""So many entries, directories included, are looked at before anybody asks for them."""
+_MOST_AHEAD = 100_000
+"""So many entries, directories included, are looked at before anybody asks for them.
+
+About what can be looked at in that half a second; they take some 35 MB, which the backup needs for
+other things later.
+"""
 
 
 @final

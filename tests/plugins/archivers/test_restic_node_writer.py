@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from backapp_core.model.entries import Entry, EntryKind, format_of_kind
 from backapp_plugins.archivers.restic.format.go_modes import go_mode, permissions
 from backapp_plugins.archivers.restic.format.go_times import local_times
-from backapp_plugins.archivers.restic.format.node_writer import NodeWriter
+from backapp_plugins.archivers.restic.format.node_writer import NodeWriter, content_behind
 from backapp_plugins.archivers.restic.format.nodes import node_of
 from backapp_plugins.archivers.restic.format.trees import decode_tree, encode_node, join_nodes
 
@@ -189,3 +189,75 @@ def test_a_file_that_is_not_all_of_what_it_was_says_so():
     assert node.endswith(b'"],"error":"it \\"changed\\""}')
     whole = NodeWriter().file(entry(), **OWNER, content=[ID], size_bytes=7)
     assert read(whole).error == ""
+
+
+def file_node(found: Entry, *, content: list[bytes], **others: object) -> tuple[bytes, bytes]:
+    """Return what the node of a file begins with, and the node."""
+    writer = NodeWriter()
+    size_bytes = found.size_bytes
+    start = writer.file_start(found, **OWNER, size_bytes=size_bytes).encode()
+    return start, writer.file(found, **OWNER, content=content, size_bytes=size_bytes, **others)
+
+
+@given(
+    content=st.lists(st.binary(min_size=32, max_size=32), max_size=3),
+    name=st.binary(min_size=1, max_size=5),
+    facts=st.fixed_dictionaries(
+        dict.fromkeys(("size_bytes", "inode", "device", "links"), st.integers(0, 3))
+    ),
+)
+def test_what_a_file_begins_with_and_its_content_are_its_node(content, name, facts):
+    start, node = file_node(entry(name=name, **facts), content=content)
+    assert node.startswith(start)
+    assert content_behind(start, node) == content
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"uid": 5},
+        {"gid": 5},
+        {"mtime_ns": 1},
+        {"ctime_ns": 2},
+        {"inode": 1},
+        {"device": 1},
+        {"links": 2},
+        {"size_bytes": 50},
+        {"mode": stat.S_IFREG | 0o600},
+        {"name": b"ab"},
+    ],
+)
+def test_a_file_of_other_facts_has_another_node(other):
+    _, node = file_node(entry(), content=[ID])
+    start, _ = file_node(entry(**other), content=[ID])
+    assert content_behind(start, node) is None
+
+
+@pytest.mark.parametrize(
+    "others", [{"fault": "not all of it"}, {"xattrs": [(b"user.a", b"b")]}], ids=str
+)
+def test_a_node_with_more_than_contents_is_another(others):
+    start, node = file_node(entry(), content=[ID], **others)
+    assert node.startswith(start)
+    assert content_behind(start, node) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "otherwise"),
+    [
+        (ID.hex(), ID.hex().upper()),
+        (ID.hex(), ID.hex()[:-2]),
+        (ID.hex(), ID.hex()[:-1] + "g"),
+        (ID.hex(), ID.hex()[:2] + " " + ID.hex()[2:]),
+        (ID.hex(), "\xff" * 64),
+        ('"]}', '" ]}'),
+        ('"]}', '"],"subtree":null}'),
+        ('"]}', '"],"of another writer":["1"]}'),
+        ('"]}', '",]}'),
+    ],
+)
+def test_a_node_that_others_would_write_differently_is_another(written, otherwise):
+    start, node = file_node(entry(), content=[ID])
+    altered = node.replace(written.encode(), otherwise.encode("latin-1"))
+    assert altered != node
+    assert content_behind(start, altered) is None

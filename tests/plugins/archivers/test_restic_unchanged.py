@@ -52,6 +52,18 @@ def test_nothing_is_read_if_nothing_changed(bench):
     assert bench.back_up().counts.read_bytes == 0
 
 
+@pytest.mark.parametrize("has_memory", [True, False])
+def test_beside_a_file_that_changed_no_other_is_read(bench, has_memory):
+    _next_tick(bench)
+    (bench.source / "two/three").write_bytes(b"edited")
+    if not has_memory:
+        shutil.rmtree(bench.surroundings.cache_folder)
+    counts = bench.back_up().counts
+    assert counts.read_bytes == len(b"edited")
+    assert (counts.files_changed, counts.files_unmodified) == (1, 3)
+    assert bench.repository.check(read_data=True).is_clean
+
+
 def test_content_alone_is_noticed_with_and_without_a_memory(bench):
     for number in range(4):
         file = bench.source / "two/three"

@@ -168,8 +168,8 @@ def _share_numbers(entries: list[Entry], count: int) -> None:
     """
     same = dict[object, Any]().setdefault
     for place in range(max(0, len(entries) - count), len(entries)):
-        name, *numbers = entries[place]
-        entries[place] = Entry(name, *(same(number, number) for number in numbers))
+        entry = entries[place]
+        entries[place] = _make(Entry, tuple(map(same, entry, entry)))
 
 
 def _clashes(entries: list[Entry], folders: list[bytes]) -> bool:

@@ -121,17 +121,18 @@ class Examiner:
         self._surroundings.cancel.check()
         old_nodes = self.old_nodes(folder)
         is_as_written, add = self._comparison.is_as_written, folder.nodes.append
+        find, owner = old_nodes.as_written, self.owner
         for entry in entries:
-            node = old_nodes.as_written(entry.name)
-            if (
+            node = find(entry.name)
+            if not (
                 node
                 and entry.mode & FORMAT == REGULAR
-                and is_as_written(entry, *self.owner(entry), node)
+                and is_as_written(entry, *owner(entry), node)
             ):
-                self._count_unchanged(folder, entry, tally)
-                add((entry.name, node))
-            else:
                 yield entry, old_nodes.get(entry.name) if node else None
+                continue
+            self._count_unchanged(folder, entry, tally)
+            add((entry.name, node))
 
     def _examine_one(
         self, folder: PendingFolder, entry: Entry, old: TreeNode | None, tally: Tally

@@ -50,7 +50,7 @@ class OldNodes:
         Raises:
             TreeBroken: If it is no tree.
         """
-        self._nodes: Mapping[bytes, bytes | msgspec.Raw] = {}
+        self._nodes: Mapping[bytes, bytes] = {}
         self._first_names: list[bytes] = []
         self._batches: list[bytes] = []
         self._opened: dict[int, Mapping[bytes, bytes]] = {}
@@ -58,7 +58,7 @@ class OldNodes:
         if not data:
             return
         if len(data) <= _LARGE_TREE_BYTES:
-            self._nodes = {name: raw for name, _, raw in _heads(data)}
+            self._nodes = {name: bytes(raw) for name, _, raw in _heads(data)}
             return
         batch: list[NamedNode] = []
         for name, _, raw in _heads(data):
@@ -71,21 +71,18 @@ class OldNodes:
 
     def get(self, name: bytes) -> TreeNode | None:
         """Return the node called ``name``, None if there is none that could be found and read."""
-        raw = self._find(name)
+        raw = self.as_written(name)
         try:
-            return decode_node(raw) if raw is not None else None
+            return decode_node(raw) if raw else None
         except TreeBroken:  # what somebody else wrote is malformed, so nothing follows from it
             return None
 
     def as_written(self, name: bytes) -> bytes:
         """Return the JSON of the node called ``name``; empty if there is none."""
-        return bytes(self._find(name) or b"")
-
-    def _find(self, name: bytes) -> bytes | msgspec.Raw | None:
         if not self._batches:
-            return self._nodes.get(name)
+            return self._nodes.get(name, b"")
         number = bisect_right(self._first_names, name) - 1
-        return self._batch(number).get(name) if number >= 0 else None
+        return self._batch(number).get(name, b"") if number >= 0 else b""
 
     def _put_away(self, batch: list[NamedNode]) -> None:
         self._first_names.append(batch[0][0])

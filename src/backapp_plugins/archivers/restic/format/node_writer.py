@@ -13,6 +13,7 @@ from backapp_core.plugin_api import Entry, EntryKind
 from backapp_plugins.archivers.restic.format.go_json import is_utf8, name_text, string_text
 from backapp_plugins.archivers.restic.format.go_modes import go_mode
 from backapp_plugins.archivers.restic.format.go_times import local_times
+from backapp_plugins.archivers.restic.format.layout import ID_BYTES
 
 Attributes: TypeAlias = Sequence[tuple[bytes, bytes]]
 """Name and value of extended attributes, in the order in which they are written."""
@@ -62,10 +63,15 @@ class NodeWriter:
 
     def file_start(self, entry: Entry, user: str, group: str, size_bytes: int) -> str:
         """Return what the node of a regular file begins with: all that a scan finds out of it."""
-        return (
-            f"{self._head(entry, 'file', user, group)}{_field('size', size_bytes)}"
-            f"{_field('links', entry.links)}"
-        )
+        inode, device, links = entry.inode, entry.device, entry.links
+        if inode and device and links and size_bytes:
+            numbers = f',"inode":{inode},"device_id":{device},"size":{size_bytes},"links":{links}'
+        else:
+            numbers = (
+                f"{_field('inode', inode)}{_field('device_id', device)}"
+                f"{_field('size', size_bytes)}{_field('links', links)}"
+            )
+        return self._facts(entry, "file", user, group) + numbers
 
     def directory(
         self, entry: Entry, *, user: str, group: str, subtree: bytes, xattrs: Attributes = ()
@@ -96,12 +102,17 @@ class NodeWriter:
         ).encode()
 
     def _head(self, entry: Entry, kind: str, user: str, group: str) -> str:
+        return (
+            f"{self._facts(entry, kind, user, group)}"
+            f"{_field('inode', entry.inode)}{_field('device_id', entry.device)}"
+        )
+
+    def _facts(self, entry: Entry, kind: str, user: str, group: str) -> str:
         mtime = self._time(entry.mtime_ns)
         return (
             f'{{"name":"{name_text(entry.name)}","type":"{kind}"'
             f'{_mode(entry.mode)},"mtime":"{mtime}","atime":"{mtime}"'
             f',"ctime":"{self._time(entry.ctime_ns)}"{_owner(entry.uid, entry.gid, user, group)}'
-            f"{_field('inode', entry.inode)}{_field('device_id', entry.device)}"
         )
 
 
@@ -114,12 +125,16 @@ def content_behind(start: bytes, node: bytes) -> list[bytes] | None:
     at = len(start)
     if not (node.startswith(start) and node.startswith(_CONTENT, at) and node.endswith(b"]}")):
         return None
-    listed = node[at + len(_CONTENT) : -2].decode("ascii", "replace")
+    listed = node[at + len(_CONTENT) : -2]
+    if not listed:
+        return []
     try:
-        ids = [bytes.fromhex(text[1:-1]) for text in listed.split(",")] if listed else []
+        text = listed.decode("ascii")
+        ids = [bytes.fromhex(quoted[1:-1]) for quoted in text.split(",")]
     except ValueError:
         return None
-    return ids if _listed(ids) == listed else None
+    is_whole = all(len(blob_id) == ID_BYTES for blob_id in ids)
+    return ids if is_whole and _listed(ids) == text else None  # no capitals, no blanks
 
 
 def _listed(ids: Sequence[bytes]) -> str:

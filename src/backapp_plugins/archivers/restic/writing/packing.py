@@ -116,6 +116,8 @@ class PackWriter:
         self._spare: list[mmap.mmap] = []
         self._open = {kind: _OpenPack(self._buffer()) for kind in BlobKind}
         self._slots = threading.BoundedSemaphore(uploads)
+        self._gate = threading.Lock()
+        """Held by who waits for a slot with a full pack; else each thread would fill another."""
         self._pool = ThreadPoolExecutor(uploads, "upload")
         self._sent: list[Future[None]] = []
         self._unlisted: list[tuple[bytes, msgspec.Raw]] = []
@@ -161,6 +163,8 @@ class PackWriter:
             TransportError: If storing what came earlier failed.
         """
         full: list[_OpenPack] = []
+        with self._gate:
+            pass
         with self._lock:
             pack = self._open[kind]
             for blob_id, sealed, uncompressed in blobs:
@@ -195,7 +199,8 @@ class PackWriter:
         return self._spare.pop() if self._spare else _mapping(_ROOM_BYTES + _TAIL_BYTES)
 
     def _send(self, pack: _OpenPack) -> None:
-        self._slots.acquire()
+        with self._gate:
+            self._slots.acquire()
         if self._failure is not None:
             self._slots.release()
             raise self._failure
