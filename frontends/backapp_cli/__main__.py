@@ -6,6 +6,8 @@ import sys
 
 from backapp_cli.streams import reopen_missing
 
+_LARGE_BYTES = 1 << 20
+
 
 def main() -> int:
     """Run the command line of this process and return its exit code."""
@@ -31,14 +33,20 @@ def main() -> int:
 def _share_heaps() -> None:
     """Have the C library keep two heaps and not one per thread; each keeps what was freed in it.
 
-    A backup took a quarter more memory otherwise, and no less time. See mallopt(3).
+    What is large is kept out of them, always: by itself the library puts in all that is as large
+    as what was freed once, and a heap ends only where its last bit is free. A backup took a
+    quarter more memory without the first and a tenth without the second, and no less time. See
+    mallopt(3).
     """
     if sys.platform == "linux":
         import ctypes
 
-        most_arenas = -8  # M_ARENA_MAX; other C libraries do not know it and change nothing
+        most_arenas, mapped_from = -8, -3  # M_ARENA_MAX, M_MMAP_THRESHOLD
+        # Other C libraries do not know them and change nothing.
         with contextlib.suppress(AttributeError):
-            ctypes.CDLL(None).mallopt(most_arenas, 2)
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(most_arenas, 2)
+            mallopt(mapped_from, _LARGE_BYTES)
 
 
 if __name__ == "__main__":
