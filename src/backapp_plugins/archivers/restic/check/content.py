@@ -1,6 +1,6 @@
 """Checks packs and what is in them, and says what suffers from damage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, final
 
 import numpy as np
@@ -10,6 +10,7 @@ from backapp_plugins.archivers.restic.check.affected import Affected
 from backapp_plugins.archivers.restic.check.damage import Damage
 from backapp_plugins.archivers.restic.check.data import DataCheck
 from backapp_plugins.archivers.restic.check.findings import Findings
+from backapp_plugins.archivers.restic.check.pack_readers import PackReaders
 from backapp_plugins.archivers.restic.check.packs import PackCheck
 from backapp_plugins.archivers.restic.check.paths import Harm
 from backapp_plugins.archivers.restic.check.progress import CheckProgress
@@ -51,17 +52,23 @@ class ContentCheck:
         """Compare packs with the index, read all trees below ``roots``, and a share of the data.
 
         One after another: side by side, what is gained on processors is lost on the interpreter.
+        Workers that read the data are started before the trees are read, and get ready meanwhile.
 
         Raises:
             TransportError: If the destination fails.
             RunCancelled: If the run is asked to stop.
         """
         self._stored.run()
-        self._trees.run(roots.values())
-        if subset is not None:
-            self._read(subset)
+        wanted = self._chosen(subset) if subset is not None else []
+        self._progress.total_bytes = None if subset is None else self._size_of(wanted)
+        with PackReaders(self._place, self._size_of(wanted)) as readers:
+            self._trees.run(roots.values())
+            data = DataCheck(self._place, self._packs, self._stored, self._damage, readers)
+            for size in data.run(wanted):
+                self._progress.read_bytes += size
+                self._progress.tell()
 
-    def _read(self, subset: DataSubset) -> None:
+    def _chosen(self, subset: DataSubset) -> list[int]:
         ids, sizes = self._table.columns.pack_id, self._stored.listed_bytes
         there = np.flatnonzero(sizes >= 0)
         numbers = {bytes(ids[number]): number for number in there.tolist()}
@@ -69,11 +76,10 @@ class ContentCheck:
             {pack_id: int(sizes[number]) for pack_id, number in numbers.items()},
             self._place.surroundings.random_bytes,
         )
-        wanted = [number for pack_id, number in numbers.items() if pack_id in chosen]
-        self._progress.total_bytes = int(sizes[wanted].sum())
-        for size in DataCheck(self._place, self._packs, self._stored, self._damage).run(wanted):
-            self._progress.read_bytes += size
-            self._progress.tell()
+        return [number for pack_id, number in numbers.items() if pack_id in chosen]
+
+    def _size_of(self, numbers: Sequence[int]) -> int:
+        return int(self._stored.listed_bytes[numbers].sum()) if numbers else 0
 
     def report(self, roots: Mapping[bytes, bytes]) -> None:
         """Turn what was noted into findings, with what suffers below ``roots``."""

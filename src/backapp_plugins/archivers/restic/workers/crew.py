@@ -55,6 +55,19 @@ class Crew(Closing):
         for worker in self._started:
             worker.close()
 
+    def prepare(self, work: int) -> None:
+        """Start workers if what there is to do pays for them; never waits.
+
+        Args:
+            work: How much more there is to do.
+        """
+        with self._lock:
+            self._work += work
+            if self._left and self._work >= self._start_at:
+                self._start()
+            if self._starting:
+                self._greet()
+
     def borrow(self, work: int) -> Worker | None:
         """Return a worker, to be given back or dismissed; None if there is none to wait for.
 
@@ -66,7 +79,7 @@ class Crew(Closing):
         Raises:
             RunCancelled: If the run is asked to stop.
         """
-        self._prepare(work)
+        self.prepare(work)
         while self._serving:
             try:
                 return self._idle.get(timeout=_LOOK_SECONDS)
@@ -82,7 +95,7 @@ class Crew(Closing):
         Args:
             work: How much more there is to do.
         """
-        self._prepare(work)
+        self.prepare(work)
         ready: list[Worker] = []
         with suppress(queue.Empty):
             while True:
@@ -103,14 +116,6 @@ class Crew(Closing):
         with self._lock:
             self._serving -= 1
         return worker.lost()
-
-    def _prepare(self, work: int) -> None:
-        with self._lock:
-            self._work += work
-            if self._left and self._work >= self._start_at:
-                self._start()
-            if self._starting:
-                self._greet()
 
     def _start(self) -> None:
         count, self._left = self._left, 0
