@@ -146,7 +146,7 @@ class Settings:
     threads: _Threads = 0
     """How many threads may compress and hash; 0 means as many as the machine has.
 
-    A backup may start as many further processes, a few at most; 1 means none.
+    A backup, a restore or a check may start as many further processes, a few at most; 1 means none.
     """
     cache_folder: _Line = ""
     """Empty means the place that the operating system has for caches."""
