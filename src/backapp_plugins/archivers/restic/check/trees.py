@@ -147,7 +147,7 @@ class _Gathering:
         lengths = np.zeros(len(rows), np.int64)
         lengths[is_known] = np.where(plain, plain, columns.length[known] - SEAL_BYTES)
         held = self._sums(lengths)
-        claimed = np.concatenate([np.array(tree.sizes) for _, tree in self._trees])
+        claimed = self._gathered(tree.sizes for _, tree in self._trees)
         is_unsure = ~is_known
         is_unsure[is_known] = self._is_doubtful[known]
         is_wrong = (held != claimed) & (self._sums(is_unsure) == 0)
@@ -161,9 +161,13 @@ class _Gathering:
         """Return the sum over the blobs of each file."""
         total = np.zeros(len(values) + 1, np.int64)
         np.cumsum(values, out=total[1:])
-        ends = np.cumsum(np.concatenate([np.array(tree.counts) for _, tree in self._trees]))
+        ends = np.cumsum(self._gathered(tree.counts for _, tree in self._trees))
         sums: Rows = np.diff(total[ends], prepend=0)
         return sums
+
+    def _gathered(self, numbers: Iterable[Sequence[int]]) -> Rows:
+        """Return what each tree has of its files, one tree after another."""
+        return np.fromiter(chain.from_iterable(numbers), np.int64, self._waiting)
 
     def _note_wrong_sizes(self, wrong: Sequence[int], held: Rows) -> None:
         rows = [row for row, tree in self._trees for _ in tree.names]
