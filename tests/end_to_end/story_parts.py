@@ -191,7 +191,7 @@ class Machine:
 
     def __init__(self, name, folder, account=None):
         self.name, self.folder, self.account = name, folder, account
-        self.lease = "2.5"
+        self.lease = "4"
         """For how many seconds it holds a run."""
         self.environment = bare_environment(folder / "home")
         (folder / "home").mkdir(parents=True)

@@ -13,6 +13,9 @@ _PARTS = 3
 """A lease is renewed when so much of it is over."""
 _HURRY = 12
 """After a failed renewal the next comes so much sooner, in parts of the lease."""
+_HELD = 2 / 3
+"""A run is given up when so much of its lease went by without a renewal: in the rest, what is under
+way comes to an end before somebody else may take the run over."""
 
 
 @final
@@ -20,7 +23,7 @@ class Lease:
     """Renews a claim from a thread of its own while it is entered.
 
     Time is counted on this machine from before a lease was asked for, by a clock that never jumps,
-    so that it ends here no later than for the store. When it is lost, or somebody wishes the run to
+    so that a run is given up here before its lease ends for the store. When it is lost, or somebody wishes the run to
     stop, the cancel token is set.
     """
 
@@ -35,7 +38,7 @@ class Lease:
         self._clock = clock
         self._cancel = cancel
         self._changed = threading.Condition()
-        self._ends_at = asked_at + claim.lease_seconds
+        self._ends_at = asked_at + _HELD * claim.lease_seconds
         self._is_stopped = False
         self._is_lost = False
         self._is_poked = False
@@ -105,7 +108,7 @@ class Lease:
                 return
             pause = self._seconds / _PARTS
             with self._changed:
-                self._ends_at = asked_at + self._seconds
+                self._ends_at = asked_at + _HELD * self._seconds
                 self._changed.notify_all()
             if renewal.is_cancel_wished:
                 self._cancel.cancel()

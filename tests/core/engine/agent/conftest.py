@@ -27,7 +27,7 @@ from backapp_plugins.archivers.restic.access import key_files
 LIMITS = AgentLimits(
     hello_seconds=0.1,
     alive_seconds=1.0,
-    lease_seconds=2.0,
+    lease_seconds=3.0,
     report_seconds=0.05,
     retry_seconds=0.05,
 )

@@ -55,10 +55,15 @@ def cancel():
 
 
 @pytest.fixture
-def lease(cancel):
-    """A lease that nobody renews, since it is not entered; so there is no server."""
+def claim():
+    """A run that is held for a minute."""
     run = evolve(make_run(), state=RunState.RUNNING)
-    claim = Claim(run, 1, AT, 60.0, JOB, make_repository("a" * 32))
+    return Claim(run, 1, AT, 60.0, JOB, make_repository("a" * 32))
+
+
+@pytest.fixture
+def lease(cancel, claim):
+    """A lease that nobody renews, since it is not entered; so there is no server."""
     return Lease(None, claim, FrozenClock(), cancel, asked_at=0.0)
 
 
@@ -100,3 +105,14 @@ def test_server_that_does_not_answer_costs_no_run(grants, issuer, lease):
     with pytest.raises(StoreUnavailable):
         grants.grant_writes(*ASKED["grant_writes"])
     assert not lease.is_lost
+
+
+@pytest.mark.parametrize(("passed_seconds", "is_lost"), [(39.5, False), (40.0, True)])
+def test_run_is_given_up_a_while_before_others_may_have_it(cancel, claim, passed_seconds, is_lost):
+    """Whoever was not heard for two thirds of a lease of 60 seconds stops by itself."""
+    clock = FrozenClock()
+    lease = Lease(None, claim, clock, cancel, asked_at=clock.monotonic_seconds() - passed_seconds)
+    with lease:
+        lease.wait(30 if is_lost else 0)
+    assert lease.is_lost is is_lost
+    assert cancel.is_cancelled is is_lost

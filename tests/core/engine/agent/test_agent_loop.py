@@ -21,7 +21,7 @@ from backapp_core.ports.surroundings import Keys
 
 LIMITS = AgentLimits(
     hello_seconds=0.1,
-    lease_seconds=2.0,
+    lease_seconds=3.0,
     report_seconds=0.05,
     retry_seconds=0.05,
 )

@@ -27,7 +27,7 @@ def machine(cli, office, serving, start, tmp_path):
         def run(self, **options):
             return start(
                 *("-v", "agent", "run", "--agent-dir", folder),
-                *("--every", "0.2", "--lease", "4"),
+                *("--every", "0.2", "--lease", "6"),
                 **options,
             )
 
