@@ -22,6 +22,7 @@ try:
     from backapp_core.assembly import assemble_server
     from backapp_web.addresses import Place, check_place, listening, parse_place
     from backapp_web.app import create_app
+    from backapp_web.head_requests import with_head
     from backapp_web.heads import BoundedHeads
 except ImportError as error:
     raise PartMissing(
@@ -127,7 +128,7 @@ class _Server(uvicorn.Server):
 def _config(app: "Litestar", settings: Settings) -> uvicorn.Config:
     server = settings.server
     return uvicorn.Config(
-        app,
+        with_head(app),
         http=BoundedHeads,
         ws="websockets-sansio",
         ws_max_size=_LARGEST_MESSAGE_BYTES,

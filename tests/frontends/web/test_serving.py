@@ -93,6 +93,10 @@ def test_server_says_where_it_is_and_stops_cleanly_when_it_is_told_to(start):
     process = start("--listen", "127.0.0.1:0")
     first = said(process)
     assert status_of(f"{first['url']}/health") == 200
+    head = urllib.request.Request(f"{first['url']}/sign-in", method="HEAD")
+    with urllib.request.urlopen(head, timeout=20) as answer:
+        assert (answer.status, answer.read()) == (200, b"")
+        assert int(answer.headers["content-length"])
     assert status_of(first["first_link"]) == 200
     # Figures are for the machine itself, and not for what a proxy on it passes on.
     assert status_of(f"{first['url']}/metrics") == 200
