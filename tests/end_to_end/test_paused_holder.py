@@ -20,6 +20,7 @@ state_folder = "{folder}/state"
 cache_folder = "{folder}/cache"
 [server]
 tick_seconds = 0.2
+public_url = "{url}"
 [server.buckets]
 ours = "{bucket}"
 """
@@ -45,18 +46,20 @@ class Story:
         network = Tap(urlsplit(gateway.endpoint).port, SNAPSHOT_PUT, answered=self.stored.append)
         door = Tap(port, SNAPSHOT_WISH, self._asked, self._answered)
         house.fronts += [network, door]
-        settings = SETTINGS.format(folder=house.folder, bucket=f"s3:{network.url}/{bucket}")
+        settings = SETTINGS.format(
+            folder=house.folder, url=door.url, bucket=f"s3:{network.url}/{bucket}"
+        )
         self.server = house.server("server", port=port, settings=settings, environment=keys)
         self.server.begin()
         self.person = Person(self.server.url).join(self.server.first_link)
         self.machine, self.twin = house.machine("pluto"), house.machine("twin")
         self.source = house.folder / "source"
         self.source.mkdir()
-        self._bring_up(door.url)
+        self._bring_up()
 
-    def _bring_up(self, url):
+    def _bring_up(self):
         person, machine = self.person, self.machine
-        machine.enrol(url, person.allow("pluto"), machine.folder / "restored")
+        machine.enrol(person.allow("pluto"), machine.folder / "restored")
         self.repository = person.add_repository("documents", "pluto", bucket="ours")
         person.add_job("nightly", "documents", self.source)
         self.write_big()

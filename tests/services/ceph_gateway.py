@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 import uuid
@@ -128,8 +129,9 @@ def _start_ceph(shared):
     if missing:
         pytest.skip(f"these tests need Ceph ({', '.join(missing)} is missing); see .ci/run")
     trouble = []
-    for attempt in range(STARTS):
-        cluster = _Cluster(shared / f"ceph-{attempt}")
+    for _ in range(STARTS):
+        # Another process may have started and ended one here before.
+        cluster = _Cluster(Path(tempfile.mkdtemp(prefix="ceph-", dir=shared)))
         try:
             return cluster.start()
         except (subprocess.SubprocessError, OSError, TimeoutError) as error:

@@ -36,6 +36,12 @@ def eventually(claim, *, within_seconds=40):
     raise AssertionError("this never became true")
 
 
+@pytest.fixture(name="eventually")
+def eventually_fixture():
+    """A function that waits until something is true, and returns what it was told."""
+    return eventually
+
+
 @pytest.fixture(scope="session")
 def all_plugins():
     return load_plugins()

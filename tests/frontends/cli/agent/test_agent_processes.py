@@ -1,5 +1,6 @@
 """Server and agent as processes of their own: killed, gone and back, watched through a socket."""
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -44,6 +45,17 @@ def pipe(office, tmp_path) -> Path:
     return path
 
 
+def is_read(pipe: Path) -> bool:
+    """Say whether somebody has it open, as the command of an agent that was killed for a while."""
+    try:
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return False
+    return True
+
+
 def snapshots(cli, office, machine, monkeypatch) -> list[str]:
     (sheet,) = cli(
         "agent", "sheet", "documents", "--print", "--json", "--agent-dir", machine.folder
@@ -54,7 +66,7 @@ def snapshots(cli, office, machine, monkeypatch) -> list[str]:
 
 
 def test_killed_agent_is_started_again_and_the_run_completes_once(
-    cli, office, machine, pipe, monkeypatch
+    cli, office, machine, pipe, monkeypatch, eventually
 ):
     killed = machine.run()
     run_id = office.ask("dump")
@@ -62,6 +74,7 @@ def test_killed_agent_is_started_again_and_the_run_completes_once(
     killed.kill()
     killed.wait()
     os.close(held)
+    eventually(lambda: not is_read(pipe))
     machine.run()
     pipe.write_bytes(b"create table;\n")
     ended = office.ended(run_id)
@@ -85,13 +98,14 @@ def test_agent_survives_the_end_of_its_server_in_mid_run(
     assert snapshots(cli, office, machine, monkeypatch) == [ended.snapshot_id]
 
 
-def test_terminated_agent_hands_back_and_ends_well(office, machine, pipe):
+def test_terminated_agent_hands_back_and_ends_well(office, machine, pipe, eventually):
     agent = machine.run()
     run_id = office.ask("dump")
     held = os.open(pipe, os.O_WRONLY)
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(20) == 0
     os.close(held)
+    eventually(lambda: not is_read(pipe))
     machine.run()
     pipe.write_bytes(b"create table;\n")
     assert office.ended(run_id).state == "completed"
