@@ -23,8 +23,8 @@ class Lease:
     """Renews a claim from a thread of its own while it is entered.
 
     Time is counted on this machine from before a lease was asked for, by a clock that never jumps,
-    so that a run is given up here before its lease ends for the store. When it is lost, or somebody wishes the run to
-    stop, the cancel token is set.
+    so that a run is given up here before its lease ends for the store. When it is lost, or somebody
+    wishes the run to stop, the cancel token is set.
     """
 
     def __init__(
