@@ -33,6 +33,8 @@ mon_max_pg_per_osd = 1000
 osd_data = {folder}/osd
 osd_objectstore = memstore
 osd_crush_chooseleaf_type = 0
+osd_class_update_on_start = false
+osd_crush_update_on_start = false
 osd_pool_default_size = 1
 osd_pool_default_min_size = 1
 osd_pool_default_pg_num = 4
@@ -46,6 +48,8 @@ admin_socket = {folder}/run/$name.socket
 log_file = {folder}/log/$name
 pid_file = {folder}/run/$name.pid
 """
+"""The storage daemon does not describe itself to the monitor when it starts: it ends if it is quick
+enough to do so before it knows which cluster the monitor is of."""
 STARTS = 3
 """How often it is tried on other ports, since a port that was free may be taken meanwhile."""
 
