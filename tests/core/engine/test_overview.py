@@ -11,6 +11,7 @@ from backapp_core.model.agents import EnrolmentToken
 from backapp_core.model.jobs import Job
 from backapp_core.model.runs import Run, RunState
 from backapp_core.model.users import Invitation, Role, User
+from backapp_core.ports.tenants import AgentStanding
 
 
 @pytest.fixture
@@ -48,11 +49,11 @@ def seen(store, at):
 
 
 def test_machine_that_was_never_in_touch_is_silent_and_a_revoked_one_is_not_counted(store, fleet):
-    found = seen(store, fleet.now())
-    assert [one.name for one in found.agents] == ["pluto"]
-    assert found.silent_agents == found.agents
+    found = seen(store, fleet.now()).agents
+    assert (found.enrolled, found.online) == (1, 0)
+    assert [one.name for one in found.silent] == ["pluto"]
     store.agents.revoke("4" * 32)
-    assert seen(store, fleet.now()).agents == ()
+    assert seen(store, fleet.now()).agents == AgentStanding(enrolled=0, online=0, silent=())
 
 
 def test_failures_of_late_are_told_and_older_ones_are_not(store, fleet):

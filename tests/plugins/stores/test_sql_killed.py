@@ -156,7 +156,7 @@ def check_every_point(new_url, open_at):
         server.stdin.close()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_server_on_sqlite_that_is_killed_around_any_commit(open_at, empty_file, tmp_path):
     numbers = iter(range(1000))
 
