@@ -70,7 +70,7 @@ def work(url, killed_at):
             os._exit(9)
     engine = fleet._database.engine
     sa.event.listen(engine, "commit", point)  # before it
-    sa.event.listen(engine.pool, "checkin", point)  # when nothing is under way any more
+    sa.event.listen(engine.pool, "reset", point)  # when nothing is under way any more
     later = Later(fleet)
     later.moment = moment
     Timetable(later, surroundings, plugins).tick()
