@@ -214,5 +214,6 @@ def test_two_servers_of_which_one_is_killed_begin_what_is_due_once(postgres_url,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_ten_thousand_due_moments_are_each_begun_once(postgres_url, postgres_fleet):
     ask_from_two(postgres_url, postgres_fleet, jobs=100, rounds=100)
