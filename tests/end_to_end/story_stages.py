@@ -2,6 +2,7 @@
 
 import os
 import signal
+from abc import ABC, abstractmethod
 from types import MappingProxyType
 
 from story_parts import wait_for
@@ -11,7 +12,7 @@ BIG_BYTES = 96 << 20
 STEP_BYTES = 16 << 20
 
 
-class Stage:
+class Stage(ABC):
     """Machines with a tree each; the first one is the one that everything befalls."""
 
     network = None
@@ -62,21 +63,21 @@ class Stage:
 
     # --- of every stage
 
+    @abstractmethod
     def place(self, machine, repository):
         """Return where a repository stands, in words of the form."""
-        raise NotImplementedError
 
+    @abstractmethod
     def middle(self, size_bytes=BIG_BYTES):
         """Ask north for a run, and return its id when it cannot go on in the middle of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def let_some_through(self):
         """Let what is stopped in the middle go on a little."""
-        raise NotImplementedError
 
+    @abstractmethod
     def let_go(self):
         """Let it go on."""
-        raise NotImplementedError
 
     def look_into_everything(self):
         """Hold against each other what every part has, once all machines have saved theirs."""
