@@ -79,7 +79,7 @@ class Stage(ABC):
     def let_go(self):
         """Let it go on."""
 
-    def look_into_everything(self):
+    def look_into_everything(self):  # noqa: B027  # not every stage has more to look into
         """Hold against each other what every part has, once all machines have saved theirs."""
 
     # --- what befalls
@@ -103,7 +103,7 @@ class Stage(ABC):
         self.let_go()
         assert self.north.process.wait() == 0
 
-    def wait_until_it_hears(self):
+    def wait_until_it_hears(self):  # noqa: B027  # not everywhere there is anything to wait for
         """Return when north knows of a signal, or cannot do anything before it does."""
 
     def check_books(self, *runs):
