@@ -30,14 +30,16 @@ class Term:
         outlive the run's lease by less than a second: it is in nobody's way, and is in no snapshot.
 
         Raises:
-            LeaseLost: If that is no whole second for a snapshot.
+            LeaseLost: If that is no whole second for a snapshot, or nothing for all else.
         """
         if self.ends_at is None:
             return self.most_seconds
-        left = int(self.ends_at - self.clock.monotonic_seconds())
+        left = self.ends_at - self.clock.monotonic_seconds()
+        if left <= 0:  # the store was asked for more since it said how long, and took its time
+            raise LeaseLost("the run was held no longer when its requests were to be signed")
         if left < _SHORTEST_SECONDS and sort is ObjectSort.SNAPSHOT:
             raise LeaseLost("the run is not held long enough for a snapshot to be stored")
-        return max(_SHORTEST_SECONDS, min(left, self.most_seconds))
+        return max(_SHORTEST_SECONDS, min(int(left), self.most_seconds))
 
 
 def term_of(
