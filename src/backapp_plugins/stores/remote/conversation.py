@@ -73,7 +73,6 @@ class Conversation:
         query: Mapping[str, str] | None = None,
         is_repeatable: bool = True,
         patience_seconds: float = 30.0,
-        most_bytes: int = MOST_BODY_BYTES,
     ) -> _T:
         """Send a request and return its answer.
 
@@ -85,13 +84,12 @@ class Conversation:
             query: What follows the path.
             is_repeatable: Whether doing it twice is as good as once.
             patience_seconds: How long the server may be silent while it works.
-            most_bytes: How large the body may be.
 
         Raises:
             BackappError: What the server said; `StoreUnavailable` if it did not answer.
             InputError: If the body is larger than a server takes.
         """
-        content = encoded(body, most_bytes) if body is not None else b""
+        content = encoded(body) if body is not None else b""
         raw = self._send(
             httpx2.Request(
                 method,
@@ -193,7 +191,7 @@ class Conversation:
             raise StoreUnavailable(error.message) from error
 
 
-def encoded(body: object, most_bytes: int) -> bytes:
+def encoded(body: object) -> bytes:
     """Return a class of `wire` as JSON.
 
     Raises:
@@ -206,9 +204,9 @@ def encoded(body: object, most_bytes: int) -> bytes:
         content = b""
     if not content or _NUL in content:
         content = msgspec.json.encode(_encodable(plain))
-    if len(content) > most_bytes:
+    if len(content) > MOST_BODY_BYTES:
         raise InputError(
-            f"what is to be sent is larger than the {most_bytes} bytes that a server takes"
+            f"what is to be sent is larger than the {MOST_BODY_BYTES} bytes that a server takes"
         )
     return content
 
