@@ -7,7 +7,6 @@ from backapp_core.model.grants import Granted, ObjectPage, ObjectSeen, WriteWish
 from backapp_core.model.work import Hold
 
 
-@runtime_checkable
 class CanIssueGrants(Protocol):
     """Hands out grants for the objects of managed repositories; from any thread, many at once.
 
