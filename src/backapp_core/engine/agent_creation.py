@@ -122,9 +122,11 @@ def _read(file: Path) -> _Made:
         InputError: If it cannot be used.
     """
     try:
-        plain = json.loads(file.read_bytes())
+        made = from_plain(json.loads(file.read_bytes()), _Made, source=f"the file {file}")
+        for _, content in made.objects:
+            bytes.fromhex(content)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{file}, which holds what this machine was about to store, cannot be read: {error}"
         ) from error
-    return from_plain(plain, _Made, source=f"the file {file}")
+    return made

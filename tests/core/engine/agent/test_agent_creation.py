@@ -106,7 +106,10 @@ def test_another_object_of_the_same_name_is_not_taken_for_ones_own(store, place,
     assert stored(place) == {name: b"of somebody else"}
 
 
-@pytest.mark.parametrize("content", ["{ cut sho", '{"objects": 1}', "\udcff"])
+@pytest.mark.parametrize(
+    "content",
+    ["{ cut sho", '{"objects": 1}', '{"objects": [["keys/0", "00"], ["config", "0"]]}', "\udcff"],
+)
 def test_file_that_cannot_be_used_is_named_and_nothing_is_stored(store, place, file, content):
     file.parent.mkdir()
     file.write_bytes(content.encode(errors="surrogateescape"))
