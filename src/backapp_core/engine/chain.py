@@ -20,7 +20,7 @@ class Chain:
     first_break: int | None
     """The number at which they stop being a chain, None if they are one."""
     last_hash: str
-    """Of the last that was looked at; whoever wrote it down earlier can compare."""
+    """Of the last of those; whoever wrote it down earlier can compare."""
     checked_at: datetime
     """By the store's clock."""
 
