@@ -61,6 +61,7 @@ def environment() -> Environment:
     made = Environment(
         loader=PackageLoader("backapp_web.dashboard", "templates"),
         autoescape=True,
+        auto_reload=False,  # else every part of every page is looked for in the file system
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

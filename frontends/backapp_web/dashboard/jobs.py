@@ -40,7 +40,7 @@ def jobs(request: Call, *, after: FromQuery[str] = "") -> Response[bytes]:
         due={job.name: next(iter(_due(request, job, after=now, count=1)), None) for job in found},
         last=store.runs.latest_of_jobs([job.name for job in found]),
         names={key: one.name for key, one in agents.items()},
-        has_repositories=bool(store.repositories.list(limit=1)),
+        has_repositories=bool(repositories or store.repositories.list(limit=1)),
         repositories={key: one.name for key, one in repositories.items()},
         repository_id_of=repository_id_of,
         online={key: server.is_online(one, at=now) for key, one in agents.items()},
