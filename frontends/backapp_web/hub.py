@@ -158,6 +158,9 @@ class Hub:
         present = self._present()
         if topic == _ALL:
             self._tell_all(present)
+            # The end of some of them may be what nobody heard of.
+            self._check_sessions(one for one in present if one.user_id)
+            self._tell_of_agents({one.agent_id for one in present if one.agent_id})
         elif topic == _PEOPLE:
             self._check_sessions(one for one in present if one.user_id == subject_id)
         else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import ExitStack
 
 import pytest
 from litestar.exceptions import WebSocketDisconnect
@@ -147,6 +148,38 @@ def test_whoever_reads_slowly_hears_of_the_end_all_the_same():
 
     assert asyncio.run(heard_by_a_slow_one(0)) == [None]
     assert asyncio.run(heard_by_a_slow_one(100)) == [Wake("all"), None]
+
+
+def test_sockets_whose_end_was_missed_while_the_database_was_away_are_closed(ours):
+    ids = {name: ours.machine(name)[0] for name in ("missed", "kept")}
+    people = {name: ours.somebody(name, Role.VIEWER) for name in ids}
+    ours.server.revoke(ours.tenant_id, "missed")
+    ours.server.sign_out(people["missed"].token, people["missed"].member.user.id)
+
+    async def heard_of_all() -> dict[str, list[Wake | None]]:
+        loop, hub = asyncio.get_running_loop(), Hub(ours.server)
+        found = {}
+        with ExitStack() as stack:
+            for name, agent_id in ids.items():
+                user_id, token = people[name].member.user.id, people[name].token
+                found[f"machine {name}"] = Subscriber(ours.tenant_id, loop, agent_id=agent_id)
+                found[f"page {name}"] = Subscriber(
+                    ours.tenant_id, loop, user_id=user_id, token=token
+                )
+            for one in found.values():
+                stack.enter_context(hub.subscribed(one))
+            hub._hear("all", "")
+            hub._tell_all_heard()
+        await asyncio.sleep(0)
+        return {name: told(one) for name, one in found.items()}
+
+    heard_by = asyncio.run(heard_of_all())
+    assert {name for name, wakes in heard_by.items() if None in wakes} == {
+        "machine missed",
+        "page missed",
+    }
+    assert heard_by["page kept"][0] == Wake("all")
+    assert heard_by["machine kept"] == [Wake(topic) for topic in ("work", "cancel", "questions")]
 
 
 def test_socket_that_listens_only_after_its_end_is_closed(ours):
