@@ -3,7 +3,6 @@
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from attrs import asdict, frozen
 from litestar import Response, Router, get, post
@@ -21,9 +20,9 @@ from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import going_to
 from backapp_web.dashboard.names import agent_names, jobs_to_choose, machines_to_choose
 from backapp_web.pages import page
+from backapp_web.parts import OF_A_PAGE, address_of, cut
 from backapp_web.words import event_words
 
-_OF_A_PAGE = 50
 _OF_A_LOG = 200
 _MOST = 2**31
 
@@ -45,9 +44,9 @@ class _Chosen:
         """Whether anything is left out."""
         return self != _Chosen()
 
-    def query(self, **more: str) -> str:
-        """Return it as an address says it."""
-        return urlencode({key: it for key, it in {**asdict(self), **more}.items() if it})
+    def address(self, **more: str) -> str:
+        """Return where it is shown."""
+        return address_of("/runs", **asdict(self), **more)
 
     def run_filter(self, store: TenantStore, before: str) -> RunFilter:
         """Return what is meant; one more than fits on a page is asked for.
@@ -66,7 +65,7 @@ class _Chosen:
             since=_day(self.since),
             until=until,
             before_id=before or None,
-            limit=_OF_A_PAGE + 1,
+            limit=OF_A_PAGE + 1,
         )
 
 
@@ -86,20 +85,19 @@ def runs(
     chosen = _Chosen(machine, job, run_state, since, until)
     error: BackappError | None = None
     try:
-        found = list(store.runs.list(chosen.run_filter(store, before)))
+        found, last = cut(store.runs.list(chosen.run_filter(store, before)), OF_A_PAGE)
     except BackappError as refused:
-        found, error = [], refused
-    is_more = len(found) > _OF_A_PAGE
+        found, last, error = [], None, refused
     return page(
         request,
         "runs.html",
         status=status_of(error) if error else 200,
         problem=error.message if error else "",
-        runs=found[:_OF_A_PAGE],
+        runs=found,
         chosen=chosen,
-        address=f"/runs?{chosen.query(before=before)}",
-        older=f"/runs?{chosen.query(before=found[_OF_A_PAGE - 1].id)}" if is_more else "",
-        newest=f"/runs?{chosen.query()}" if before else "",
+        address=chosen.address(before=before),
+        older=chosen.address(before=last.id) if last else "",
+        newest=chosen.address() if before else "",
         states=list(RunState),
         machines=machines_to_choose(store, only_enrolled=False),
         jobs=jobs_to_choose(store, job),
