@@ -43,9 +43,9 @@ def machines_to_choose(store: TenantStore, *, only_enrolled: bool) -> Sequence[C
 
 def repositories_to_choose(store: TenantStore) -> Sequence[Choice] | None:
     """Return all repositories with their machines, None if there are too many to choose from."""
-    found = store.repositories.list(limit=MOST_OFFERED + 1)
-    if len(found) > MOST_OFFERED:
+    if store.repositories.standing(limit=0).all > MOST_OFFERED:
         return None
+    found = store.repositories.list(limit=MOST_OFFERED)
     names = agent_names(store, (one.agent_id for one in found))
     return [
         Choice(
@@ -57,10 +57,9 @@ def repositories_to_choose(store: TenantStore) -> Sequence[Choice] | None:
 
 def jobs_to_choose(store: TenantStore, chosen: str) -> Sequence[Choice] | None:
     """Return all jobs and the chosen one, None if there are too many to choose from."""
-    found = store.jobs.list(limit=MOST_OFFERED + 1)
-    if len(found) > MOST_OFFERED:
+    if store.jobs.count() > MOST_OFFERED:
         return None
-    names = {one.name for one in found}
+    names = {one.name for one in store.jobs.list(limit=MOST_OFFERED)}
     if chosen:
         names.add(chosen)
     return [Choice(name, name, to_line(name)) for name in sorted(names)]
