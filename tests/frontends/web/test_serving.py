@@ -11,13 +11,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from email.message import Message
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from certificates import certificate_of
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -260,22 +258,6 @@ def test_tls_key_that_is_sealed_or_alone_is_refused_without_asking_anybody(tmp_p
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, sealing))
     (tmp_path / "cert.pem").write_bytes(certificate_of(key) if "sealed" in word else b"none")
     assert word in call("0.0.0.0:0", str(tmp_path / "cert.pem"), str(path))
-
-
-def certificate_of(key: ec.EllipticCurvePrivateKey) -> bytes:
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    return made.public_bytes(Encoding.PEM)
 
 
 @pytest.mark.parametrize("proxy", ["proxy.example.org", "*", "10.0.0.2/8", "10.0.0", ""])

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import email.utils
 import hashlib
-import ipaddress
 import itertools
 import socket
 import ssl
@@ -17,10 +16,9 @@ from xml.sax.saxutils import escape
 
 import pytest
 from attrs import define, evolve, field, frozen
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from certificates import certificate_of
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from backapp_core.errors import (
     AccessRefused,
@@ -748,26 +746,8 @@ def test_absent_objects_are_missed(fake, transport):
 
 def _certificate(folder):
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    today = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(today - timedelta(days=1))
-        .not_valid_after(today + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    (folder / "certificate").write_bytes(made.public_bytes(pem))
+    (folder / "certificate").write_bytes(certificate_of(key))
     (folder / "key").write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     )
     return folder / "certificate", folder / "key"
