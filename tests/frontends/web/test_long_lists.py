@@ -99,6 +99,13 @@ def test_who_would_have_too_many_to_choose_from_types_a_name(get):
     assert '<select id="machine"' in get("/runs").text
 
 
+def test_page_of_a_repository_says_that_more_jobs_fill_it_than_it_shows(get):
+    page = get("/repositories/vault").text
+    assert len(re.findall('<a href="/jobs/', page)) == 50
+    assert ", and more</dd>" in page
+    assert "and more" not in get("/repositories/r001").text
+
+
 def test_snapshots_and_receipts_come_in_parts_with_the_newest_first(get):
     base = "/api/v1/repositories/vault"
     first = get(f"{base}/receipts?limit=3").json()
