@@ -43,7 +43,7 @@ MOST_SEEN = 2000
 """How many objects an agent has seen with one request; where their content is read back, that is
 some 32 GB, which have to be read within the request."""
 MOST_WISHES = 500
-"""How many objects one request may ask grants for, or a backup name at once when acknowledged."""
+"""How many objects one request may ask grants for."""
 
 
 @frozen

@@ -30,7 +30,12 @@ def _desk(request: Call, hold: Hold | None = None) -> CanIssueGrants:
     return server_of(request).grants_of(agent_of(request), hold)
 
 
-def _check(count: int, most: int = MOST_WISHES) -> None:
+def check_count(count: int, most: int = MOST_WISHES) -> None:
+    """Refuse a request that names more than one may.
+
+    Raises:
+        InputError: If it does.
+    """
     if count > most:
         raise InputError(f"one request names at most {most:,} objects or parts")
 
@@ -38,21 +43,21 @@ def _check(count: int, most: int = MOST_WISHES) -> None:
 @post(f"{_BELOW}/grants/reads", status_code=200, sync_to_thread=True)
 def reads(request: Call, repository_id: FromPath[str], data: JSONBody[NamesBody]) -> Granted:
     """Have the reading of objects signed."""
-    _check(len(data.names))
+    check_count(len(data.names))
     return _desk(request).grant_reads(repository_id, data.names)
 
 
 @post(f"{_BELOW}/grants/writes", status_code=200, sync_to_thread=True)
 def writes(request: Call, repository_id: FromPath[str], data: JSONBody[WritesBody]) -> Granted:
     """Have the creation of objects signed, with exactly the bytes that are named."""
-    _check(len(data.wishes))
+    check_count(len(data.wishes))
     return _desk(request, data.hold).grant_writes(repository_id, data.wishes)
 
 
 @post(f"{_BELOW}/grants/deletes", status_code=200, sync_to_thread=True)
 def deletes(request: Call, repository_id: FromPath[str], data: JSONBody[DeletesBody]) -> Granted:
     """Have the removal of the machine's own locks signed."""
-    _check(len(data.names))
+    check_count(len(data.names))
     return _desk(request, data.hold).grant_deletes(repository_id, data.names)
 
 
@@ -77,7 +82,7 @@ def begin(request: Call, repository_id: FromPath[str], data: JSONBody[UploadBody
 @post(f"{_BELOW}/uploads/parts", status_code=200, sync_to_thread=True)
 def parts(request: Call, repository_id: FromPath[str], data: JSONBody[PartsBody]) -> Granted:
     """Have parts of an object signed."""
-    _check(len(data.parts))
+    check_count(len(data.parts))
     desk = _desk(request, data.hold)
     return desk.grant_parts(repository_id, data.name, data.upload, data.parts, data.first)
 
@@ -87,7 +92,7 @@ def complete(
     request: Call, repository_id: FromPath[str], data: JSONBody[CompleteBody]
 ) -> ObjectSeen:
     """Make one object of its parts."""
-    _check(len(data.parts), _MOST_PARTS)
+    check_count(len(data.parts), _MOST_PARTS)
     desk = _desk(request, data.hold)
     return desk.complete_upload(repository_id, data.name, data.upload, data.parts)
 

@@ -12,6 +12,7 @@ from backapp_core.model.work import Claim, Orders, Question, Renewal
 from backapp_core.ports.work import Work
 from backapp_core.wire import (
     AGENT,
+    MOST_SEEN,
     QUESTIONS,
     REPOSITORIES,
     RUNS,
@@ -27,6 +28,7 @@ from backapp_core.wire import (
     ReportBody,
     SeeBody,
 )
+from backapp_web.api.grants import check_count
 from backapp_web.callers import Call, agent_of, server_of
 
 _NOTHING = {204: ResponseSpec(None, description="There is nothing.", generate_examples=False)}
@@ -93,6 +95,7 @@ def finish(request: Call, run_id: FromPath[str], data: JSONBody[FinishBody]) -> 
 @post(f"{RUNS}/{{run_id:str}}/see", status_code=204, sync_to_thread=True)
 def see(request: Call, run_id: FromPath[str], data: JSONBody[SeeBody]) -> None:
     """Have a part of the objects of a snapshot seen, before it is acknowledged."""
+    check_count(len(data.objects), MOST_SEEN)
     work_of(request).see_objects(
         run_id, data.fence, data.snapshot_id, data.objects, after=data.after
     )
@@ -101,6 +104,7 @@ def see(request: Call, run_id: FromPath[str], data: JSONBody[SeeBody]) -> None:
 @post(f"{RUNS}/{{run_id:str}}/acknowledge", status_code=200, sync_to_thread=True)
 def acknowledge(request: Call, run_id: FromPath[str], data: JSONBody[AcknowledgeBody]) -> Receipt:
     """Tell of a snapshot, have its objects seen, and get a receipt."""
+    check_count(len(data.objects), MOST_SEEN)
     return work_of(request).acknowledge(
         run_id, data.fence, data.snapshot, data.objects, after=data.after
     )

@@ -226,6 +226,21 @@ def test_question_for_runs_that_makes_no_sense_is_refused(client, admin, query):
     assert answer.json()["detail"]
 
 
+def test_more_objects_than_are_looked_for_at_once_are_refused(client, ours, agent):
+    objects = [{"name": f"data/{number:064x}", "size_bytes": 1} for number in range(2001)]
+    taken = {"id": "5a" * 32, "taken_at": "2030-01-01T00:00:00Z", "hostname": "h", "username": "u"}
+    for verb, body in (
+        ("see", {"snapshot_id": "5a" * 32}),
+        ("acknowledge", {"snapshot": taken | {"roots": ["/home"]}}),
+    ):
+        address = f"/api/v1/agent/runs/{ours.run.id}/{verb}"
+        for count, is_refused in ((2001, True), (2000, False)):
+            sent = body | {"fence": 1, "objects": objects[:count]}
+            answer = client.post(address, json=sent, headers=agent)
+            assert ("at most 2,000 objects" in answer.text) == is_refused, answer.text
+            assert answer.status_code == (400 if is_refused else 409), answer.text
+
+
 def test_every_parameter_that_is_wrong_is_named(client, admin):
     answer = client.get("/api/v1/runs?limit=0&since=yesterday", headers=admin)
     assert {name for name, _ in answer.json()["faults"]} == {"limit", "since"}
