@@ -491,23 +491,28 @@ def make_by_hand(tmp_path: Path) -> Callable[..., ByHand]:
 
 
 class Watched:
-    """The workers that were started, and how often one was lent out."""
+    """The workers that were started, how often one was lent out, and how many jobs they got."""
 
     def __init__(self) -> None:
         self.workers: list[Worker] = []
         self.lent = 0
+        self.jobs = 0
+
+    @property
+    def are_gone(self) -> bool:
+        return all(worker._process.returncode is not None for worker in self.workers)
 
     def kill(self) -> None:
         for worker in self.workers:
-            os.kill(worker._process.pid, signal.SIGKILL)
+            if worker._process.returncode is None:
+                os.kill(worker._process.pid, signal.SIGKILL)
 
 
 @pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    """Start workers at the first occasion, and wait until they are ready."""
+def watched_workers(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    """Wait for workers until they are ready, wherever some are started."""
     watched = Watched()
-    monkeypatch.setattr(small_files, "WORTH_WORKERS_BYTES", 1)
-    is_ready, borrow = Worker.is_ready, crews.Crew.borrow
+    is_ready = Worker.is_ready
 
     def waits_until_ready(worker: Worker) -> bool:
         if worker not in watched.workers:
@@ -515,11 +520,20 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
             worker.connection.poll(_READY_SECONDS)
         return is_ready(worker)
 
+    monkeypatch.setattr(Worker, "is_ready", waits_until_ready)
+    return watched
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch, watched_workers: Watched) -> Watched:
+    """Have backups start workers at the first occasion."""
+    monkeypatch.setattr(small_files, "WORTH_WORKERS_BYTES", 1)
+    borrow = crews.Crew.borrow
+
     def counted(crew: crews.Crew, work: int) -> Worker | None:
         worker = borrow(crew, work)
-        watched.lent += worker is not None
+        watched_workers.lent += worker is not None
         return worker
 
-    monkeypatch.setattr(Worker, "is_ready", waits_until_ready)
     monkeypatch.setattr(crews.Crew, "borrow", counted)
-    return watched
+    return watched_workers

@@ -1,7 +1,6 @@
 """Restores with further processes come to the same, and lose nothing when one of those ends."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,47 +25,21 @@ from backapp_plugins.transports.folder.transport import FolderTransport
 if sys.platform == "win32":
     pytest.skip("workers are started where sockets can be inherited", allow_module_level=True)
 
-_READY_SECONDS = 30
 FOLDERS, FILES = 12, 40
 
 
-class Watched:
-    """The workers that were started, and how many jobs they were sent."""
-
-    def __init__(self) -> None:
-        self.workers: list[Worker] = []
-        self.jobs = 0
-
-    @property
-    def are_gone(self) -> bool:
-        return all(worker._process.returncode is not None for worker in self.workers)
-
-    def kill(self) -> None:
-        for worker in self.workers:
-            if worker._process.returncode is None:
-                os.kill(worker._process.pid, signal.SIGKILL)
-
-
 @pytest.fixture(autouse=True)
-def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    """Start workers at the first occasion, and wait until they are ready."""
-    watched = Watched()
+def watched(monkeypatch: pytest.MonkeyPatch, watched_workers):
+    """Have restores start workers at the first occasion."""
     monkeypatch.setattr(makers, "_WORTH_WORKERS_BYTES", 1)
-    is_ready, send = Worker.is_ready, Worker.send
-
-    def waits_until_ready(worker: Worker) -> bool:
-        if worker not in watched.workers:
-            watched.workers.append(worker)
-            worker.connection.poll(_READY_SECONDS)
-        return is_ready(worker)
+    send = Worker.send
 
     def counted(worker: Worker, message: object, descriptors) -> None:
-        watched.jobs += 1
+        watched_workers.jobs += 1
         send(worker, message, descriptors)
 
-    monkeypatch.setattr(Worker, "is_ready", waits_until_ready)
     monkeypatch.setattr(Worker, "send", counted)
-    return watched
+    return watched_workers
 
 
 @pytest.fixture

@@ -28,46 +28,18 @@ from backapp_plugins.archivers.restic.format.packs import (
     encode_header,
     encode_trailer,
 )
-from backapp_plugins.archivers.restic.workers.worker import Worker
 
 if sys.platform == "win32":
     pytest.skip("workers are started where sockets can be inherited", allow_module_level=True)
 
-_READY_SECONDS = 30
 PACKS, BLOBS = 12, 5
 
 
-class Watched:
-    """The workers that were started."""
-
-    def __init__(self) -> None:
-        self.workers: list[Worker] = []
-
-    @property
-    def are_gone(self) -> bool:
-        return all(worker._process.returncode is not None for worker in self.workers)
-
-    def kill(self) -> None:
-        for worker in self.workers:
-            if worker._process.returncode is None:
-                os.kill(worker._process.pid, signal.SIGKILL)
-
-
 @pytest.fixture(autouse=True)
-def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    """Start workers for whatever there is to read, and wait until they are ready."""
-    watched = Watched()
+def watched(monkeypatch: pytest.MonkeyPatch, watched_workers):
+    """Start workers for whatever there is to read."""
     monkeypatch.setattr(pack_readers, "_WORTH_WORKERS_BYTES", 1)
-    is_ready = Worker.is_ready
-
-    def waits_until_ready(worker: Worker) -> bool:
-        if worker not in watched.workers:
-            watched.workers.append(worker)
-            worker.connection.poll(_READY_SECONDS)
-        return is_ready(worker)
-
-    monkeypatch.setattr(Worker, "is_ready", waits_until_ready)
-    return watched
+    return watched_workers
 
 
 @frozen
