@@ -153,6 +153,44 @@ def test_what_comes_next_is_looked_at_while_workers_are_busy(
     assert any(gathered)
 
 
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_nothing_is_lost_or_repeated_when_workers_end_while_the_next_window_is_gathered(
+    place, by_hand, tree, tmp_path, watched, monkeypatch, is_stopped
+):
+    cancel = CancelToken()
+    monkeypatch.setattr(makers, "_MOST_AHEAD", 1)
+    monkeypatch.setattr(window, "_STRETCH_STEPS", 3)
+    for constant in ("_FIRST_WINDOW_SIZE", "_WINDOW_SIZE"):
+        monkeypatch.setattr(window, constant, FILES + 1)
+    hand_out = makers.Makers.hand_out
+    struck: list[bool] = []
+
+    def interrupted(self, job, meanwhile):
+        def gather() -> bool:
+            is_ahead = meanwhile()
+            if is_ahead and not struck:
+                struck.append(True)
+                watched.kill()
+                if is_stopped:
+                    cancel.cancel()
+            return is_ahead
+
+        return hand_out(self, job, gather)
+
+    monkeypatch.setattr(makers.Makers, "hand_out", interrupted)
+    top = tmp_path / "out"
+    if is_stopped:
+        with pytest.raises(RunCancelled):
+            restore(place(cancel=cancel), tree, top)
+        require_tidy(top)
+    outcome = restore(place(), tree, top, reports_files=True, overwrite=Overwrite.ALWAYS)
+    require_whole(top, outcome)
+    paths = [event.path for event in by_hand.recording.of(FileDone)]
+    assert len(paths) == len(set(paths)) == FOLDERS * FILES + 2
+    assert struck
+    assert watched.are_gone
+
+
 def test_one_thread_means_no_workers(place, tree, tmp_path, watched):
     require_whole(tmp_path / "out", restore(place(threads=1), tree, tmp_path / "out"))
     assert not watched.workers
