@@ -1,4 +1,4 @@
-"""The C library keeps one heap for the program, however many threads work."""
+"""The C library keeps one heap for the program, and large pieces in it."""
 
 import os
 import subprocess
@@ -36,22 +36,30 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
+large = bytearray(8 << 20)
 reader, writer = os.pipe()
 stream = libc.fdopen(writer, b"w")
 assert libc.malloc_info(0, stream) == 0
 libc.fclose(stream)
 with os.fdopen(reader) as told:
-    print("heaps:", told.read().count("<heap nr="))
+    said = told.read()
+print("heaps:", said.count("<heap nr="), said.rpartition('type="mmap"')[2].split('"')[3])
 """
 
 
-def _heaps(what: str) -> int:
+def _heaps(what: str) -> tuple[int, int]:
+    """Return how many heaps there are, and how many bytes are in none of them."""
     environment = {key: value for key, value in os.environ.items() if "MALLOC" not in key}
     command = [sys.executable, "-c", _CHILD, what]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    return int(done.stdout.rpartition("heaps:")[2])
+    heaps, outside_bytes = map(int, done.stdout.rpartition("heaps:")[2].split())
+    return heaps, outside_bytes
 
 
-def test_the_program_keeps_one_heap_for_all_its_threads():
-    assert _heaps("nothing") > 2
-    assert _heaps("program") == 1
+def test_the_program_keeps_one_heap_for_all_its_threads_and_large_pieces_in_it():
+    heaps, outside_bytes = _heaps("nothing")
+    assert heaps > 2
+    assert outside_bytes > 8 << 20
+    heaps, outside_bytes = _heaps("program")
+    assert heaps == 1
+    assert outside_bytes < 8 << 20
