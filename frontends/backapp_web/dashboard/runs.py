@@ -1,5 +1,6 @@
 """Pages of runs: which there were, one of them while it goes on and afterwards, stopping it."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from backapp_core.engine.configure import repository_id_of
 from backapp_core.engine.overview import pace_of
 from backapp_core.errors import BackappError, InputError, JobNotFound
-from backapp_core.model.runs import RunState
+from backapp_core.model.runs import Run, RunState
 from backapp_core.model.users import Action
 from backapp_core.ports.stores import RunFilter
 from backapp_core.ports.tenants import TenantStore
@@ -83,11 +84,13 @@ def runs(
     """Show runs, the latest first, a page at a time."""
     store = store_of(request)
     chosen = _Chosen(machine, job, run_state, since, until)
+    found: Sequence[Run] = ()
+    last: Run | None = None
     error: BackappError | None = None
     try:
         found, last = cut(store.runs.list(chosen.run_filter(store, before)), OF_A_PAGE)
     except BackappError as refused:
-        found, last, error = [], None, refused
+        error = refused
     return page(
         request,
         "runs.html",

@@ -1,7 +1,6 @@
 """One backup: packs of what is new, an index of them, and last the snapshot that publishes."""
 
 import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -49,7 +48,7 @@ from backapp_plugins.archivers.restic.format.snapshots import (
 )
 from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.workers.crew import Crew
+from backapp_plugins.archivers.restic.workers.crew import Crew, may_be_started
 from backapp_plugins.archivers.restic.writing.publishing import publish
 from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 
@@ -156,8 +155,7 @@ class BackupRun:
             return collector, collector.run()
 
     def _has_use_for_workers(self) -> bool:
-        is_alone = self._place.surroundings.threads == 1 or sys.platform == "win32"
-        return self._scanner.is_read_elsewhere and not is_alone
+        return self._scanner.is_read_elsewhere and may_be_started(self._place.surroundings)
 
     def _crew(self) -> Crew:
         around = self._place.surroundings

@@ -1,6 +1,5 @@
 """Has packs looked at by workers."""
 
-import sys
 from typing import Final, final
 
 from typing_extensions import override
@@ -8,7 +7,7 @@ from typing_extensions import override
 from backapp_core.plugin_api import Closing, HasFolder, Level
 from backapp_plugins.archivers.restic.check.pack_look import PackClaims, PackReading
 from backapp_plugins.archivers.restic.place import Place
-from backapp_plugins.archivers.restic.workers.crew import Crew
+from backapp_plugins.archivers.restic.workers.crew import Crew, may_be_started
 from backapp_plugins.archivers.restic.workers.worker import Worker
 
 _WORTH_WORKERS_BYTES: Final = 128 << 20
@@ -73,7 +72,7 @@ class PackReaders(Closing):
 
     def _recruited(self) -> Crew | None:
         transport, around = self._place.transport, self._place.surroundings
-        if around.threads == 1 or sys.platform == "win32" or not isinstance(transport, HasFolder):
+        if not (may_be_started(around) and isinstance(transport, HasFolder)):
             return None
         service = PackReading(self._place.key.master, transport.folder)
         return Crew(service, around.threads, self._check, start_at=_WORTH_WORKERS_BYTES)

@@ -15,7 +15,7 @@ from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.restore.file_making import FileMaking, Made, Making
 from backapp_plugins.archivers.restic.restore.jobs import Job, Use
 from backapp_plugins.archivers.restic.restore.window import FileAhead, FolderAhead
-from backapp_plugins.archivers.restic.workers.crew import Crew
+from backapp_plugins.archivers.restic.workers.crew import Crew, may_be_started
 from backapp_plugins.archivers.restic.workers.worker import Worker
 
 _OPENING_BYTES = 8 << 10
@@ -123,7 +123,7 @@ class Makers(Closing):
 
     def _recruited(self) -> Crew | None:
         transport, around = self._place.transport, self._place.surroundings
-        if around.threads == 1 or sys.platform == "win32" or not isinstance(transport, HasFolder):
+        if not (may_be_started(around) and isinstance(transport, HasFolder)):
             return None
         maker = self._target.file_maker()
         if maker is None:

@@ -1,6 +1,7 @@
 """Some workers, shared by the threads of one run."""
 
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,12 +9,17 @@ from typing import final
 
 from typing_extensions import override
 
-from backapp_core.plugin_api import Closing, WorkerLost
+from backapp_core.plugin_api import Closing, Surroundings, WorkerLost
 from backapp_plugins.archivers.restic.workers.worker import Service, Worker
 
 _MOST_WORKERS = 4
 """More would wait for the process that they work for."""
 _LOOK_SECONDS = 0.1
+
+
+def may_be_started(surroundings: Surroundings) -> bool:
+    """Say whether a run may have workers: not with one thread, nor where sockets stay behind."""
+    return surroundings.threads != 1 and sys.platform != "win32"
 
 
 @final
