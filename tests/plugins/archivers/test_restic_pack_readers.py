@@ -12,7 +12,7 @@ import pytest
 from attrs import field, frozen
 from typing_extensions import override
 
-from backapp_core.errors import RunCancelled
+from backapp_core.errors import RunCancelled, TransportError
 from backapp_core.events import Event, LogLine, Progress
 from backapp_core.model.repositories import CheckReport
 from backapp_core.ports.surroundings import CancelToken
@@ -240,3 +240,26 @@ def test_what_a_worker_cannot_read_or_sees_otherwise_is_read_here(filled, mirror
     assert len(mirrored.packs_got) == 3
     (line,) = said(filled)  # what is missing there is no look at a pack
     assert line.startswith("2 packs came damaged from")
+
+
+def test_packs_are_read_while_trees_are_waited_for_and_end_with_them(filled, tmp_path, watched):
+    filled.write_out(tmp_path / "repository")
+    begun = threading.Event()
+
+    @frozen
+    class TreesAway(Mirrored):
+        @override
+        def get(self, name, **part):
+            if part:
+                assert begun.wait(60)
+                raise TransportError("the disk of trees is away")
+            return super().get(name, **part)
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Progress) and event.bytes_done:
+            begun.set()
+
+    away = TreesAway(filled.bucket, folder=tmp_path / "repository")
+    with pytest.raises(TransportError, match="trees is away"):
+        check(filled, away, clock=HastyClock(), events=listen)
+    assert watched.are_gone

@@ -1,6 +1,9 @@
 """Checks packs and what is in them, and says what suffers from damage."""
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from typing import Final, final
 
 import numpy as np
@@ -16,7 +19,7 @@ from backapp_plugins.archivers.restic.check.paths import Harm
 from backapp_plugins.archivers.restic.check.progress import CheckProgress
 from backapp_plugins.archivers.restic.check.trees import TreeCheck
 from backapp_plugins.archivers.restic.check.walk import TreeSource
-from backapp_plugins.archivers.restic.format.layout import pack_name
+from backapp_plugins.archivers.restic.format.layout import BlobKind, pack_name
 from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.index.pack_table import PackTable
 from backapp_plugins.archivers.restic.place import Place
@@ -51,8 +54,9 @@ class ContentCheck:
     def look(self, roots: Mapping[bytes, bytes], subset: DataSubset | None) -> None:
         """Compare packs with the index, read all trees below ``roots``, and a share of the data.
 
-        One after another: side by side, what is gained on processors is lost on the interpreter.
-        Workers that read the data are started before the trees are read, and get ready meanwhile.
+        Workers that read the data are started before the trees are read. Once they are ready they
+        read the packs without trees meanwhile; without workers one comes after the other, for side
+        by side, what is gained on processors is lost on the interpreter.
 
         Raises:
             TransportError: If the destination fails.
@@ -61,12 +65,42 @@ class ContentCheck:
         self._stored.run()
         wanted = self._chosen(subset) if subset is not None else []
         self._progress.total_bytes = None if subset is None else self._size_of(wanted)
-        with PackReaders(self._place, self._size_of(wanted)) as readers:
-            self._trees.run(roots.values())
+        has_trees = self._packs.blobs[BlobKind.TREE] > 0
+        plain = [number for number in wanted if not has_trees[number]]
+        is_doubtful = self._damage.is_bad.copy()  # of later damage the index knew nothing
+        is_given_up = threading.Event()
+        with (
+            PackReaders(self._place, self._size_of(wanted)) as readers,
+            ThreadPoolExecutor(1, "data") as pool,
+        ):
             data = DataCheck(self._place, self._packs, self._stored, self._damage, readers)
-            for size in data.run(wanted):
-                self._progress.read_bytes += size
-                self._progress.tell()
+            beside = pool.submit(self._look_beside, readers, data, plain, is_given_up)
+            try:
+                self._trees.run(roots.values(), is_doubtful)
+                is_done = beside.result()
+            except BaseException:
+                is_given_up.set()
+                raise
+            self._look_at(data, [one for one in wanted if has_trees[one]] if is_done else wanted)
+        data.tell_of_healed()
+
+    def _look_beside(
+        self,
+        readers: PackReaders,
+        data: DataCheck,
+        numbers: Iterable[int],
+        is_given_up: threading.Event,
+    ) -> bool:
+        """Have workers read packs, each unless the check is given up; False if there are none."""
+        if not readers.are_ready():
+            return False
+        self._look_at(data, takewhile(lambda _: not is_given_up.is_set(), numbers))
+        return True
+
+    def _look_at(self, data: DataCheck, numbers: Iterable[int]) -> None:
+        for size in data.run(numbers):
+            self._progress.read_bytes += size
+            self._progress.tell()
 
     def _chosen(self, subset: DataSubset) -> list[int]:
         ids, sizes = self._table.columns.pack_id, self._stored.listed_bytes

@@ -54,13 +54,16 @@ class DataCheck:
         self._healed: list[int] = []
 
     def run(self, numbers: Iterable[int]) -> Iterator[int]:
-        """Yield the size in bytes of each pack once it is read and verified.
+        """Return an iterator of the size in bytes of each pack once it is read and verified.
 
         Raises:
             TransportError: If the destination fails.
             RunCancelled: If the run is asked to stop.
         """
-        yield from in_threads(self._place, self._check, numbers)
+        return in_threads(self._place, self._check, numbers)
+
+    def tell_of_healed(self) -> None:
+        """Say how many packs came damaged and then whole, if any did."""
         if self._healed:
             self._place.say(
                 Level.WARNING,

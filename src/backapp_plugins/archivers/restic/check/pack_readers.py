@@ -37,6 +37,14 @@ class PackReaders(Closing):
         if self._crew is not None:
             self._crew.close()
 
+    def are_ready(self) -> bool:
+        """Wait until workers are ready, and say whether any are.
+
+        Raises:
+            RunCancelled: If the run is asked to stop.
+        """
+        return self._crew is not None and self._crew.is_serving()
+
     def is_true(self, claims: PackClaims) -> bool | None:
         """Say whether a pack is what it must be; None if no worker can tell.
 

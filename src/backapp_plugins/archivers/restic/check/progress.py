@@ -1,5 +1,6 @@
 """Tells how far a check has come, a few times a second."""
 
+import threading
 from typing import Final, final
 
 from backapp_core.plugin_api import Progress, Surroundings, Verb
@@ -9,11 +10,12 @@ _EVERY_SECONDS: Final = 0.25
 
 @final
 class CheckProgress:
-    """Counts what was looked at; used by one thread at a time."""
+    """Counts what was looked at; each count is one thread's, and any thread may tell."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
         self._said_at = surroundings.clock.monotonic_seconds()
+        self._telling = threading.Lock()
         self.files = 0
         """Files in the trees that were looked at."""
         self.read_bytes = 0
@@ -23,13 +25,18 @@ class CheckProgress:
 
     def tell(self) -> None:
         """Say how far it is, unless that was said just now."""
-        now = self._surroundings.clock.monotonic_seconds()
-        if now - self._said_at >= _EVERY_SECONDS:
-            self._said_at = now
-            self.end()
+        with self._telling:
+            now = self._surroundings.clock.monotonic_seconds()
+            if now - self._said_at >= _EVERY_SECONDS:
+                self._said_at = now
+                self._say()
 
     def end(self) -> None:
         """Say how far it is."""
+        with self._telling:
+            self._say()
+
+    def _say(self) -> None:
         self._surroundings.events(
             Progress(
                 Verb.CHECK,

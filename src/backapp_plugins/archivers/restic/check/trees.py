@@ -46,7 +46,7 @@ class TreeCheck:
         self._place = place
         self._table = damage.table
         self._damage = damage
-        self._is_doubtful = damage.is_bad
+        self._is_doubtful: Flags = damage.is_bad
         self._source = source
         self._progress = progress
         self.is_needed: Flags = np.zeros(len(damage.table), np.bool_)
@@ -56,14 +56,18 @@ class TreeCheck:
         self.unindexed: set[tuple[BlobKind, bytes]] = set()
         """Blobs that are needed and that no index object names, or some of very many."""
 
-    def run(self, roots: Iterable[bytes]) -> None:
+    def run(self, roots: Iterable[bytes], is_doubtful: Flags) -> None:
         """Meet everything below ``roots``.
+
+        Args:
+            roots: The trees of snapshots.
+            is_doubtful: Of each row, whether what the index says of it proves nothing.
 
         Raises:
             TransportError: If the destination fails.
             RunCancelled: If the run is asked to stop.
         """
-        self._is_doubtful = self._damage.is_bad.copy()  # of later damage the index knew nothing
+        self._is_doubtful = is_doubtful
         seen = self._gathering()
         seen.subtrees += roots
         first = self._take(seen.result())

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.connection import wait
 from typing import final
 
 from typing_extensions import override
@@ -73,6 +74,18 @@ class Crew(Closing):
                 self._start()
             if self._starting:
                 self._greet()
+
+    def is_serving(self) -> bool:
+        """Wait for workers that were started, and say whether there are any.
+
+        Raises:
+            RunCancelled: If the run is asked to stop.
+        """
+        while starting := [worker.connection for worker in self._starting]:
+            wait(starting, _LOOK_SECONDS)
+            self._check()
+            self.prepare(0)
+        return self._serving > 0
 
     def borrow(self, work: int) -> Worker | None:
         """Return a worker, to be given back or dismissed; None if there is none to wait for.
