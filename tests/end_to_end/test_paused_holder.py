@@ -105,7 +105,7 @@ class Story:
         if self.trap:
             wait_for(self.sprung.is_set, f"the machine to be {moment}")
             return run
-        self.person.wait_until_running(run)
+        wait_for(lambda: self.person.run(run)["state"] == "running", f"run {run} to begin")
         threading.Event().wait(random.uniform(0, LONGEST_BACKUP_SECONDS))
         self.machine.process.pause()
         return run
