@@ -121,8 +121,8 @@ class PackWriter:
         self._spare: list[mmap.mmap] = []
         self._open = {kind: _OpenPack(self._buffer()) for kind in BlobKind}
         self._slots = threading.BoundedSemaphore(_LOCAL_BUFFERS if is_local else uploads)
-        self._gate = threading.Lock()
-        """Held by who waits for a slot with a full pack; else each thread would fill another."""
+        self._filling = threading.Lock()
+        """Held by who adds blobs, and waits for a slot with a full pack: nobody begins another."""
         self._pool = ThreadPoolExecutor(uploads, "upload")
         self._sent: list[Future[None]] = []
         self._unlisted: list[tuple[bytes, msgspec.Raw]] = []
@@ -167,21 +167,14 @@ class PackWriter:
         Raises:
             TransportError: If storing what came earlier failed.
         """
-        full: list[_OpenPack] = []
-        with self._gate:
-            pass
-        with self._lock:
+        with self._filling:
             pack = self._open[kind]
             for blob_id, sealed, uncompressed in blobs:
                 if pack.entries and pack.size_bytes + len(sealed) > _ROOM_BYTES:
-                    full.append(pack)
-                    pack = self._open[kind] = _OpenPack(self._buffer())
+                    pack = self._next(kind)
                 pack.add(kind, blob_id, sealed, uncompressed)
                 if pack.is_full:
-                    full.append(pack)
-                    pack = self._open[kind] = _OpenPack(self._buffer())
-        for each in full:
-            self._send(each)
+                    pack = self._next(kind)
 
     def finish(self) -> None:
         """Store what is left and list all of it; afterwards everything added can be found.
@@ -191,21 +184,27 @@ class PackWriter:
         Raises:
             TransportError: If the destination fails.
         """
-        for kind in BlobKind:
-            pack = self._open[kind]
-            if pack.entries:
-                self._open[kind] = _OpenPack(self._buffer())
-                self._send(pack)
+        with self._filling:
+            for kind in BlobKind:
+                if self._open[kind].entries:
+                    self._next(kind)
         for future in self._sent:
             future.result()
         self._list_packs()
 
+    def _next(self, kind: BlobKind) -> _OpenPack:
+        """Send the open pack and return an empty one; nobody else adds blobs meanwhile."""
+        self._send(self._open[kind])
+        pack = self._open[kind] = _OpenPack(self._buffer())
+        return pack
+
     def _buffer(self) -> mmap.mmap:
-        return self._spare.pop() if self._spare else _mapping(_ROOM_BYTES + _TAIL_BYTES)
+        with self._lock:
+            spare = self._spare.pop() if self._spare else None
+        return spare or _mapping(_ROOM_BYTES + _TAIL_BYTES)
 
     def _send(self, pack: _OpenPack) -> None:
-        with self._gate:
-            self._slots.acquire()
+        self._slots.acquire()
         if self._failure is not None:
             self._slots.release()
             raise self._failure
