@@ -80,6 +80,7 @@ def serving(settings: Settings, started: Started) -> int:
 
     Raises:
         InputError: If the server may not listen there, or TLS files cannot be used.
+        InvalidSettings: If a bucket is named in which no repository could ever stand; lists all.
         StoreUnavailable: If the port is in use, or the database does not answer or is another
             server's.
         StoreTooNew: If a newer program wrote the database.
@@ -91,6 +92,7 @@ def serving(settings: Settings, started: Started) -> int:
     with ExitStack() as stack:
         taken = stack.enter_context(listening(place))
         server = stack.enter_context(assemble_server(settings, events=_say))
+        server.check_buckets()
         stack.enter_context(server.hold_alone())
         url = settings.server.public_url or _url(place, taken, settings)
         token = server.first_link()

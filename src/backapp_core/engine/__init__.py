@@ -391,6 +391,7 @@ class Engine(Closing):
             target=target,
             keys=keys,
             probes_writing=probes_writing,
+            buckets=self.settings.server.buckets,
         )
 
 

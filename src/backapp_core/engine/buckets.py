@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from backapp_core.clock import Clock
 from backapp_core.engine.addresses import open_transport, without_secret
+from backapp_core.engine.bucket_faults import check_signing
 from backapp_core.errors import InputError, InvalidAddress, TransportUnavailable
 from backapp_core.manager import PluginManager
 from backapp_core.model.enforcements import Enforcement
@@ -85,12 +86,7 @@ class Buckets(Closing):
         """
         bucket, folder = self._bucket_of(repository)
         transport = self._open(bucket)
-        if not isinstance(transport, CanPresign):
-            raise InputError(
-                f"{without_secret(bucket.address)} cannot hold repositories of machines, since "
-                "nobody can sign requests for it; use a bucket that speaks S3"
-            )
-        return Place(transport, transport, f"{folder}/")
+        return Place(transport, check_signing(transport, bucket.address), f"{folder}/")
 
     def probe(self, bucket: str) -> Enforcement:
         """Find out what a bucket enforces, once for as long as this object lives.

@@ -1,9 +1,11 @@
 """Looks for whatever would stand in the way of a backup or a restore."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from backapp_core.engine import enforcements, opening
+from backapp_core.engine.bucket_faults import bucket_faults
 from backapp_core.engine.diagnose_machine import diagnose_machine
 from backapp_core.engine.diagnose_sources import diagnose_sources
 from backapp_core.engine.diagnose_target import diagnose_target
@@ -25,8 +27,9 @@ def diagnose(
     target: Path | None,
     keys: Keys,
     probes_writing: bool,
+    buckets: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Diagnosis]:
-    """Look at the machine, the repository, the sources and the target of a restore, in this order.
+    """Look at the machine, a server's buckets, the repository, the sources and a restore's target.
 
     What cannot be done is a finding and not raised.
 
@@ -39,11 +42,14 @@ def diagnose(
         keys: What opens the repository.
         probes_writing: Whether a small object may be stored, read and deleted in the repository,
             and a small folder made and removed in the target.
+        buckets: In which repositories of machines may be made, by name, if this is a server.
 
     Raises:
         RunCancelled: If the run is asked to stop.
     """
     found = [*diagnose_machine(surroundings, plugins)]
+    impossible = dict(bucket_faults(plugins, surroundings, buckets))
+    found += [Diagnosis(name, Verdict.PROBLEM, what) for name, what in impossible.items()]
     folder: Path | None = None
     if address:
         try:

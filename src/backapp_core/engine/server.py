@@ -18,6 +18,7 @@ from backapp_core.engine import (
     sign_in,
     wish_faults,
 )
+from backapp_core.engine.bucket_faults import check_buckets
 from backapp_core.engine.bucket_witness import BucketWitness
 from backapp_core.engine.buckets import Buckets
 from backapp_core.engine.configure import JobWish, RepositoryWish
@@ -90,6 +91,10 @@ class Server(Closing):
         self._buckets.close()
         if fleet is not None:
             fleet.close()
+
+    def check_buckets(self) -> None:
+        """Refuse settings that name a bucket in which no repository could ever stand."""
+        check_buckets(self.plugins, self.surroundings, self.settings.buckets)
 
     def hold_alone(self) -> AbstractContextManager[None]:
         """Be the only server on the store, where its kind allows no more than one."""

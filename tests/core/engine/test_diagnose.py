@@ -8,6 +8,7 @@ from attrs import evolve
 
 from backapp_core import Verdict, assemble
 from backapp_core.engine.diagnose_target import _PROBES
+from backapp_core.settings import ServerSettings, Settings
 from backapp_core.testing.memory_scanner import Unreadable
 
 PLACE = "fake:memory"
@@ -49,6 +50,19 @@ def test_missing_repository_is_a_problem_and_the_rest_is_looked_at(engine, tree)
     found = engine.diagnose("fake:none", sources=["/home"])
     assert "no repository at" in told(found, "repository", Verdict.PROBLEM)[0]
     assert told(found, "/home", Verdict.FINE)
+
+
+def test_bucket_of_a_server_that_can_hold_nothing_is_a_problem(engine):
+    def looked(buckets):
+        settings = Settings(server=ServerSettings(buckets=buckets))
+        around, plugins = engine.surroundings, engine.plugins
+        with assemble(settings, plugins=plugins, surroundings=around) as server:
+            return server.diagnose()
+
+    found = looked({"main": PLACE, "other": "nosuch://x"})
+    assert "nobody can sign" in told(found, "server.buckets.main", Verdict.PROBLEM)[0]
+    assert "no installed transport" in told(found, "server.buckets.other", Verdict.PROBLEM)[0]
+    assert [one for one in looked({}) if not one.is_fine] == []
 
 
 def test_full_destination_is_a_problem_when_probing(engine, repository, fakes):

@@ -274,3 +274,49 @@ def test_trusted_proxy_lets_others_in(tmp_path):
     from backapp_web.addresses import check_place, parse_place
 
     check_place(parse_place("0.0.0.0:8300"), ServerSettings(trusted_proxies=("10.0.0.2",)))
+
+
+BAD_BUCKETS = {
+    "spelt": "s3:server:99999/bucket",
+    "folder": "/srv/backup/",
+    "unknown": "nosuch://host/bucket",
+    "keys": "s3://key:canary@bucket",
+    "empty": "/",
+}
+
+
+def refused_over(folder: Path, buckets: dict[str, str], **others: object) -> str:
+    """Return why a server does not start with these buckets in its settings."""
+    from backapp_core.errors import InvalidSettings
+    from backapp_core.settings import Settings
+    from backapp_web.serving import serving
+
+    table = {"listen": "127.0.0.1:0", "buckets": buckets}
+    folders = {"state_folder": str(folder / "state"), "cache_folder": str(folder / "cache")}
+    settings = Settings.parse({"server": table, **folders, **others})
+    with pytest.raises(InvalidSettings) as refusal:
+        serving(settings, lambda url, link: pytest.fail(f"it serves at {url}"))
+    assert not (folder / "state").exists(), "nothing is made before the settings are known to do"
+    return refusal.value.message
+
+
+def test_bucket_that_no_repository_could_stand_in_is_refused_with_its_setting(tmp_path):
+    message = refused_over(tmp_path, {"fine": "s3:http://127.0.0.1:1/bucket", **BAD_BUCKETS})
+    assert "server.buckets.fine" not in message, "one that does not answer may be back soon"
+    faults = message.partition(": ")[2].split("server.buckets.")[1:]
+    assert [one.partition(":")[0] for one in faults] == [*BAD_BUCKETS]
+    assert all("take the bucket out of the settings" in one for one in faults)
+    assert "port is a number up to 65535" in faults[0]
+    assert "nobody can sign requests for it" in faults[1]
+    assert "canary" not in message
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["host", "ftp://host", "https://host:99999", "https://host?x", "https://u:p@host"]
+)
+def test_impossible_endpoint_of_the_buckets_is_refused_with_its_setting(tmp_path, endpoint):
+    message = refused_over(
+        tmp_path, {"main": "s3://bucket"}, transports={"s3": {"endpoint": endpoint}}
+    )
+    assert "server.buckets.main: [transports.s3] cannot be used: endpoint: must be" in message
+    assert "u:p" not in message

@@ -733,6 +733,12 @@ def test_a_secret_file_that_others_may_read_is_refused(opened, endpoint, tmp_pat
         opened(endpoint, access_key_id="x", secret_key_file=str(secret))
 
 
+def test_an_environment_that_names_no_possible_server_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://host:99999")
+    with pytest.raises(AccessRefused, match="they name a server that there cannot be"):
+        open_s3(parse_address("s3://bucket"), make_surroundings(tmp_path))
+
+
 def test_a_missing_library_names_the_extra_to_install(opened, endpoint, monkeypatch):
     monkeypatch.setitem(sys.modules, "botocore", None)
     with pytest.raises(PartMissing, match=r"pip install 'backapp\[s3\]'"):

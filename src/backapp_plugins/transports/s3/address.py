@@ -1,6 +1,7 @@
 """Addresses of buckets: ``s3://bucket/prefix``, and restic's forms, which name the server."""
 
 import re
+from contextlib import suppress
 from urllib.parse import quote, unquote, urlsplit
 
 from attrs import frozen
@@ -11,6 +12,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 # What can be no bucket is a server, as in restic's ``s3://server/bucket``.
 _CERTAIN_SERVER = re.compile(r"\[.*|.*:[0-9]+|(.*\.)?amazonaws\.com(\.cn)?", re.IGNORECASE)
+_ENDPOINT = re.compile(r"https?://[^\s?#]+", re.IGNORECASE)
 _LONGEST_PREFIX_BYTES = 500  # 1024 bytes of a key less 512 of an object's name
 _FORMS = "an S3 address is s3://bucket/prefix or s3:https://server/bucket/prefix"
 _KEYS_WITHIN = (
@@ -62,10 +64,21 @@ def parse_s3(address: str) -> S3Address:
     if not _SERVER.fullmatch(first):
         raise InvalidAddress(_FORMS)
     bucket, _, prefix = others.partition("/")
-    return _checked(bucket, prefix, f"https://{first.lower()}")
+    return _checked(bucket, prefix, _server_of(f"https://{first}"))
 
 
 def _parse_url(url: str) -> S3Address:
+    server = _server_of(url)
+    bucket, _, prefix = unquote(urlsplit(url).path).lstrip("/").partition("/")
+    return _checked(bucket, prefix, server)
+
+
+def _server_of(url: str) -> str:
+    """Return the part of a URL that names the server, as ``https://server:port``.
+
+    Raises:
+        InvalidAddress: If it names none that there can be, or holds keys or more than a path.
+    """
     try:
         parts = urlsplit(url)
         is_server = _SERVER.fullmatch(parts.netloc) and parts.port != 0
@@ -75,8 +88,14 @@ def _parse_url(url: str) -> S3Address:
         raise InvalidAddress(_KEYS_WITHIN)
     if not is_server or parts.query or parts.fragment:
         raise InvalidAddress(_FORMS)
-    bucket, _, prefix = unquote(parts.path).lstrip("/").partition("/")
-    return _checked(bucket, prefix, f"{parts.scheme.lower()}://{parts.netloc.lower()}")
+    return f"{parts.scheme.lower()}://{parts.netloc.lower()}"
+
+
+def is_endpoint(url: str) -> bool:
+    """Say whether there can be a server of this URL; it holds no keys."""
+    with suppress(InvalidAddress):
+        return bool(_ENDPOINT.fullmatch(url)) and bool(_server_of(url))
+    return False
 
 
 def _checked(bucket: str, prefix: str, endpoint: str) -> S3Address:

@@ -19,6 +19,7 @@ from backapp_core.plugin_api import (
     Surroundings,
     read_secret_file,
 )
+from backapp_plugins.transports.s3.address import is_endpoint
 from backapp_plugins.transports.s3.faults import Refusal, Request, explanation
 from backapp_plugins.transports.s3.patience import Patience
 from backapp_plugins.transports.s3.settings import S3Options, S3Settings
@@ -168,7 +169,7 @@ def connect(settings: S3Settings, surroundings: Surroundings) -> Client:
     """Make a client; nothing is asked of the server yet.
 
     Raises:
-        AccessRefused: If the profile cannot be used.
+        AccessRefused: If the profile cannot be used, or the environment names no possible server.
         InputError: If options contradict one another, or the file with the secret key cannot be
             used.
         PartMissing: If boto3 is not installed.
@@ -182,6 +183,7 @@ def connect(settings: S3Settings, surroundings: Surroundings) -> Client:
             f"'{settings.address.text}' needs boto3; pip install 'backapp[s3]'"
         ) from None
     options = settings.options
+    _check_endpoint(options)
     keys = _keys_of(options)
     makers: Any = sessions
     kinds: Any = BotoCoreError
@@ -195,11 +197,17 @@ def connect(settings: S3Settings, surroundings: Surroundings) -> Client:
             own.set_credentials(keys.access_key, keys.secret_key)
         client = own.create_client("s3", **_arguments(settings, own, surroundings.threads))
     except (kinds, ValueError) as error:
-        raise AccessRefused(
-            f"'{settings.address.text}' cannot be opened with the profile and environment for "
-            f"AWS: {_safe(error)}"
-        ) from error
+        raise AccessRefused(_unusable(settings, _safe(error))) from error
+    if not is_endpoint(client.meta.endpoint_url):
+        raise AccessRefused(_unusable(settings, "they name a server that there cannot be"))
     return Client(own, client, settings, surroundings)
+
+
+def _unusable(settings: S3Settings, reason: str) -> str:
+    return (
+        f"'{settings.address.text}' cannot be opened with the profile and environment for AWS: "
+        f"{reason}"
+    )
 
 
 def _arguments(settings: S3Settings, session: Any, threads: int) -> Mapping[str, Any]:
@@ -244,6 +252,13 @@ def _is_elsewhere_by_environment(session: Any) -> bool:
 
 def _is_amazon(url: str) -> bool:
     return (urlsplit(url).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+def _check_endpoint(options: S3Options) -> None:
+    if options.endpoint and not is_endpoint(options.endpoint):
+        # Not repeated: somebody may have put keys into it.
+        reason = "must be https://server:port, with a port up to 65535 and without keys"
+        raise InvalidSettings(_SECTION, [("endpoint", reason)])
 
 
 def _keys_of(options: S3Options) -> Keys | None:
