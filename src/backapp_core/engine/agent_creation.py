@@ -1,8 +1,9 @@
-"""Makes a repository in a bucket as a whole, however often this machine ends on the way.
+"""Makes a repository as a whole, however often this machine ends on the way.
 
 Whoever signs lets through one config and one key, the first that are asked for, and later the same
-bytes again. No two creations come to the same bytes; so what is to be stored is made in a folder of
-this machine, kept in a file, and stored from there until it is all in place.
+bytes again. No two creations come to the same bytes, which is also how this machine tells what it
+made from what others put into a folder. So what is to be stored is made in a folder of this
+machine, kept in a file, and stored from there until it is all in place.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from attrs import frozen
 
 from backapp_core.codec import from_plain, to_plain
+from backapp_core.engine import watch
 from backapp_core.engine.addresses import open_transport
 from backapp_core.engine.opening import check_free, recognise
 from backapp_core.errors import InputError, ObjectExists, RepositoryExists
@@ -43,10 +45,11 @@ def store_new(
     """Make a repository at ``address``, or store what an earlier call could not store any more.
 
     ``file`` is of this machine's owner alone, and holds what is to be stored before any of it is;
-    `forget` removes it. One call at a time.
+    `forget` removes it. Until then, calling it again is fine. One call at a time.
 
     Raises:
-        RepositoryExists: If a repository stands there, as it does after this was done before.
+        RepositoryExists: If a repository stands there, or a part of one, of which ``file`` does not
+            say that it was made here.
         InputError: If the file cannot be written or used, or something else stands there.
         PluginError: If the archiver or a transport for the address is not installed.
         TransportError: If the destination cannot be reached, refuses, or is full.
@@ -55,12 +58,15 @@ def store_new(
     try:
         if file.exists():
             made = _read(file)
-            if recognise(plugins, transport) is not None:
-                raise RepositoryExists(f"a repository stands at {transport.address} already")
+            if (there := recognise(plugins, transport)) is not None:
+                # What makes a repository of it was stored last, so that nothing is left to store.
+                _check_own(transport, *made.objects[-1], is_alike=there.name == archiver)
+                return
         else:
             check_free(plugins, transport)
             folder = file.with_suffix(".making")
-            made = _Made(_made(plugins, surroundings, folder, archiver, keys))
+            at = transport.address
+            made = _Made(_made(plugins, surroundings, at, folder, archiver=archiver, keys=keys))
             write_private_file(file, json.dumps(to_plain(made)))
         transport.prepare()
         for name, content in made.objects:
@@ -76,9 +82,17 @@ def forget(file: Path) -> None:
 
 
 def _made(
-    plugins: PluginManager, surroundings: Surroundings, folder: Path, archiver: str, keys: Keys
+    plugins: PluginManager,
+    surroundings: Surroundings,
+    address: str,
+    folder: Path,
+    *,
+    archiver: str,
+    keys: Keys,
 ) -> tuple[tuple[str, str], ...]:
     """Return what the archiver stores for a new repository, made in ``folder``, which is gone then.
+
+    It is known from then on as what this machine put at ``address``.
 
     Raises:
         InputError: If the folder cannot be used.
@@ -89,7 +103,8 @@ def _made(
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.rmtree(folder, ignore_errors=True)  # of a process that ended on the way
         with open_transport(plugins, str(folder), surroundings) as transport:
-            kind.create(transport, settings, keys, surroundings).close()
+            with kind.create(transport, settings, keys, surroundings) as repository:
+                watch.know(surroundings, address, repository)
             found = [
                 (kind.sort_of(info.name) is ObjectSort.CONFIG, info.name, transport.read(info.name))
                 for info in transport.list()
@@ -98,6 +113,16 @@ def _made(
     except OSError as error:
         raise InputError(f"{folder} cannot be used: {error.strerror or error}") from error
     return tuple((name, content.hex()) for _, name, content in sorted(found))
+
+
+def _check_own(transport: Transport, name: str, content: str, *, is_alike: bool) -> None:
+    """Return if the repository that stands there is the one that was made here.
+
+    Raises:
+        RepositoryExists: If it is another.
+    """
+    if not (is_alike and transport.read(name) == bytes.fromhex(content)):
+        raise RepositoryExists(f"another repository stands at {transport.address}")
 
 
 def _store(transport: Transport, name: str, content: bytes) -> None:

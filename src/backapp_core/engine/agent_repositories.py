@@ -2,7 +2,7 @@
 
 import json
 import threading
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import final
 
@@ -17,6 +17,7 @@ from backapp_core.engine.opening import Opened
 from backapp_core.errors import (
     InvalidAddress,
     InvalidSettings,
+    RepositoryError,
     RepositoryExists,
     RepositoryNotFound,
     WrongPassword,
@@ -51,11 +52,8 @@ class AgentRepositories:
             RepositoryNotFound: If another stands there, or none.
             BackappError: What `opening.open_repository` raises.
         """
-        around = self._around(surroundings)
-        address = address_of(repository)
         password = self.passwords.get(repository.id)
-        keys = Keys(password=lambda: self._needed(repository, password))
-        opened = opening.open_repository(self._plugins, around, address, keys)
+        opened = self._opened(surroundings, repository, lambda: self._needed(repository, password))
         found = opened.repository.info.id
         if repository.repository_id and found != repository.repository_id:
             opened.repository.close()
@@ -120,16 +118,58 @@ class AgentRepositories:
 
     def _new(self, surroundings: Surroundings, repository: ManagedRepository) -> Opened:
         password = self.passwords.get_or_make(repository.id, surroundings.random_bytes)
-        parts = self._plugins, self._around(surroundings), address_of(repository)
-        archiver, keys = repository.archiver, Keys(password=lambda: password)
-        # If one exists, perhaps this machine created it and ended before the server knew.
-        with suppress(RepositoryExists):
-            if repository.is_local:
-                return opening.create_repository(*parts, archiver=archiver, options={}, keys=keys)
+        try:
             agent_creation.store_new(
-                *parts, archiver=archiver, keys=keys, file=self._new_file(repository)
+                *(self._plugins, self._around(surroundings), address_of(repository)),
+                archiver=repository.archiver,
+                keys=Keys(password=lambda: password),
+                file=self._new_file(repository),
             )
+        except RepositoryExists as error:
+            return self._taken_over(surroundings, repository, error)
         return self.open(surroundings, repository)
+
+    def _taken_over(
+        self, surroundings: Surroundings, repository: ManagedRepository, refusal: RepositoryExists
+    ) -> Opened:
+        """Open what stands in the place of a new repository, if it is this machine's own.
+
+        So it is where a server has forgotten what it was told, as after it was restored itself.
+
+        Raises:
+            RepositoryExists: If it is another's, or only a part of a repository.
+        """
+        known = self.passwords.get(repository.id)
+        was_asked: list[bool] = []
+
+        def password() -> str:
+            was_asked.append(True)
+            return self._needed(repository, known)
+
+        another = RepositoryExists(
+            f"{refusal.message}, and it is not what this machine made for '{repository.name}'; "
+            "remove it if nobody needs it, or make the repository in another place"
+        )
+        try:
+            opened = self._opened(surroundings, repository, password)
+        except (RepositoryError, RepositoryNotFound) as error:
+            raise another from error
+        info, kept = opened.repository.info, self.kept(repository.id)
+        is_known = kept is not None and kept.repository_id == info.id
+        # Nobody else has the password; what opens without one may be anybody's.
+        if info.archiver == repository.archiver and (was_asked or is_known):
+            return opened
+        opened.repository.close()
+        raise another from refusal
+
+    def _opened(
+        self,
+        surroundings: Surroundings,
+        repository: ManagedRepository,
+        password: Callable[[], str],
+    ) -> Opened:
+        around, address = self._around(surroundings), address_of(repository)
+        return opening.open_repository(self._plugins, around, address, Keys(password=password))
 
     def _new_file(self, repository: ManagedRepository) -> Path:
         """Return the file that holds what is stored to make a repository, until it is made."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 from attrs import evolve
@@ -72,8 +73,22 @@ def test_after_an_interruption_the_very_same_is_stored(store, place, archiver):
     (place / CONFIG[archiver]).unlink()
     store()
     assert stored(place) == before
+    store()
+    assert stored(place) == before
+
+
+def test_repository_that_somebody_put_there_meanwhile_is_not_taken_for_ones_own(
+    store, place, plugins, around, archiver
+):
+    store()
+    shutil.rmtree(place)
+    opening.create_repository(
+        plugins, around, str(place), archiver=archiver, options={}, keys=KEYS
+    ).repository.close()
+    before = stored(place)
     with pytest.raises(RepositoryExists):
         store()
+    assert stored(place) == before
 
 
 def test_what_a_process_left_that_ended_while_it_made_one_is_in_nobodys_way(store, place, file):
