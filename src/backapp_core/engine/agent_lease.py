@@ -13,6 +13,11 @@ _PARTS = 3
 """A lease is renewed when so much of it is over."""
 _HURRY = 12
 """After a failed renewal the next comes so much sooner, in parts of the lease."""
+_OF_LEFT = 2
+"""An answer is waited for through so great a part of what is left, so that a server that does not
+answer once, or twice, is asked again in time."""
+_SHORTEST = 0.01
+"""No stretch of time is shorter, in parts of the lease."""
 _HELD = 2 / 3
 """A run is given up when so much of its lease went by without a renewal: in the rest, what is under
 way comes to an end before somebody else may take the run over."""
@@ -99,9 +104,15 @@ class Lease:
         while self._goes_on(pause):
             asked_at = self._clock.monotonic_seconds()
             try:
-                renewal = self._work.renew(self._run_id, self._fence, lease_seconds=self._seconds)
+                renewal = self._work.renew(
+                    self._run_id,
+                    self._fence,
+                    lease_seconds=self._seconds,
+                    within_seconds=self._part_of_left(asked_at, self._seconds),
+                )
             except StoreUnavailable:
-                pause = self._seconds / _HURRY
+                now = self._clock.monotonic_seconds()
+                pause = self._part_of_left(now, self._seconds / _HURRY)
                 continue
             except BackappError:
                 self.lose()
@@ -112,6 +123,11 @@ class Lease:
                 self._changed.notify_all()
             if renewal.is_cancel_wished:
                 self._cancel.cancel()
+
+    def _part_of_left(self, now: float, most_seconds: float) -> float:
+        """Return a stretch of time that leaves some of what is left before the run is given up."""
+        part = (self._ends_at - now) / _OF_LEFT
+        return max(min(part, most_seconds), _SHORTEST * self._seconds)
 
     def _watch(self) -> None:
         with self._changed:

@@ -52,8 +52,22 @@ class Work(ABC):
         """
 
     @abstractmethod
-    def renew(self, run_id: str, fence: int, *, lease_seconds: float) -> Renewal:
+    def renew(
+        self,
+        run_id: str,
+        fence: int,
+        *,
+        lease_seconds: float,
+        within_seconds: float | None = None,
+    ) -> Renewal:
         """Go on with a run.
+
+        Args:
+            run_id: Of a run that was claimed.
+            fence: Of the claim.
+            lease_seconds: For how long, from now on.
+            within_seconds: How long one answer from afar is waited for, with no second try here,
+                for who asks again in time; None leaves both to the store.
 
         Raises:
             LeaseLost: If somebody else took it over, or it has ended.

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import socket
 import ssl
 import threading
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -177,6 +179,28 @@ def test_lost_answer_is_asked_for_again_where_that_is_safe(script, work):
     script.answer((0, b""), (200, ORDERS))
     work.hello(REPORT, alive_seconds=60)
     assert len(script.asked) == 2
+
+
+def test_renewal_that_must_be_answered_in_time_is_asked_for_once(script, work):
+    script.answer((0, b""))
+    with pytest.raises(StoreUnavailable):
+        work.renew("b" * 32, 1, lease_seconds=10, within_seconds=30)
+    assert len(script.asked) == 1
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_renewal_is_not_waited_for_longer_than_there_is_time(surroundings, listens):
+    """By a server that takes connections and says nothing, or whose queue of them is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as stack:
+        host, port = server.getsockname()
+        if not listens:
+            for _ in range(3):
+                one = stack.enter_context(socket.socket())
+                one.settimeout(0)
+                one.connect_ex((host, port))
+        work = stack.enter_context(remote.open_work(f"http://{host}:{port}", KEY, surroundings))
+        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+            work.renew("b" * 32, 1, lease_seconds=10, within_seconds=0.2)
 
 
 @pytest.mark.parametrize("status", [0, 502, 504])

@@ -73,6 +73,7 @@ class Conversation:
         query: Mapping[str, str] | None = None,
         is_repeatable: bool = True,
         patience_seconds: float = 30.0,
+        tries: int | None = None,
     ) -> _T:
         """Send a request and return its answer.
 
@@ -83,7 +84,9 @@ class Conversation:
             body: A class of `wire`, or None for no body.
             query: What follows the path.
             is_repeatable: Whether doing it twice is as good as once.
-            patience_seconds: How long the server may be silent while it works.
+            patience_seconds: How long the server may be silent while it works, or take to be
+                reached if that is less than usual.
+            tries: How often it is asked at most; None means as usual.
 
         Raises:
             BackappError: What the server said; `StoreUnavailable` if it did not answer.
@@ -100,6 +103,7 @@ class Conversation:
                 extensions={"timeout": _timeouts(patience_seconds)},
             ),
             is_repeatable=is_repeatable,
+            tries=self._tries if tries is None else tries,
         )
         return self._understood(raw, answer)
 
@@ -118,7 +122,7 @@ class Conversation:
             headers["content-type"] = "application/json"
         return headers
 
-    def _send(self, request: httpx2.Request, *, is_repeatable: bool) -> bytes:
+    def _send(self, request: httpx2.Request, *, is_repeatable: bool, tries: int) -> bytes:
         failures = 0
         while True:
             failures += 1
@@ -133,7 +137,7 @@ class Conversation:
                 error, may_again = self._unreachable(fault), True
             except (httpx2.TransportError, httpx2.StreamError) as fault:
                 error, may_again = self._unreachable(fault), is_repeatable
-            if not may_again or failures >= self._tries:
+            if not may_again or failures >= tries:
                 raise error
             pause = self._pauses.seconds(self._surroundings, failures)
             if not wait(self._surroundings, max(pause, wished)):
@@ -224,9 +228,10 @@ def _encodable(plain: Any) -> Any:
 
 
 def _timeouts(patience_seconds: float) -> dict[str, float]:
+    connect_seconds = min(_CONNECT_SECONDS, patience_seconds)
     return {
-        "connect": _CONNECT_SECONDS,
-        "pool": _CONNECT_SECONDS,
+        "connect": connect_seconds,
+        "pool": connect_seconds,
         "read": patience_seconds,
         "write": patience_seconds,
     }

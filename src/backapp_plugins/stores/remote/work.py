@@ -93,8 +93,23 @@ class RemoteWork(Work, Closing):
         return self._post(f"{wire.AGENT}/claim", _MAYBE_CLAIM, body, is_repeatable=False)
 
     @override
-    def renew(self, run_id: str, fence: int, *, lease_seconds: float) -> Renewal:
-        return self._post(_run(run_id, "renew"), Renewal, wire.RenewBody(fence, lease_seconds))
+    def renew(
+        self,
+        run_id: str,
+        fence: int,
+        *,
+        lease_seconds: float,
+        within_seconds: float | None = None,
+    ) -> Renewal:
+        body = wire.RenewBody(fence, lease_seconds)
+        if within_seconds is None:
+            return self._post(_run(run_id, "renew"), Renewal, body)
+        return self._conversation.ask(
+            *("POST", _run(run_id, "renew"), Renewal),
+            body=body,
+            patience_seconds=within_seconds,
+            tries=1,
+        )
 
     @override
     def report(

@@ -122,7 +122,14 @@ class SqlWork(Work):
         return None
 
     @override
-    def renew(self, run_id: str, fence: int, *, lease_seconds: float) -> Renewal:
+    def renew(
+        self,
+        run_id: str,
+        fence: int,
+        *,
+        lease_seconds: float,
+        within_seconds: float | None = None,
+    ) -> Renewal:
         with self._writing() as (connection, _):
             row = self._claimant.held(connection, run_id, fence)
             renewed = (

@@ -1,5 +1,7 @@
 """What a run of this machine asks for while it holds it, and no longer."""
 
+import threading
+
 import pytest
 from attrs import evolve
 
@@ -8,7 +10,7 @@ from backapp_core.engine.agent_lease import Lease
 from backapp_core.errors import LeaseLost, RunNotFound, StoreUnavailable
 from backapp_core.model.grants import WriteWish
 from backapp_core.model.runs import RunState
-from backapp_core.model.work import Claim
+from backapp_core.model.work import Claim, Renewal
 from backapp_core.ports.surroundings import CancelToken
 from backapp_core.testing.fakes import FrozenClock
 from backapp_core.testing.fleet_fixtures import make_repository
@@ -116,3 +118,39 @@ def test_run_is_given_up_a_while_before_others_may_have_it(cancel, claim, passed
         lease.wait(30 if is_lost else 0)
     assert lease.is_lost is is_lost
     assert cancel.is_cancelled is is_lost
+
+
+class Hanging:
+    """Renews leases at a server that does not answer the first few times, until it is given up."""
+
+    def __init__(self, clock, unanswered):
+        self._clock = clock
+        self._left = unanswered
+        self.failed = threading.Semaphore(0)
+        self.renewed = threading.Event()
+
+    def renew(self, run_id, fence, *, lease_seconds, within_seconds=30.0):
+        if self._left:
+            self._left -= 1
+            self._clock.advance(within_seconds)
+            self.failed.release()
+            raise StoreUnavailable("the server does not answer")
+        self.renewed.set()
+        return Renewal(AT, is_cancel_wished=False)
+
+
+@pytest.mark.parametrize("unanswered", [1, 3])
+def test_server_that_does_not_answer_at_once_costs_no_run(claim, cancel, unanswered):
+    clock = FrozenClock()
+    work = Hanging(clock, unanswered)
+    with Lease(work, claim, clock, cancel, asked_at=0.0) as lease:
+        clock.advance(20)  # a third of the lease
+        for _ in range(unanswered):
+            lease.poke()
+            assert work.failed.acquire(timeout=30)
+        lease.poke()
+        assert work.renewed.wait(30)
+        assert clock.monotonic_seconds() < 40
+        lease.wait(0)
+        assert not lease.is_lost
+    assert not cancel.is_cancelled
