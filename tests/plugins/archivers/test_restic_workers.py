@@ -1,13 +1,15 @@
 """Backups with further processes come to the same, and lose nothing when one of those ends."""
 
 import os
+import signal
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from multiprocessing import Pipe
 
 import pytest
-from attrs import evolve
+from attrs import define, evolve
 
 from backapp_core.errors import DamagedRepository, RunCancelled, TransportUnavailable, WorkerLost
 from backapp_core.events import Problem
@@ -23,7 +25,7 @@ from backapp_plugins.archivers.restic.format.blobs import BlobCodec
 from backapp_plugins.archivers.restic.format.crypto import MasterKey
 from backapp_plugins.archivers.restic.format.layout import BlobKind
 from backapp_plugins.archivers.restic.workers import crew as crews
-from backapp_plugins.archivers.restic.workers.worker import Worker
+from backapp_plugins.archivers.restic.workers.worker import Service, Worker
 from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 
 if sys.platform == "win32":
@@ -238,6 +240,69 @@ def test_whoever_waits_for_a_worker_can_be_stopped(bench, monkeypatch):
             bench.scanner(surroundings=around), BackupOptions(hostname="host", username="user")
         )
     assert _trees(bench) == set()
+
+
+@pytest.mark.parametrize("has_taken_over", [False, True])
+def test_whoever_waits_for_a_frozen_worker_can_be_stopped(
+    bench, watched, monkeypatch, has_taken_over
+):
+    cancel = CancelToken()
+    repository = bench.open(cancel=cancel)
+    borrow, save_made = crews.Crew.borrow, BlobSaver.save_made
+
+    def freeze() -> None:
+        for worker in watched.workers:
+            os.kill(worker._process.pid, signal.SIGSTOP)
+        threading.Timer(0.1, cancel.cancel).start()
+
+    def frozen(crew: crews.Crew, work: int) -> Worker | None:
+        worker = borrow(crew, work)
+        if not has_taken_over:
+            freeze()
+        return worker
+
+    def frozen_later(saver: BlobSaver, kind, ids, sizes, make) -> None:
+        def make_nothing(new):
+            freeze()
+            return make(new)
+
+        save_made(saver, kind, ids, sizes, make_nothing)
+
+    monkeypatch.setattr(crews.Crew, "borrow", frozen)
+    monkeypatch.setattr(BlobSaver, "save_made", frozen_later)
+    around = evolve(bench.surroundings, cancel=cancel)
+    with pytest.raises(RunCancelled):
+        repository.backup(
+            bench.scanner(surroundings=around), BackupOptions(hostname="host", username="user")
+        )
+    assert watched.lent
+    assert watched.are_gone
+    assert _trees(bench) == set()
+
+
+@define
+class Babbling(Service):
+    """Answers with more than fits into a socket, however often."""
+
+    def serve(self, connection):
+        while True:
+            connection.send_bytes(bytes(8 << 20))
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_no_message_is_too_long_for_a_run_to_be_stopped_in_the_middle_of_it(is_asked):
+    cancel = CancelToken()
+    with crews.Crew(Babbling(), 1, cancel.check, start_at=0) as crew:
+        crew.prepare(1)
+        assert crew.is_serving()
+        worker = crew.borrow(0)
+        assert worker.connection.poll(60)
+        os.kill(worker._process.pid, signal.SIGSTOP)  # most of its message is on its side
+        threading.Timer(0.1, cancel.cancel).start()
+        asked = partial(worker.connection.send_bytes, bytes(8 << 20))
+        with pytest.raises((EOFError, OSError)):
+            (asked if is_asked else worker.connection.recv_bytes)()
+        crew.dismiss(worker)
 
 
 def _problems(bench) -> dict[bytes, str]:

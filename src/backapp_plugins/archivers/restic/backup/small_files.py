@@ -11,6 +11,7 @@ from backapp_core.plugin_api import (
     Entry,
     FoundDirectory,
     SourceError,
+    WorkerLost,
 )
 from backapp_plugins.archivers.restic.backup.small_file_reading import ReadFile
 from backapp_plugins.archivers.restic.format.layout import MIN_CHUNK_BYTES, BlobKind
@@ -105,7 +106,7 @@ class SmallFileSaver:
             read: Sequence[ReadFile | None]
             read, joined_ids = connection.recv()
         except (EOFError, OSError):
-            crew.dismiss(worker)  # nothing was taken over yet
+            self._lost(crew, worker)  # nothing was taken over yet
             yield from self._save_by_itself(files)
             return
         ids = [joined_ids[at : at + 32] for at in range(0, len(joined_ids), 32)]
@@ -113,7 +114,7 @@ class SmallFileSaver:
         try:
             self._saver.save_made(BlobKind.DATA, ids, sizes, lambda new: _ask(connection, new))
         except (EOFError, OSError) as error:
-            raise crew.dismiss(worker) from error
+            raise self._lost(crew, worker) from error
         except BaseException:
             crew.dismiss(worker)
             raise
@@ -126,6 +127,16 @@ class SmallFileSaver:
                 entry, size_bytes, attributes, has_changed = one
                 content_ids = [next(left)] if size_bytes else []
                 yield Saved(entry or file[1], content_ids, size_bytes, attributes, has_changed)
+
+    def _lost(self, crew: Crew, worker: Worker) -> WorkerLost:
+        """Return the error for a worker that is gone, unless it is because the run is to stop.
+
+        Raises:
+            RunCancelled: If it is: all workers are ended then.
+        """
+        lost = crew.dismiss(worker)
+        self._check()
+        return lost
 
 
 def _work(files: Sequence[SmallFile]) -> int:

@@ -60,6 +60,7 @@ class PackReaders(Closing):
         except (EOFError, OSError):
             how = worker.end()
             crew.dismiss(worker)
+            self._check()  # all are ended when the run is asked to stop
             self._place.say(
                 Level.WARNING,
                 f"a worker process {how}, perhaps for want of memory; the check goes on without it",

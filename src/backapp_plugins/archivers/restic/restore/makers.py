@@ -109,6 +109,7 @@ class Makers(Closing):
         try:
             worker.send(_message(handed_out), [one.folder for one in handed_out.errands])
         except OSError:
+            self._check()
             yield from self._lose(worker)
 
     def finish(self) -> Iterator[Job]:
@@ -151,6 +152,7 @@ class Makers(Closing):
             try:
                 made: Made = worker.connection.recv()
             except (EOFError, OSError):
+                self._check()  # all are ended when the run is asked to stop
                 yield from self._lose(worker)
                 continue
             yield from self._settle(self._waiting[worker].popleft(), made)

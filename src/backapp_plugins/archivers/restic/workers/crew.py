@@ -10,7 +10,7 @@ from typing import final
 
 from typing_extensions import override
 
-from backapp_core.plugin_api import Closing, Surroundings, WorkerLost
+from backapp_core.plugin_api import Closing, RunCancelled, Surroundings, WorkerLost
 from backapp_plugins.archivers.restic.workers.worker import Service, Worker
 
 _MOST_WORKERS = 4
@@ -28,7 +28,8 @@ class Crew(Closing):
     """Lends workers to any number of threads, each to one of them at a time.
 
     A context manager. None is started before there is something to do for them, and as long as none
-    is ready, or where none can be started, whoever asks has to work alone.
+    is ready, or where none can be started, whoever asks has to work alone. When the run is asked to
+    stop they are ended by a thread, so that nobody waits for one that does not answer any more.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Crew(Closing):
         Args:
             service: What each worker does.
             count: How many there may be at most.
-            check: Called often by who waits for one.
+            check: Called often, from any thread; raises `RunCancelled` if the run is to stop.
             start_at: How much work, as `borrow` is told of it, pays for starting them, which takes
                 the processor a sixth of a second each.
         """
@@ -55,10 +56,15 @@ class Crew(Closing):
         self._starting: list[Worker] = []
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self._serving = 0
+        self._is_closed = threading.Event()
+        self._watching = threading.Thread(target=self._watch, name="backapp-crew", daemon=True)
 
     @override
     def close(self) -> None:
         """End all of them; what they were asked is lost."""
+        self._is_closed.set()
+        if self._watching.ident is not None:
+            self._watching.join()
         for worker in self._started:
             worker.close()
 
@@ -144,6 +150,18 @@ class Crew(Closing):
         except OSError:
             pass  # the system has no room for more processes; those that there are do
         self._starting = list(self._started)
+        if self._started:
+            self._watching.start()
+
+    def _watch(self) -> None:
+        """End all when the run is asked to stop: one may be frozen in the middle of an answer."""
+        while not self._is_closed.wait(_LOOK_SECONDS):
+            try:
+                self._check()
+            except RunCancelled:
+                for worker in self._started:
+                    worker.kill()
+                return
 
     def _greet(self) -> None:
         starting, self._starting = self._starting, []

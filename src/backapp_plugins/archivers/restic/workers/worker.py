@@ -114,6 +114,10 @@ class Worker:
         code = self._process.returncode
         return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
 
+    def kill(self) -> None:
+        """End it at once, from any thread; who asks it something meanwhile gets an `OSError`."""
+        self._process.kill()
+
     def close(self) -> None:
         """End it and wait for its end, which takes no time: it has nothing to finish."""
         self.connection.close()
