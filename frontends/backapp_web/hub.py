@@ -3,25 +3,32 @@
 Announcements carry ids only, of any tenant; each is looked up once per tenant that listens, so that
 nobody hears of another's. They are gathered for a moment, since a busy run announces itself often,
 and after a server or a network was away all machines are back at once: of those a page is told
-together, and only if it shows machines.
+together, and only if it shows machines. What cannot be looked up while the store does not answer is
+kept until it does: somebody may have signed out, and nothing says so a second time.
 """
 
 import asyncio
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from attrs import define, field, frozen
 
 from backapp_core.engine.server import Server
-from backapp_core.errors import BackappError, MissingError
+from backapp_core.errors import BackappError, MissingError, StoreError
 from backapp_core.events import Level, LogLine
+from backapp_core.model.agents import Agent
 from backapp_core.model.runs import Run, RunState
 from backapp_core.ports.tenants import TenantStore
 from backapp_core.wire import Wake
 
 GATHERING_SECONDS = 0.1
+AGAIN_SECONDS = 2.0
+"""So much later it is tried again to look up what changed."""
 _MOST_WAITING = 100
+_MOST_KEPT = 10_000
+_MOST_AT_ONCE = 500
+"""So many machines are looked up by one question."""
 _AGENTS = "agents"
 _ALL = "all"
 _PEOPLE = "people"
@@ -72,8 +79,11 @@ class Subscriber:
 class Hub:
     """Hands announcements over to the sockets of this process."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, *, again_seconds: float = AGAIN_SECONDS) -> None:
         self._server = server
+        self._again_seconds = again_seconds
+        self._pause_seconds = GATHERING_SECONDS
+        self._failure = ""
         self._lock = threading.Condition()
         self._subscribers: set[Subscriber] = set()
         self._heard: dict[tuple[str, str], None] = {}
@@ -136,23 +146,47 @@ class Hub:
                 if self._is_stopped:
                     return
                 # A moment more, for what follows at once; stopping ends it.
-                self._lock.wait_for(lambda: self._is_stopped, GATHERING_SECONDS)
+                self._lock.wait_for(lambda: self._is_stopped, self._pause_seconds)
             self._tell_all_heard()
 
     def _tell_all_heard(self) -> None:
         with self._lock:
             heard, self._heard = self._heard, {}
-        agents = {subject_id for topic, subject_id in heard if topic == _AGENTS}
-        try:
-            if agents:
-                self._tell_of_agents(agents)
-            for topic, subject_id in heard:
-                if topic != _AGENTS:
-                    self._tell(topic, subject_id)
-        except BackappError as error:
-            text = f"what changed could not be told to open pages: {error.message}"
+        agents = tuple(one for one in heard if one[0] == _AGENTS)
+        parts = [agents] if agents else []
+        parts += [(one,) for one in heard if one[0] != _AGENTS]
+        self._pause_seconds = GATHERING_SECONDS
+        failure = ""
+        for number, part in enumerate(parts):
+            try:
+                self._tell_part(part)
+            except StoreError as error:
+                failure = error.message
+                self._keep(one for left in parts[number:] for one in left)
+                break
+            except BackappError as error:
+                # Something is wrong with this alone; pages find out what it is.
+                failure = error.message
+                self._tell_all(self._present())
+        if failure and failure != self._failure:
+            text = f"what changed could not be told to open pages: {failure}"
             self._server.surroundings.events(LogLine(Level.WARNING, text))
-            self._tell_all(self._present())
+        self._failure = failure
+
+    def _keep(self, news: Iterable[tuple[str, str]]) -> None:
+        """Have what could not be looked up told later, before what is heard meanwhile."""
+        self._pause_seconds = self._again_seconds
+        with self._lock:
+            self._heard = dict.fromkeys(news) | self._heard
+            if len(self._heard) > _MOST_KEPT:
+                self._heard = {(_ALL, ""): None}
+
+    def _tell_part(self, part: tuple[tuple[str, str], ...]) -> None:
+        topic, subject_id = part[0]
+        if topic == _AGENTS:
+            self._tell_of_agents([agent_id for _, agent_id in part])
+        else:
+            self._tell(topic, subject_id)
 
     def _tell(self, topic: str, subject_id: str) -> None:
         present = self._present()
@@ -160,7 +194,7 @@ class Hub:
             self._tell_all(present)
             # The end of some of them may be what nobody heard of.
             self._check_sessions(one for one in present if one.user_id)
-            self._tell_of_agents({one.agent_id for one in present if one.agent_id})
+            self._tell_of_agents(list({one.agent_id for one in present if one.agent_id}))
         elif topic == _PEOPLE:
             self._check_sessions(one for one in present if one.user_id == subject_id)
         else:
@@ -168,7 +202,7 @@ class Hub:
                 own = [one for one in present if one.tenant_id == tenant_id]
                 self._tell_tenant(self._server.tenant(tenant_id), own, topic, subject_id)
 
-    def _tell_of_agents(self, ids: set[str]) -> None:
+    def _tell_of_agents(self, ids: Sequence[str]) -> None:
         """Tell pages of all machines at once, and end what those hear whose key was taken back."""
         present = self._present()
         for tenant_id in {one.tenant_id for one in present}:
@@ -176,7 +210,10 @@ class Hub:
             concerned = [one for one in own if one.agent_id in ids or one.shows(_AGENTS)]
             if not concerned:
                 continue
-            found = self._server.tenant(tenant_id).agents.find(ids)
+            agents = self._server.tenant(tenant_id).agents
+            found: dict[str, Agent] = {}
+            for start in range(0, len(ids), _MOST_AT_ONCE):
+                found |= agents.find(ids[start : start + _MOST_AT_ONCE])
             for one in concerned:
                 if one.user_id and found:
                     one.tell(Wake(_AGENTS, next(iter(found)) if len(found) == 1 else ""))

@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import threading
 from contextlib import ExitStack
 
 import pytest
+from attrs import evolve
 from litestar.exceptions import WebSocketDisconnect
 
 from backapp_core.engine.request import QuestionWish
+from backapp_core.errors import InvalidSettings, StoreUnavailable
+from backapp_core.events import LogLine, Recording
 from backapp_core.model.users import Role
 from backapp_core.model.work import QuestionKind
 from backapp_core.wire import Wake
@@ -180,6 +184,161 @@ def test_sockets_whose_end_was_missed_while_the_database_was_away_are_closed(our
     }
     assert heard_by["page kept"][0] == Wake("all")
     assert heard_by["machine kept"] == [Wake(topic) for topic in ("work", "cancel", "questions")]
+
+
+class Failing:
+    """A server of which something fails as long as it is to, and whatever else goes on."""
+
+    def __init__(self, server, error=None):
+        self.server, self.error = server, error
+        self.failed = threading.Event()
+        self.surroundings = evolve(server.surroundings, events=Recording())
+
+    @property
+    def said(self):
+        return [event.text for event in self.surroundings.events.of(LogLine)]
+
+    def __getattr__(self, name):
+        return getattr(self.server, name)
+
+    def fail(self):
+        if self.error is not None:
+            self.failed.set()
+            raise self.error
+
+    def tenant(self, tenant_id):
+        self.fail()
+        return self.server.tenant(tenant_id)
+
+    def session(self, token):
+        self.fail()
+        return self.server.session(token)
+
+
+def signed_out(ours, name):
+    """Return what a page has of somebody who has just gone."""
+    person = ours.somebody(name, Role.VIEWER)
+    ours.server.sign_out(person.token, person.member.user.id)
+    return {"user_id": person.member.user.id, "token": person.token}
+
+
+AWAY = StoreUnavailable("the database is locked")
+
+
+def test_what_changed_while_the_store_did_not_answer_is_told_once_it_does(ours):
+    """As on SQLite, where nobody says afterwards that something may have been missed."""
+    failing = Failing(ours.server, AWAY)
+    hub, gone = Hub(failing), signed_out(ours, "gone")
+    run = ours.server.request_run(ours.tenant_id, "documents")
+    agent_id, _ = ours.machine("unheard")
+    news = {("people", gone["user_id"]), ("runs", run.id), ("agents", agent_id)}
+
+    async def heard_by_a_page() -> tuple[list[Wake | None], ...]:
+        loop = asyncio.get_running_loop()
+        page = Subscriber(ours.tenant_id, loop, user_id="ann", token="")
+        out = Subscriber(ours.tenant_id, loop, topics=frozenset(), **gone)
+        found = []
+        with hub.subscribed(page), hub.subscribed(out):
+            for one in news:
+                hub._hear(*one)
+            for error in (AWAY, AWAY, None):
+                failing.error = error
+                hub._tell_all_heard()
+                await asyncio.sleep(0)
+                found.append([told(page), told(out)])
+        return found
+
+    *before, (page, out) = asyncio.run(heard_by_a_page())
+    assert before == [[[], []]] * 2
+    assert {(wake.topic, wake.subject_id) for wake in page} == news - {("people", gone["user_id"])}
+    assert out == [None]
+    assert len(failing.said) == 1, "it is said once"
+
+
+def test_store_that_answers_again_is_noticed_although_nothing_else_happens(ours):
+    failing = Failing(ours.server, AWAY)
+    gone = signed_out(ours, "gone-unheard")
+
+    async def heard_by_a_page() -> Wake | None:
+        out = Subscriber(ours.tenant_id, asyncio.get_running_loop(), **gone)
+        hub = Hub(failing, again_seconds=0.01)
+        with hub.listening(), hub.subscribed(out):
+            hub._hear("people", gone["user_id"])
+            await asyncio.to_thread(failing.failed.wait, 30)
+            failing.error = None
+            return await asyncio.wait_for(out.messages.get(), 30)
+
+    assert asyncio.run(heard_by_a_page()) is None
+
+
+def test_news_that_cannot_be_read_keep_no_other_from_being_told(ours):
+    failing = Failing(ours.server)
+    gone = signed_out(ours, "gone-with-others")
+
+    def tenant(tenant_id):
+        raise InvalidSettings("a run", [("state", "is none")])
+
+    failing.tenant = tenant
+
+    async def heard_by_a_page() -> list[Wake | None]:
+        out = Subscriber(ours.tenant_id, asyncio.get_running_loop(), **gone)
+        hub = Hub(failing)
+        with hub.subscribed(out):
+            hub._hear("runs", "ab" * 16)
+            hub._hear("people", gone["user_id"])
+            hub._tell_all_heard()
+            await asyncio.sleep(0)
+        return told(out)
+
+    assert asyncio.run(heard_by_a_page()) == [Wake("all"), None]
+
+
+def test_more_news_than_can_be_kept_are_told_as_such(ours):
+    failing = Failing(ours.server, AWAY)
+
+    async def heard_by_a_page() -> list[Wake | None]:
+        page = Subscriber(ours.tenant_id, asyncio.get_running_loop(), user_id="ann", token="")
+        hub = Hub(failing)
+        with hub.subscribed(page):
+            for number in range(20_000):
+                hub._hear("runs", f"{number:032x}")
+            hub._tell_all_heard()
+            failing.error = None
+            hub._tell_all_heard()
+            await asyncio.sleep(0)
+        return told(page)
+
+    assert asyncio.run(heard_by_a_page()) == [Wake("all"), None]
+
+
+def test_any_number_of_machines_is_looked_up_a_part_at_a_time(ours):
+    asked: list[int] = []
+
+    class Agents:
+        def find(self, ids):
+            asked.append(len(ids))
+            return ours.store.agents.find(ids)
+
+    class Store:
+        agents = Agents()
+
+    failing = Failing(ours.server)
+    failing.tenant = lambda tenant_id: Store()
+    ids = [f"{number:032x}" for number in range(1200)]
+
+    async def heard_by_a_page() -> list[Wake | None]:
+        page = Subscriber(ours.tenant_id, asyncio.get_running_loop(), user_id="ann")
+        hub = Hub(failing)
+        with hub.subscribed(page):
+            for one in (ours.agent_id, *ids):
+                hub._hear("agents", one)
+            hub._tell_all_heard()
+            await asyncio.sleep(0)
+        return told(page)
+
+    assert asyncio.run(heard_by_a_page()) == [Wake("agents", ours.agent_id)]
+    assert sum(asked) == 1201
+    assert max(asked) <= 500
 
 
 def test_socket_that_listens_only_after_its_end_is_closed(ours):
