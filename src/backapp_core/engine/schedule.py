@@ -3,6 +3,8 @@
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+from attrs import frozen
+
 from backapp_core.engine.tokens import new_id
 from backapp_core.errors import InvalidSchedule, NameTaken, UnknownPlugin
 from backapp_core.events import Level, LogLine
@@ -49,15 +51,38 @@ def next_moments(
     return moments
 
 
+@frozen
+class _Last:
+    """The last due moment of a schedule, as seen at some time."""
+
+    scheduler: Scheduler | None
+    """None if there is nothing that knows its due moments."""
+    seen_at: datetime
+    due: datetime | None = None
+    next: datetime | None = None
+    """Until then it stays the last one; None means for good."""
+
+    def holds_at(self, now: datetime) -> bool:
+        """Say whether nothing became due since; a clock may be put back."""
+        return self.seen_at <= now and (self.next is None or now < self.next)
+
+
+_Key = tuple[int, str]
+"""Tenant and job."""
+
+
 class Timetable:
-    """Requests what is due; remembers what it saw, which only saves work. For one thread."""
+    """Requests what is due; for one thread.
+
+    It remembers what it saw of jobs that there are, and nothing of others; that only saves work.
+    """
 
     def __init__(self, fleet: Fleet, surroundings: Surroundings, plugins: PluginManager) -> None:
         self._fleet = fleet
         self._surroundings = surroundings
         self._plugins = plugins
-        self._seen: dict[tuple[int, str], datetime] = {}
-        self._schedulers: dict[Schedule, Scheduler | None] = {}
+        self._seen: dict[_Key, datetime] = {}
+        self._last: dict[Schedule, _Last] = {}
 
     def tick(self) -> list[Run]:
         """Request a run for every job whose last due moment is not answered; return these.
@@ -69,24 +94,29 @@ class Timetable:
             StoreUnavailable: If the store does not answer.
         """
         now = self._fleet.now()
-        return [
-            run
-            for tenant in self._fleet.tenants()
-            for job in self._fleet.tenant(tenant.id).jobs.list()
-            if (run := self._request(self._fleet.tenant(tenant.id), job, now)) is not None
-        ]
+        seen: dict[_Key, datetime] = {}
+        last: dict[Schedule, _Last] = {}
+        made: list[Run] = []
+        for tenant in self._fleet.tenants():
+            store = self._fleet.tenant(tenant.id)
+            for job in store.jobs.list():
+                due = self._due(job, now, last)
+                key = (tenant.id, job.name)
+                if due is not None and self._seen.get(key) != due:
+                    made += self._request(store, job, now, due)
+                if key in self._seen:
+                    seen[key] = self._seen[key]
+        self._seen, self._last = seen, last
+        return made
 
-    def _request(self, store: TenantStore, job: Job, now: datetime) -> Run | None:
-        due = self._due(job, now)
-        key = (store.tenant.id, job.name)
-        if due is None or self._seen.get(key) == due:
-            return None
+    def _request(self, store: TenantStore, job: Job, now: datetime, due: datetime) -> list[Run]:
+        """Return the run that was requested, if it was not answered before."""
         runs = store.runs.list(RunFilter(job_name=job.name, limit=_LOOKS_BACK))
         if any(one.state is RunState.REQUESTED and one.due_at is not None for one in runs):
-            return None
-        self._seen[key] = due
+            return []
+        self._seen[store.tenant.id, job.name] = due
         if any(_answers(one, due) for one in runs):
-            return None
+            return []
         run = Run(
             id=new_id(self._surroundings),
             job_name=job.name,
@@ -98,30 +128,37 @@ class Timetable:
         with suppress(NameTaken):  # another server was quicker
             store.runs.add(run)
             self._fleet.announce("runs", run.id)
-            return run
-        return None
+            return [run]
+        return []
 
-    def _due(self, job: Job, now: datetime) -> datetime | None:
-        """Return the last due moment that counts, None if there is none."""
+    def _due(self, job: Job, now: datetime, last: dict[Schedule, _Last]) -> datetime | None:
+        """Return the last due moment that counts, None if there is none; ``last`` remembers it."""
         if job.schedule is None or not job.is_enabled or not job.agent_id:
             return None
-        scheduler = self._scheduler(job, job.schedule)
-        if scheduler is None:
-            return None
-        due = scheduler.previous_before(now + _INSTANT)
+        known = last.get(job.schedule) or self._last.get(job.schedule)
+        if known is None or not known.holds_at(now):
+            scheduler = known.scheduler if known else self._scheduler(job, job.schedule)
+            known = _last_of(scheduler, now)
+        last[job.schedule] = known
         after = job.due_after or datetime.min.replace(tzinfo=UTC)
-        return due if due is not None and due > after else None
+        return known.due if known.due is not None and known.due > after else None
 
     def _scheduler(self, job: Job, schedule: Schedule) -> Scheduler | None:
-        if schedule not in self._schedulers:
-            try:
-                self._schedulers[schedule] = scheduler_of(self._plugins, schedule)
-            except (InvalidSchedule, UnknownPlugin) as error:
-                # Others go on: it was fine when it was stored, and a plugin is missing by now.
-                self._schedulers[schedule] = None
-                text = f"job '{job.name}' is never due: {error.message}"
-                self._surroundings.events(LogLine(Level.WARNING, text))
-        return self._schedulers[schedule]
+        try:
+            return scheduler_of(self._plugins, schedule)
+        except (InvalidSchedule, UnknownPlugin) as error:
+            # Others go on: it was fine when it was stored, and a plugin is missing by now.
+            text = f"job '{job.name}' is never due: {error.message}"
+            self._surroundings.events(LogLine(Level.WARNING, text))
+            return None
+
+
+def _last_of(scheduler: Scheduler | None, now: datetime) -> _Last:
+    if scheduler is None:
+        return _Last(None, now)
+    return _Last(
+        scheduler, now, scheduler.previous_before(now + _INSTANT), scheduler.next_after(now)
+    )
 
 
 def _answers(run: Run, due: datetime) -> bool:

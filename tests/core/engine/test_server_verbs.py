@@ -1,6 +1,7 @@
 """What a server does for people: jobs that make sense, runs that are due, what may be asked."""
 
 import shutil
+import weakref
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -325,6 +326,94 @@ def test_schedule_that_cannot_be_read_any_more_keeps_no_other_job_from_running(
     server.tenant(tenant).jobs.add(broken)
     _, [table] = tables(server, 1, "2030-01-01T02:00:10")
     assert [run.job_name for run in table.tick()] == ["documents"]
+
+
+class Counting:
+    """Stands for the plugins: schedulers that count how often they are asked, and are real."""
+
+    def __init__(self, real):
+        self.schedulers, self._kinds = self, real.schedulers
+        self.asked = 0
+        self.made: list[weakref.ref] = []
+
+    def get(self, name: str):
+        kind = self._kinds.get(name)
+        return evolve(kind, parse=lambda *words: self._parsed(kind.parse(*words)))
+
+    def _parsed(self, scheduler):
+        counting = self
+
+        class Asked:
+            def previous_before(self, moment):
+                counting.asked += 1
+                return scheduler.previous_before(moment)
+
+            def next_after(self, moment):
+                return scheduler.next_after(moment)
+
+        made = Asked()
+        self.made.append(weakref.ref(made))
+        return made
+
+
+def test_schedule_is_worked_out_anew_only_once_something_becomes_due(server, tenant, due_job):
+    job = due_job(Schedule("0 * * * *"))
+    jobs = server.tenant(tenant).jobs
+    for number in range(5):
+        jobs.add(evolve(job, name=f"more-{number}"))
+    [clock], _ = tables(server, 1, "2030-01-05T12:00:00")
+    counting = Counting(server.plugins)
+    table = Timetable(clock, server.surroundings, counting)
+    assert len(table.tick()) == 6
+    for second in range(1, 60):
+        clock.moment = at(f"2030-01-05T12:{second:02}:59")
+        assert table.tick() == []
+    assert (counting.asked, len(counting.made)) == (1, 1)
+    for run in runs(server, tenant):
+        ended(server, tenant, run, "2030-01-05T12:30:00")
+    clock.moment = at("2030-01-05T13:00:00")
+    assert {run.due_at for run in table.tick()} == {at("2030-01-05T13:00:00")}
+    assert (counting.asked, len(counting.made)) == (2, 1)
+
+
+def test_clock_that_is_put_back_makes_nothing_due_that_is_not(server, tenant, due_job):
+    job = due_job(Schedule("0 2 * * *"))
+    [clock], [table] = tables(server, 1, "2030-01-03T02:00:00")
+    server.tenant(tenant).jobs.replace(evolve(job, is_enabled=False))
+    assert table.tick() == []
+    clock.moment = at("2030-01-02T01:00:00")
+    server.tenant(tenant).jobs.replace(job)
+    assert [run.due_at for run in table.tick()] == [at("2030-01-01T02:00:00")]
+
+
+def test_of_jobs_that_are_gone_nothing_is_remembered(server, tenant, due_job):
+    job = due_job(Schedule("0 2 * * *"))
+    jobs = server.tenant(tenant).jobs
+    [clock], _ = tables(server, 1, "2030-01-01T01:00:00")
+    counting = Counting(server.plugins)
+    table = Timetable(clock, server.surroundings, counting)
+    for minute in range(5):
+        jobs.replace(evolve(job, schedule=Schedule(f"{minute} 2 * * *")))
+        assert table.tick() == []
+        assert [one() is not None for one in counting.made] == [False] * minute + [True]
+    [read] = jobs.list()
+    known = weakref.ref(read)
+    del read
+    assert known() is not None
+    jobs.remove("documents")
+    assert table.tick() == []
+    assert (known(), counting.made[-1]()) == (None, None)
+
+
+def test_job_that_did_not_change_is_not_read_anew(server, tenant, due_job):
+    job = due_job(Schedule("0 2 * * *"))
+    jobs = server.tenant(tenant).jobs
+    jobs.add(evolve(job, name="other"))
+    before = jobs.list()
+    jobs.replace(evolve(job, tags=("changed",)))
+    changed, other = server.tenant(tenant).jobs.list()
+    assert other is before[1]
+    assert (changed.tags, before[0].tags) == (("changed",), job.tags)
 
 
 def test_moment_that_the_clock_skips_or_repeats_is_one_run(server, tenant, due_job):

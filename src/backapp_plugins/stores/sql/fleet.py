@@ -41,7 +41,7 @@ class SqlFleet(Fleet):
         self._accounts = Accounts(database)
         self._enrolment = Enrolment(database)
         # Tenants stay what they are, so each is asked for once.
-        self._known: dict[int, Tenant] = {}
+        self._known: dict[int, SqlTenantStore] = {}
         self.is_shared = database.is_shared
 
     @override
@@ -75,10 +75,14 @@ class SqlFleet(Fleet):
     @override
     def tenant(self, tenant_id: int) -> TenantStore:
         if tenant_id not in self._known:
-            self._known |= {tenant.id: tenant for tenant in self.tenants()}
+            self._known = {tenant.id: self._store_of(tenant) for tenant in self.tenants()}
         if tenant_id not in self._known:
             raise StoreUnavailable(f"the store {self._database.shown} knows no tenant {tenant_id}")
-        return SqlTenantStore(Scope(self._database, tenant_id), self._known[tenant_id])
+        return self._known[tenant_id]
+
+    def _store_of(self, tenant: Tenant) -> SqlTenantStore:
+        known = self._known.get(tenant.id)
+        return known or SqlTenantStore(Scope(self._database, tenant.id), tenant)
 
     # --- who is who
 

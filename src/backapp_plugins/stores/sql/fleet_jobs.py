@@ -1,6 +1,6 @@
 """What servers ask about jobs, besides what every store can say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from sqlalchemy import func, select
@@ -11,13 +11,22 @@ from backapp_core.server_api import FleetJobs
 from backapp_plugins.stores.sql.collisions import again_after_collisions
 from backapp_plugins.stores.sql.jobs import SqlJobs
 from backapp_plugins.stores.sql.rows import is_id, job_from_body
+from backapp_plugins.stores.sql.scopes import Scope
 from backapp_plugins.stores.sql.tables import JOBS
 
 
 @final
 @again_after_collisions
 class SqlFleetJobs(SqlJobs, FleetJobs):
-    """The jobs of one tenant's machines."""
+    """The jobs of one tenant's machines.
+
+    A server looks at all of them every few seconds, so what was read then is kept, as long as it
+    does not change, and no longer than there is such a job.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope)
+        self._kept: Mapping[str, Job] = {}
 
     @override
     def count(self) -> int:
@@ -38,3 +47,13 @@ class SqlFleetJobs(SqlJobs, FleetJobs):
         with self._database.reading() as connection:
             bodies = connection.execute(query).scalars().all()
         return [job_from_body(body) for body in bodies]
+
+    @override
+    def _read(self, bodies: Sequence[str], *, are_all: bool) -> Sequence[Job]:
+        if not are_all:
+            return super()._read(bodies, are_all=False)
+        former = self._kept
+        # Put in place at once, since several threads may be here.
+        kept = {body: former.get(body) or job_from_body(body) for body in bodies}
+        self._kept = kept
+        return [*kept.values()]
