@@ -1,6 +1,6 @@
 """What stands in the form of a job, and what is meant by it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from attrs import evolve, frozen
@@ -26,7 +26,10 @@ class JobForm:
     roots: str = ""
     """One per line."""
     excludes: str = ""
-    """Patterns, one per line."""
+    """Patterns, one per line as in a file of patterns: blanks at the end do not count, unless a
+    backslash stands before them; those at the beginning do."""
+    former_excludes: tuple[str, ...] = ()
+    """Those of the job that is changed; kept to the letter where the form shows them unchanged."""
     larger_mib: str = ""
     """From which size on files are left out; empty: none."""
     schedule: str = ""
@@ -67,11 +70,10 @@ class JobForm:
         """Return the form filled in with a job."""
         settings = job.scanner_settings
         larger = settings.get("exclude_larger_than_bytes")
-        excludes = cast("list[object]", settings.get("excludes", []))
         typed = cls(
             repository=repository_id_of(job),
             roots="\n".join(map(_line_of, job.roots)),
-            excludes="\n".join(map(str, excludes)),
+            excludes=_shown_patterns(_patterns_of(job)),
             larger_mib=repr(larger / _MIB).removesuffix(".0") if isinstance(larger, int) else "",
             schedule=job.schedule.expression if job.schedule else "",
             time_zone=job.schedule.time_zone if job.schedule else "UTC",
@@ -85,7 +87,8 @@ class JobForm:
     def for_job(self, job: Job) -> "JobForm":
         """Return the form as that of ``job``: its name stays, and what is not shown."""
         rest = {key: it for key, it in job.scanner_settings.items() if key not in _OWN_SETTINGS}
-        return evolve(self, name=job.name, other_settings=rest)
+        former = _patterns_of(job)
+        return evolve(self, name=job.name, other_settings=rest, former_excludes=former)
 
     @property
     def wished_schedule(self) -> Schedule | None:
@@ -98,7 +101,10 @@ class JobForm:
         """Return what is meant, and what cannot be read, by field."""
         faults: dict[str, list[str]] = {}
         settings = dict(self.other_settings)
-        if patterns := lines(self.excludes):
+        patterns = _patterns_in(self.excludes)
+        if patterns == _patterns_in(_shown_patterns(self.former_excludes)):
+            patterns = self.former_excludes
+        if patterns:
             settings["excludes"] = list(patterns)
         if self.larger_mib.strip():
             try:
@@ -126,6 +132,32 @@ def _line_of(path: bytes) -> str:
     text = to_text(path)
     bare = text.rstrip(" ")
     return bare + "\\x20" * (len(text) - len(bare))
+
+
+def _patterns_of(job: Job) -> tuple[str, ...]:
+    return tuple(map(str, cast("list[object]", job.scanner_settings.get("excludes", []))))
+
+
+def _shown_patterns(patterns: Iterable[str]) -> str:
+    return "\n".join(map(_line_of_pattern, patterns))
+
+
+def _line_of_pattern(pattern: str) -> str:
+    """Return a pattern as a line of the form, in which every blank at its end is meant."""
+    bare = _without_trailing_blanks(pattern)
+    return bare + "".join(f"\\{blank}" for blank in pattern[len(bare) :])
+
+
+def _patterns_in(text: str) -> tuple[str, ...]:
+    # Not `splitlines`: names may hold what that takes for the end of a line.
+    parts = text.replace("\r\n", "\n").split("\n")
+    return tuple(filter(None, map(_without_trailing_blanks, parts)))
+
+
+def _without_trailing_blanks(line: str) -> str:
+    bare = line.rstrip(" \t")
+    backslashes = len(bare) - len(bare.rstrip("\\"))
+    return line[: len(bare) + backslashes % 2]
 
 
 def _bytes_of(mib: str) -> int:

@@ -4,6 +4,7 @@ import re
 from html import unescape
 
 import pytest
+from attrs import evolve
 from litestar.testing import TestClient
 
 from backapp_core.engine.configure import JobWish, RepositoryWish
@@ -17,7 +18,9 @@ from backapp_core.model.users import Role
 from backapp_core.model.work import Answer
 from backapp_core.ports.stores import RunFilter
 from backapp_core.wire import AGENT_KEY_PREFIX, EnrolBody
+from backapp_plugins.scanners.files.patterns import parse_pattern, parse_pattern_file
 from backapp_web.app import create_app
+from backapp_web.dashboard.job_form import JobForm
 from backapp_web.guards import route_keys
 
 HTML = {"accept": "text/html"}
@@ -283,9 +286,45 @@ def test_settings_that_the_form_does_not_show_stay(admin, ours):
     ours.store.jobs.remove("special")
 
 
+BLANKS = [
+    *(
+        "end ",
+        "end  ",
+        "end\t",
+        r"end\ ",
+        r"end\\ ",
+        r"end\ " + "  ",
+        " start",
+        r"\ start",
+        "  both  ",
+    ),
+    *("a\x0bb", "a\u2028b", "a\x85b", "no-break\xa0", "#no comment", r"\ "),
+]
+
+
+@pytest.mark.parametrize("pattern", BLANKS)
+def test_blanks_of_a_pattern_mean_in_a_form_what_they_mean_to_the_scanner(pattern):
+    """Also when something beside them is changed."""
+    job = Job("odd", "backapp:" + "b" * 32, (b"/x",), scanner_settings={"excludes": [pattern]})
+    shown = JobForm.showing(job)
+    for typed in (f"{shown.excludes}\r\n*.tmp", f"*.tmp\r\n\r\n  \t\r\n{shown.excludes}\r\n"):
+        wish, _ = evolve(shown, excludes=typed).wish()
+        [kept] = set(wish.scanner_settings["excludes"]) - {"*.tmp"}
+        wanted = parse_pattern(pattern, origin="pattern")
+        assert parse_pattern(kept, origin="pattern").name == wanted.name
+        if not pattern.startswith("#"):
+            [read] = parse_pattern_file(f"{shown.excludes}\n".encode(), path=b"file")
+            assert read.name == wanted.name
+
+
+def test_blanks_behind_a_pattern_that_somebody_types_do_not_count():
+    typed = JobForm(excludes="*.tmp  \r\n  \r\nkept\\ \t\r\n")
+    assert typed.wish()[0].scanner_settings["excludes"] == ["*.tmp", "kept\\ "]
+
+
 def test_form_that_is_sent_as_it_was_shown_changes_nothing(admin, ours):
     former = ours.store.jobs.get("documents")
-    settings = {"exclude_larger_than_bytes": 1_234_567_891}
+    settings = {"exclude_larger_than_bytes": 1_234_567_891, "excludes": BLANKS}
     roots = (b"/blanks behind  ", b"/a\\x20b", b"/line\nbreak")
     ours.store.jobs.add(
         Job("odd", former.repository, roots, scanner_settings=settings, agent_id=ours.agent_id)
@@ -293,7 +332,9 @@ def test_form_that_is_sent_as_it_was_shown_changes_nothing(admin, ours):
     page = admin.get("/jobs/odd/edit").text
     [shown] = re.findall(r'<textarea id="roots".*?>(.*?)</textarea>', page, re.DOTALL)
     [larger] = re.findall(r'name="larger_mib".*?value="(.*?)"', page)
+    [excludes] = re.findall(r'<textarea id="excludes".*?>(.*?)</textarea>', page, re.DOTALL)
     form = {"repository": ours.repository_id, "roots": unescape(shown), "larger_mib": larger}
+    form["excludes"] = unescape(excludes).replace("\n", "\r\n")
     assert admin.post("/jobs/odd/edit", **form).status_code == 303
     kept = ours.store.jobs.get("odd")
     ours.store.jobs.remove("odd")
