@@ -84,6 +84,9 @@ _SENTENCES = {
 }
 """What is said where the library says no more than the title."""
 
+_SENT_AS = {"run_state": "state"}
+"""What parts of an address are called there, if not as the variable that takes them."""
+
 
 def status_of(error: BackappError) -> int:
     """Return the status of the most specific class of ``error`` that the table knows."""
@@ -105,7 +108,7 @@ def problem_of(error: Exception) -> Problem:
         status, faults = error.status_code, _faults_of(error)
         detail = _SENTENCES.get(status, error.detail)
         if faults:
-            listed = "; ".join(f"{name}: {reason}" for name, reason in faults)
+            listed = "; ".join(f"{name}: {reason}" if name else reason for name, reason in faults)
             detail = f"the request cannot be used: {listed}"
         return Problem("about:blank", _title(status), status, _sentence(detail), faults)
     return Problem("about:blank", _title(500), 500, "an unexpected error happened")
@@ -125,7 +128,14 @@ def _faults_of(error: HTTPException) -> tuple[tuple[str, str], ...]:
     if not isinstance(error, ValidationException):
         return ()
     listed = cast("list[dict[str, object]]", error.extra or [])
-    return tuple((str(one.get("key", "")), _sentence(str(one["message"]))) for one in listed)
+    return tuple(_fault(str(one.get("key", "")), str(one["message"])) for one in listed)
+
+
+def _fault(key: str, message: str) -> tuple[str, str]:
+    if key == "data":
+        # All that the library finds out about a body is that there is none.
+        return "", "a body is missing"
+    return _SENT_AS.get(key, key), _sentence(message)
 
 
 def headers_of(error: Exception, status: int) -> dict[str, str]:

@@ -34,11 +34,16 @@ def plain_of_json(raw: bytes) -> Any:
     """
     try:
         plain = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
-        reason = "is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise InvalidSettings(_SOURCE, [("", f"is no JSON: {reason}")]) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidSettings(_SOURCE, [("", f"is no JSON: {_reason(error)}")]) from error
     _check(plain)
     return plain
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
+    return "holds text that is no UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def _check(plain: Any) -> None:

@@ -79,6 +79,8 @@ def test_body_of_another_kind_is_refused(client, admin, kind):
         b"",
         b"{",
         b"\xff\xfe",
+        b'{"agent_name": "\xff"}',
+        b'{"agent_name": "\xc3\x28"}',
         b"[]",
         b"null",
         b'"text"',
@@ -89,7 +91,7 @@ def test_body_of_another_kind_is_refused(client, admin, kind):
         b'{"agent_name": ' + b'{"a":' * 40 + b"1" + b"}" * 41,
         b'{"agent_name": 1' + b"0" * 400 + b"}",
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_malformed_body_is_answered_in_a_sentence(client, admin, raw):
     headers = admin | {"content-type": "application/json"}
@@ -97,6 +99,18 @@ def test_malformed_body_is_answered_in_a_sentence(client, admin, raw):
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"]
+
+
+def test_body_that_is_missing_is_called_so(client, admin):
+    answer = client.post("/api/v1/enrolments", headers=admin)
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == "the request cannot be used: a body is missing"
+
+
+def test_part_of_an_address_is_called_as_it_is_written_there(client, admin):
+    answer = client.get("/api/v1/runs?state=lost", headers=admin)
+    assert answer.status_code == 400
+    assert [name for name, _ in answer.json()["faults"]] == ["state"]
 
 
 def test_every_fault_of_a_body_is_listed_with_its_path(client, admin):
