@@ -221,11 +221,15 @@ def test_who_wishes_to_stop_does_not_wait_for_a_server(script, work, surrounding
 
 @pytest.mark.parametrize(
     "body",
-    [b"<html>", b"[" * 100_000, b'{"now": 1}', b'{"now": NaN}', b"\xff", b'"text"', b"null"],
-    ids=["html", "deep", "wrong", "nan", "bytes", "text", "nothing"],
+    [
+        *(b"<html>", b"[" * 100_000, b'{"now": 1}', b'{"now": NaN}', b"\xff", b'"text"', b"null"),
+        b'{"now": "\xff"}',
+    ],
+    ids=["html", "deep", "wrong", "nan", "bytes", "text", "nothing", "bytes in text"],
 )
-def test_answer_that_makes_no_sense_is_an_error_of_the_server(script, work, body):
-    script.answer((200, body))
+@pytest.mark.parametrize("status", [200, 500])
+def test_answer_that_makes_no_sense_is_an_error_of_the_server(script, work, body, status):
+    script.answer((status, body))
     with pytest.raises(StoreUnavailable):
         work.hello(REPORT, alive_seconds=60)
 
@@ -469,7 +473,9 @@ def test_lost_connection_is_made_again_and_tells_that_something_may_be_missed(
 
 
 @pytest.mark.parametrize(
-    "message", ["no json", "[" * 60_000, '{"topic": 1}', b"\xff", "x" * 100_000], ids=range(5)
+    "message",
+    ["no json", "[" * 60_000, '{"topic": 1}', b"\xff", b'{"topic": "\xff"}', "x" * 100_000],
+    ids=range(6),
 )
 def test_message_that_makes_no_sense_wakes_nobody_and_ends_nothing(talking, surroundings, message):
     def handler(connection):

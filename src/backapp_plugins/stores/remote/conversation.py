@@ -186,7 +186,7 @@ class Conversation:
             if answer is NoneType:
                 return cast("_T", None)
             return from_plain(plain, answer, source=f"what {self.server.origin} answered")
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StoreUnavailable(
                 f"{self.server.origin} answered with something that is no JSON; "
                 "is it a BackApp server?"

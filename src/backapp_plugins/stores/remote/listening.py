@@ -110,5 +110,5 @@ def _read(message: str | bytes) -> Wake | None:
     """Return what a message says; None for one that makes no sense, which wakes nobody."""
     try:
         return from_plain(msgspec.json.decode(message), Wake, source="message")
-    except (msgspec.DecodeError, RecursionError, InvalidSettings):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidSettings):
         return None

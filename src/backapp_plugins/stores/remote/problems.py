@@ -74,7 +74,7 @@ def error_for(origin: str, status: int, body: bytes) -> BackappError:
     """
     try:
         problem = msgspec.json.decode(body, type=_Problem)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return StoreUnavailable(f"{origin} answered with status {status}")
     detail = to_line(problem.detail[:_LONGEST_DETAIL])
     kind = _KNOWN.get(problem.type)
