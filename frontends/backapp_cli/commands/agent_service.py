@@ -56,8 +56,9 @@ def install(session: Session, *, is_user: bool, starter: str | None, prints: boo
     found = _service(session, starter, is_user)
     if prints:
         session.output.message("service", _fields(found))
-        session.output.remark(f"# {found.path}")
-        session.output.lines(found.text.splitlines())
+        if not session.output.is_quiet:
+            session.output.note(f"{found.path}:")  # beside the result, which may go to a file
+        session.output.lines([_indented(line) for line in found.text.splitlines()])
         return
     agent_identity.load(agent_folder(session.choices))
     agent_service.install(found)
@@ -102,6 +103,12 @@ def _service(session: Session, starter: str | None, is_user: bool) -> "Service":
         *(["--config", str(Path(config).absolute())] if config else []),
     ]
     return describe(Starter(name), command, home=Path.home(), folder=folder)
+
+
+def _indented(line: str) -> str:
+    """Return a line whose indentation a terminal shows as it is; tabs would be escaped."""
+    text = line.lstrip("\t")
+    return "  " * (len(line) - len(text)) + text
 
 
 def _program() -> list[str]:

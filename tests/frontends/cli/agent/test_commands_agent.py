@@ -2,6 +2,7 @@
 
 import json
 import os
+import plistlib
 import pty
 import socket
 import stat
@@ -269,6 +270,21 @@ def test_service_is_written_for_a_user_and_removed_again(cli, enrolled, tmp_path
     assert "removed" in cli("agent", "uninstall", "--user", "--for", "systemd").out
     assert not unit.exists()
     assert "is not there" in cli("agent", "uninstall", "--user", "--for", "systemd").out
+
+
+@pytest.mark.parametrize("starter", ["systemd", "launchd"])
+def test_service_that_is_shown_can_be_used_as_it_is(cli, enrolled, tmp_path, starter):
+    shown = cli("agent", "install", "--user", "--for", starter, "--print").out
+    if starter == "launchd":
+        assert plistlib.loads(shown.encode())["ProgramArguments"][-2] == "--agent-dir"
+        assert "\\" not in shown
+    cli("agent", "install", "--user", "--for", starter)
+    (written,) = [
+        path.read_text()
+        for path in (tmp_path / "home").rglob("*backapp*agent*")
+        if path.suffix in {".service", ".plist"}
+    ]
+    assert shown.split() == written.split()
 
 
 def test_strange_file_in_the_place_of_the_service_stays(cli, enrolled, tmp_path):
