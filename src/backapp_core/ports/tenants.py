@@ -326,7 +326,10 @@ class FleetRuns(Runs):
 
     @abstractmethod
     def latest_of_jobs(self, names: Collection[str]) -> Mapping[str, Run]:
-        """Return the latest requested run of those of these jobs that ever had one, by name."""
+        """Return the latest requested backup of those of these jobs that ever had one, by name.
+
+        Restores go by a job, too, and say nothing of how its backups are.
+        """
 
     @abstractmethod
     def events_after(

@@ -17,7 +17,7 @@ from backapp_core.errors import (
     TokenRefused,
 )
 from backapp_core.model.enforcements import Enforcement
-from backapp_core.model.runs import RunState
+from backapp_core.model.runs import RestoreOrder, RunKind, RunState
 from backapp_core.ports.fleet import Announced, Fleet, KnownAgent
 from backapp_core.ports.stores import RunFilter
 from backapp_core.ports.tenants import TenantStore
@@ -249,7 +249,10 @@ class FleetRunsContract(WithFleet):
         assert list(ours.runs.events_after(make_run().id, 0)) == []
 
     def test_latest_run_of_every_job_is_found(self, fleet: Fleet) -> None:
-        """Of two at the same moment that with the greater id; none of a job that was removed."""
+        """Of two at the same moment that with the greater id; none of a job that was removed.
+
+        A restore is no run of which somebody wants to know whether the job is well.
+        """
         machine = make_machine(fleet)
         for name in ("home", "idle", "mail", "removed"):
             machine.job(name)
@@ -258,6 +261,9 @@ class FleetRunsContract(WithFleet):
             machine.run(number, job_name=name, requested_at=AT + timedelta(seconds=second))
         machine.run(5, job_name="removed")
         machine.store.jobs.remove("removed")
+        restore = {"kind": RunKind.RESTORE, "restore": RestoreOrder("5a" * 32, b"/restore")}
+        for number, name in ((60, "home"), (61, "idle")):
+            machine.run(number, job_name=name, **restore)
         found = machine.store.runs.latest_of_jobs([job.name for job in machine.store.jobs.list()])
         assert {name: int(run.id, 16) for name, run in found.items()} == {"home": 1, "mail": 4}
 

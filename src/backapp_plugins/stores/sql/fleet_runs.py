@@ -14,6 +14,7 @@ from backapp_core.plugin_api import (
     LeaseLost,
     Progress,
     Run,
+    RunKind,
     RunNotFound,
     RunState,
 )
@@ -78,11 +79,16 @@ class SqlFleetRuns(SqlRuns, FleetRuns):
         wanted = {name for name in names if is_job_name(name)}
         if not wanted:
             return {}
-        # One step into an index for each job, however many runs there are.
+        # A few steps into an index for each job, however many runs there are: those that are
+        # passed over are the restores since.
         own = RUNS.alias("own")
         latest = (
             select(own.c.id)
-            .where(self._scope.of(own), own.c.job_name == JOBS.c.name)
+            .where(
+                self._scope.of(own),
+                own.c.job_name == JOBS.c.name,
+                own.c.kind == RunKind.BACKUP.value,
+            )
             .order_by(own.c.requested_at.desc(), own.c.id.desc())
             .limit(1)
             .correlate(JOBS)
