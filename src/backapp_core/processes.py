@@ -37,16 +37,29 @@ def system_ids() -> str:
 
     Containers on one kernel have different ones.
     """
+    boot = boot_id()
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         table = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # the link names no path
     except OSError:
+        return ""
+    if not boot:
         return ""
     try:
         machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         machine = ""
     return f"{machine or _NO_ID} {boot} {table}"
+
+
+def boot_id() -> str:
+    """Return what the kernel calls the time since it was started, empty if unknown.
+
+    It is another one on every machine, copies of a machine's disk included.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def is_of_earlier_boot(system: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import final
 
 from backapp_core import processes
+from backapp_core.engine.agent_instance import former_instance, note_instance
 from backapp_core.engine.agent_ledger import FOLDER as RUNS
 from backapp_core.engine.agent_ledger import RunLedger
 from backapp_core.engine.agent_limits import AgentLimits
@@ -32,9 +33,7 @@ from backapp_core.model.agents import AgentReport
 from backapp_core.model.work import Orders
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.ports.work import CanWake, Work
-from backapp_core.secret_files import write_private_file
 
-_INSTANCE = "instance"
 _ID_BYTES = 16
 _SLICE_SECONDS = 0.2
 _LEAST_SECONDS = 0.05
@@ -117,17 +116,16 @@ class AgentLoop:
                 self._wait()
 
     def _begin(self) -> None:
-        """Settle what a former process of this machine left behind, and be the one from now on."""
-        former = self._folder / _INSTANCE
+        """Settle what a former process in this folder left behind, and be the one from now on."""
         ledger = self._place.ledger
         ledger.forget_before(self._surroundings.clock.now() - _FORGET_AFTER)
-        with suppress(StoreUnavailable, OSError, UnicodeDecodeError):  # leases end by themselves
-            if former.exists():
-                self._work.goodbye(former.read_text(encoding="ascii").strip())
-            for begun in ledger.all():
-                with suppress(ConflictError, MissingError):
-                    self._work.hand_back(begun.run_id, begun.fence)
-        write_private_file(former, f"{self._instance}\n")
+        with suppress(StoreUnavailable, OSError):  # leases end by themselves
+            if former := former_instance(self._folder):
+                self._work.goodbye(former)
+                for begun in ledger.all():
+                    with suppress(ConflictError, MissingError):
+                        self._work.hand_back(begun.run_id, begun.fence)
+        note_instance(self._folder, self._instance)
         self._become_the_one()
 
     def _become_the_one(self) -> None:

@@ -1,6 +1,7 @@
 """A machine that works for a server: from a wished run to its end, and back from snapshots."""
 
 import os
+import shutil
 import signal
 import stat
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ import pytest
 from attrs import evolve
 
 from backapp_core.clock import Clock, SystemClock
+from backapp_core.engine.agent_instance import note_instance
 from backapp_core.engine.agent_limits import AgentLimits
 from backapp_core.engine.agent_policy import Policy
 from backapp_core.errors import AgentRevoked, AgentRunning, InputError, StoreUnavailable
@@ -338,12 +340,27 @@ def test_second_agent_with_the_same_key_gives_up_and_leaves_the_first_alone(site
     assert first.error is None
 
 
+@pytest.mark.interop  # waits
+def test_copy_of_the_agent_s_folders_gives_up_and_takes_nothing_away(site, gate, eventually):
+    """It knows what the first one is called, and which run it does; it is no successor."""
+    waiting = gate()
+    first = site.working()
+    run_id = site.ask("dump")
+    waiting.wait()
+    shutil.copytree(site.folder / "state", site.folder / "copied")
+    second = site.working(state="copied")
+    second.join()
+    assert isinstance(second.error, AgentRunning)
+    assert not [text for text in first.said if "no longer" in text]
+    waiting.open()
+    assert site.ended(run_id).state is RunState.COMPLETED
+    assert first.error is None
+
+
 def test_process_that_was_killed_is_no_second_agent(site, eventually):
     """Its successor on the same machine need not wait until it counts as dead."""
     former = site.around.random_bytes(16).hex()
-    state = site.folder / "state" / "agent"
-    state.mkdir(parents=True)
-    (state / "instance").write_text(f"{former}\n")
+    note_instance(site.folder / "state" / "agent", former)
     site.work.hello(AgentReport(former, "", "", ""), alive_seconds=3600)
     working = site.working(limits=evolve(LIMITS, alive_seconds=3600))
     assert site.ended(site.ask()).state is RunState.COMPLETED
