@@ -337,6 +337,22 @@ def test_store_of_a_newer_program_is_refused_and_untouched(open_at, path):
     assert path.read_bytes() == before
 
 
+def test_interrupt_during_a_migration_is_no_error_of_the_store(tmp_path):
+    """The library closes the connection that a statement was interrupted on."""
+    database = SqliteDatabase(tmp_path / "backapp.db", SystemClock(), void)
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), database.migrating() as connection:
+        sa.event.listen(connection, "before_cursor_execute", interrupt)
+        connection.execute(sa.text("CREATE TABLE half (done INTEGER)"))
+    with database.reading() as connection:
+        assert connection.execute(sa.text("PRAGMA foreign_keys")).scalar_one() == 1
+        assert database.table_names(connection) == set()
+    database.close()
+
+
 def test_known_revisions_are_those_of_the_migrations():
     from alembic.config import Config
     from alembic.script import ScriptDirectory

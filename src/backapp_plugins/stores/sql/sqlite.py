@@ -128,7 +128,8 @@ class SqliteDatabase(Database):
                         yield connection
                         self._check_references(connection)
                 finally:
-                    driver.execute("PRAGMA foreign_keys=ON")
+                    if not connection.invalidated:  # what interrupts a statement closes it
+                        driver.execute("PRAGMA foreign_keys=ON")
 
     def _check_references(self, connection: Connection) -> None:
         if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
