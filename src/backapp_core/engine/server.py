@@ -28,7 +28,7 @@ from backapp_core.engine.run import store_url
 from backapp_core.engine.sign_in import SignedIn
 from backapp_core.engine.tokens import hash_of, is_well_formed, new_id, new_token
 from backapp_core.engine.wish_faults import Fault
-from backapp_core.errors import QuestionNotFound
+from backapp_core.errors import InputError, QuestionNotFound
 from backapp_core.manager import PluginManager
 from backapp_core.model.agents import Agent, EnrolmentToken
 from backapp_core.model.jobs import Job
@@ -190,13 +190,21 @@ class Server(Closing):
     def add_api_token(
         self, member: Member, name: str, expires_at: datetime | None
     ) -> tuple[str, ApiToken]:
-        """Let a program act for somebody; return the token, shown once, and what is kept."""
+        """Let a program act for somebody; return the token, shown once, and what is kept.
+
+        Raises:
+            InvalidName: If ``name`` cannot be one.
+            InputError: If it would be of no use to anybody.
+        """
+        now = self.fleet.now()
+        if expires_at is not None and expires_at <= now:
+            raise InputError("the token would have expired before it was made; name a later moment")
         token = new_token(self.surroundings, API_TOKEN_PREFIX)
         kept = ApiToken(
             id=new_id(self.surroundings),
             user_id=member.user.id,
             name=invite.check_person_name(name),
-            created_at=self.fleet.now(),
+            created_at=now,
             expires_at=expires_at,
         )
         self.tenant(member.tenant_id).users.add_api_token(kept, hash_of(token))

@@ -101,6 +101,15 @@ def test_malformed_body_is_answered_in_a_sentence(client, admin, raw):
     assert answer.json()["detail"]
 
 
+def test_token_that_has_expired_already_is_not_made(client, admin):
+    body = {"name": "late", "expires_at": "2020-01-01T00:00:00+00:00"}
+    answer = client.post("/api/v1/me/tokens", json=body, headers=admin)
+    assert answer.status_code == 400
+    assert "name a later moment" in answer.json()["detail"]
+    kept = client.get("/api/v1/me/tokens", headers=admin).json()["tokens"]
+    assert "late" not in {one["name"] for one in kept}
+
+
 def test_body_that_is_missing_is_called_so(client, admin):
     answer = client.post("/api/v1/enrolments", headers=admin)
     assert answer.status_code == 400
@@ -293,4 +302,5 @@ def test_page_of_the_description_needs_no_other_host(client):
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
     assert "/api/v1/agent/claim" in page.text
+    assert "Needs bearer, or session, or to come from the server&#39;s own machine." in page.text
     assert "//" not in page.text.replace("http://testserver.local", "")
