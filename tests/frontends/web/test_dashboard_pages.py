@@ -371,11 +371,16 @@ def test_repository_with_faults_keeps_what_was_typed_and_is_made_when_they_are_m
     page = admin.get("/repositories/attic").text
     assert "unprotected" in page
     assert "backapp agent sheet attic" in page
-    assert "attic" in admin.get("/overview").text.partition("Needs attention")[2]
+    assert "After its first backup, print or copy its recovery sheet" in page
+    overview = admin.get("/overview").text
+    assert "attic" in overview.partition("Needs attention")[2]
+    assert "After its first backup, confirm its recovery sheet" in overview
 
 
 def test_repository_is_protected_once_its_sheet_is_confirmed(admin, ours, work):
-    assert "backapp agent sheet vault" in admin.get("/repositories/vault").text
+    page = admin.get("/repositories/vault").text
+    assert "backapp agent sheet vault" in page
+    assert "After its first backup" not in page
     work.confirm_sheet(ours.repository_id)
     page = admin.get("/repositories/vault").text
     assert "backapp agent sheet vault" not in page
