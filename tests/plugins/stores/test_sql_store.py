@@ -344,9 +344,13 @@ def test_interrupt_during_a_migration_is_no_error_of_the_store(tmp_path):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), database.migrating() as connection:
-        sa.event.listen(connection, "before_cursor_execute", interrupt)
-        connection.execute(sa.text("CREATE TABLE half (done INTEGER)"))
+    def migrate():
+        with database.migrating() as connection:
+            sa.event.listen(connection, "before_cursor_execute", interrupt)
+            connection.execute(sa.text("CREATE TABLE half (done INTEGER)"))
+
+    with pytest.raises(KeyboardInterrupt):
+        migrate()
     with database.reading() as connection:
         assert connection.execute(sa.text("PRAGMA foreign_keys")).scalar_one() == 1
         assert database.table_names(connection) == set()
