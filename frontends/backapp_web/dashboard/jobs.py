@@ -44,6 +44,7 @@ def jobs(request: Call, *, after: FromQuery[str] = "") -> Response[bytes]:
         repositories={key: one.name for key, one in repositories.items()},
         repository_id_of=repository_id_of,
         online={key: server.is_online(one, at=now) for key, one in agents.items()},
+        revoked={key for key, one in agents.items() if one.revoked_at},
         address=address_of("/jobs", after=after),
         newest="/jobs" if after else "",
         older=address_of("/jobs", after=last.name) if last else "",

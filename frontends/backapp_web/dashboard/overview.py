@@ -4,7 +4,6 @@ from litestar import Response, Router, get
 
 from backapp_core.model.users import Action
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
-from backapp_web.dashboard.names import agent_names
 from backapp_web.pages import page
 
 
@@ -15,11 +14,13 @@ def overview(request: Call) -> Response[bytes]:
     seen = server_of(request).overview(member_of(request).tenant_id)
     ids = {one.agent_id for one in (*seen.failed, *seen.going, *seen.latest)}
     ids |= {one.agent_id for one in seen.repositories.unprotected}
+    agents = store_of(request).agents.find(ids)
     return page(
         request,
         "overview.html",
         seen=seen,
-        names=agent_names(store_of(request), ids),
+        names={key: one.name for key, one in agents.items()},
+        revoked={key for key, one in agents.items() if one.revoked_at},
         may_configure=caller.may(Action.CONFIGURE),
     )
 

@@ -120,13 +120,15 @@ def receipts(
 def _repository(request: Call, name: str, chain: Chain | None = None) -> Response[bytes]:
     store, caller = store_of(request), caller_of(request)
     found = store.repositories.get(name)
+    agent = store.agents.find([found.agent_id]).get(found.agent_id)
     jobs, last = cut(store.jobs.filling(found.id, limit=OF_A_PAGE + 1), OF_A_PAGE)
     return page(
         request,
         "repository.html",
         path=f"/repositories/{found.name}",
         repository=found,
-        machine=agent_names(store, [found.agent_id]).get(found.agent_id, found.agent_id),
+        machine=agent.name if agent else found.agent_id,
+        is_revoked=bool(agent and agent.revoked_at),
         jobs=jobs,
         has_more_jobs=last is not None,
         snapshots=store.repositories.snapshots(found.id, limit=_LATEST_SNAPSHOTS),

@@ -577,6 +577,25 @@ def test_machine_that_is_offline_is_said_where_it_matters(admin, ours):
     admin.post(f"{run}/cancel")
 
 
+def test_nobody_waits_for_a_machine_whose_key_was_taken_back(client, server, ours, new_world):
+    left = new_world(server, server.fleet.add_tenant("left").id).fill()
+    somebody = Somebody(client, left.person(Role.ADMIN))
+    assert "/jobs/documents/run" in somebody.get("/jobs").text
+    server.revoke(left.tenant_id, "pluto")
+    here = f"/repositories/vault/snapshots/{SNAPSHOT}"
+    pages = {
+        address: somebody.get(address).text
+        for address in ("/overview", "/jobs", "/jobs/documents", "/repositories/vault", here)
+    }
+    for address, text in pages.items():
+        assert "taken back" in text, address
+        assert "until it is back" not in text, address
+        assert "/jobs/documents/run" not in text, address
+        assert "backapp agent sheet" not in text, address
+    assert f"passwords/{left.repository_id}" in pages["/repositories/vault"]
+    assert "/new-job" not in pages["/repositories/vault"]
+
+
 def test_people_are_invited_given_a_role_and_switched_off(admin, ours, client):
     invited = admin.post("/people", role="operator", email="new@example.org").text
     [token] = re.findall(r"http://testserver.local/join/([0-9a-zA-Z_-]+)", invited)
