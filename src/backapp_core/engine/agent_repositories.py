@@ -53,7 +53,18 @@ class AgentRepositories:
             BackappError: What `opening.open_repository` raises.
         """
         password = self.passwords.get(repository.id)
-        opened = self._opened(surroundings, repository, lambda: self._needed(repository, password))
+        try:
+            opened = self._opened(
+                surroundings, repository, lambda: self._needed(repository, password)
+            )
+        except RepositoryNotFound as error:
+            if not repository.repository_id:
+                raise
+            # Not to be made anew: it may stand on a share that is not mounted.
+            raise RepositoryNotFound(
+                f"repository '{repository.name}' does not stand at {to_line(repository.address)} "
+                "any more; see whether the disk, the share or the bucket that it is in is there"
+            ) from error
         found = opened.repository.info.id
         if repository.repository_id and found != repository.repository_id:
             opened.repository.close()

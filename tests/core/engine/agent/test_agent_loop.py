@@ -419,6 +419,20 @@ def test_clock_that_is_off_by_a_day_changes_nothing_but_is_told(site):
 
 
 @pytest.mark.interop  # waits
+def test_repository_that_went_away_is_not_to_be_made_anew(site):
+    """As when the share that it stands on is not mounted."""
+    site.working()
+    site.ended(site.ask())
+    os.rename(site.repository.address, f"{site.repository.address}-away")
+    ended = site.ended(site.ask())
+    assert ended.state is RunState.FAILED
+    assert "any more; see whether the disk, the share or the bucket" in ended.error
+    assert "init" not in ended.error
+    assert not Path(site.repository.address).exists()
+    os.rename(f"{site.repository.address}-away", site.repository.address)
+    assert site.ended(site.ask()).state is RunState.COMPLETED
+
+
 def test_repository_that_another_was_put_in_the_place_of_is_not_filled(site):
     working = site.working()
     site.ended(site.ask())
