@@ -6,7 +6,13 @@ from datetime import UTC, datetime, timedelta
 from attrs import frozen
 
 from backapp_core.engine.tokens import new_id
-from backapp_core.errors import InvalidSchedule, NameTaken, UnknownPlugin
+from backapp_core.errors import (
+    AgentNotFound,
+    AgentRevoked,
+    InvalidSchedule,
+    NameTaken,
+    UnknownPlugin,
+)
 from backapp_core.events import Level, LogLine
 from backapp_core.manager import PluginManager
 from backapp_core.model.jobs import Job
@@ -125,7 +131,9 @@ class Timetable:
             due_at=due,
             agent_id=job.agent_id,
         )
-        with suppress(NameTaken):  # another server was quicker
+        # Nobody would ever do it, or another server was quicker.
+        with suppress(AgentNotFound, AgentRevoked, NameTaken):
+            _check_enrolled(store, job)
             store.runs.add(run)
             self._fleet.announce("runs", run.id)
             return [run]
@@ -166,3 +174,14 @@ def _answers(run: Run, due: datetime) -> bool:
     if run.due_at is None:
         return False
     return run.due_at >= due or (run.started_at is not None and run.started_at >= due)
+
+
+def _check_enrolled(store: TenantStore, job: Job) -> None:
+    """Refuse a job whose machine may not work any more.
+
+    Raises:
+        AgentNotFound: If there is none.
+        AgentRevoked: If its key was taken back.
+    """
+    if store.agents.get(job.agent_id).revoked_at is not None:
+        raise AgentRevoked(f"the key of the machine of job '{job.name}' was taken back")

@@ -318,6 +318,16 @@ def test_job_that_is_off_or_has_no_schedule_is_never_due(server, tenant, due_job
         assert table.tick() == []
 
 
+def test_job_of_a_machine_whose_key_was_taken_back_is_never_due(server, tenant, due_job):
+    due_job(Schedule("0 2 * * *"))
+    [clock], [table] = tables(server, 1, "2030-01-01T02:00:10")
+    assert len(table.tick()) == 1
+    server.revoke(tenant, "pluto")
+    clock.moment = at("2030-01-02T02:00:10")
+    assert table.tick() == []
+    assert [run.state for run in runs(server, tenant)] == [RunState.CANCELLED]
+
+
 def test_schedule_that_cannot_be_read_any_more_keeps_no_other_job_from_running(
     server, tenant, due_job
 ):

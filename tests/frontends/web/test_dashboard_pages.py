@@ -580,6 +580,8 @@ def test_machine_that_is_offline_is_said_where_it_matters(admin, ours):
 def test_nobody_waits_for_a_machine_whose_key_was_taken_back(client, server, ours, new_world):
     left = new_world(server, server.fleet.add_tenant("left").id).fill()
     somebody = Somebody(client, left.person(Role.ADMIN))
+    job = left.store.jobs.get("documents")
+    left.store.jobs.replace(evolve(job, schedule=Schedule("30 2 * * *")))
     assert "/jobs/documents/run" in somebody.get("/jobs").text
     server.revoke(left.tenant_id, "pluto")
     here = f"/repositories/vault/snapshots/{SNAPSHOT}"
@@ -592,6 +594,8 @@ def test_nobody_waits_for_a_machine_whose_key_was_taken_back(client, server, our
         assert "until it is back" not in text, address
         assert "/jobs/documents/run" not in text, address
         assert "backapp agent sheet" not in text, address
+    for address in ("/jobs", "/jobs/documents"):
+        assert "never" in pages[address], address
     assert f"passwords/{left.repository_id}" in pages["/repositories/vault"]
     assert "/new-job" not in pages["/repositories/vault"]
 
