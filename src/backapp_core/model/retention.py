@@ -112,12 +112,12 @@ class Decision:
 def decide(snapshots: Iterable[Snapshot], retention: Retention) -> list[Decision]:
     """Apply ``retention`` to one group of snapshots, newest first.
 
-    Time zones are those of the snapshots' times.
+    Days, weeks and so on are those of the machines that took the snapshots, as restic has it.
     """
     ordered = sorted(snapshots, key=lambda snapshot: (snapshot.taken_at, snapshot.id), reverse=True)
     if not ordered:
         return []
-    rules = _rules(retention, newest_at=ordered[0].taken_at)
+    rules = _rules(retention, newest_at=ordered[0].taken_there_at)
     return [
         Decision(
             snapshot,
@@ -170,7 +170,7 @@ class _Rule:
         if self._left == 0 or (self._since is not None and snapshot.taken_at <= self._since):
             return ""
         if self._period is not None:
-            period = self._period(snapshot.taken_at)
+            period = self._period(snapshot.taken_there_at)
             if period == self._last:
                 # The oldest snapshot stands in for a period whose own first one is gone.
                 return f"oldest {self._name}" if is_oldest and self._left != 0 else ""

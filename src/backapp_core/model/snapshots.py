@@ -1,6 +1,6 @@
 """What a completed backup left behind."""
 
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 
 from attrs import evolve, field, frozen
 
@@ -55,6 +55,13 @@ class Snapshot:
     """Objects that its contents are in and that it shares with others, where the archiver has such
     (tar.gz chains)."""
     counts: Counts = Counts()
+    utc_offset_seconds: int = 0
+    """How far the clock of the machine that took it was ahead of UTC, where that was recorded."""
+
+    @property
+    def taken_there_at(self) -> datetime:
+        """The moment of ``taken_at`` by the clock of the machine that took it."""
+        return self.taken_at.astimezone(timezone(timedelta(seconds=self.utc_offset_seconds)))
 
     @property
     def short_id(self) -> str:

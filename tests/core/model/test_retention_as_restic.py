@@ -21,6 +21,7 @@ pytestmark = [
 COUNTS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 WINDOWS = ("", "hourly", "daily", "weekly", "monthly", "yearly")
 SPANS = ("1h", "30h", "1d", "8d", "1m", "3m5d", "11m", "1y", "1y6m7d12h", "40y")
+ZONES = ("UTC", "Asia/Kolkata", "America/St_Johns", "Pacific/Kiritimati")
 TAGS = ("a", "b", "c")
 SNAPSHOTS = 48
 POLICIES = 60
@@ -63,12 +64,15 @@ def restic(tmp_path_factory):
         "RESTIC_REPOSITORY": str(folder / "repo"),
         "RESTIC_PASSWORD": "x",
         "RESTIC_CACHE_DIR": str(folder / "cache"),
-        "TZ": "UTC",
     }
 
-    def run(*words):
+    def run(*words, zone="UTC"):
         done = subprocess.run(
-            ["restic", "-q", *words], env=environment, capture_output=True, text=True, check=False
+            ["restic", "-q", *words],
+            env={**environment, "TZ": zone},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -78,7 +82,8 @@ def restic(tmp_path_factory):
     for at in moments():
         tags = [word for tag in TAGS if chance.random() < 0.3 for word in ("--tag", tag)]
         time = at.strftime("%Y-%m-%d %H:%M:%S")
-        run("backup", "--host", "h", "--time", time, *tags, str(folder / "src"))
+        source = str(folder / "src")
+        run("backup", "--host", "h", "--time", time, *tags, source, zone=chance.choice(ZONES))
     return run
 
 
@@ -92,9 +97,16 @@ def snapshots(restic):
             username="",
             roots=(b"/",),
             tags=tuple(one.get("tags") or ()),
+            utc_offset_seconds=_offset_seconds(one["time"]),
         )
         for one in json.loads(restic("snapshots", "--json"))
     ]
+
+
+def _offset_seconds(time):
+    offset = datetime.fromisoformat(time).utcoffset()
+    assert offset is not None
+    return int(offset.total_seconds())
 
 
 def _is_kept(decision, version):

@@ -125,6 +125,13 @@ def test_snapshot_of_others_is_read():
     assert (snapshot.program, snapshot.counts) == ("", Counts())
 
 
+def test_the_clock_of_the_machine_that_took_it_is_kept():
+    snapshot = decode_snapshot(FOREIGN, ID).snapshot
+    assert snapshot.taken_at == datetime(2022, 5, 6, 5, 8, 9, 123_456, tzinfo=UTC)
+    assert snapshot.utc_offset_seconds == 7200
+    assert snapshot.taken_there_at.hour == 7
+
+
 def test_tags_come_in_order_and_once():
     document = FOREIGN[:-1] + b',"tags":["b","a","b"]}'
     assert decode_snapshot(document, ID).snapshot.tags == ("a", "b")
@@ -175,6 +182,7 @@ def changed(**fields: object) -> bytes:
         FOREIGN[:-1],
         changed(time="today"),
         changed(time="0000-01-01T00:00:00Z"),
+        changed(time="0000-12-31T23:00:00-02:00"),
         changed(time=None),
         changed(tree="ab"),
         changed(tree="AB" * 32 + "\n"),

@@ -60,6 +60,15 @@ def time_of(text: str) -> int:
         raise ValueError(f"'{text}' is no time") from error
 
 
+def offset_of(text: str) -> int:
+    """Return how many seconds the clock that showed a time was ahead of UTC.
+
+    Raises:
+        ValueError: If the text does not end in a zone.
+    """
+    return _offset("Z" if text.endswith("Z") else text[-6:])
+
+
 def _second_text(seconds: int) -> tuple[str, str]:
     """Return date and time of day, and the zone, of a whole second."""
     try:

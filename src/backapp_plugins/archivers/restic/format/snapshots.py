@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from backapp_core.plugin_api import Counts, Snapshot, to_line
 from backapp_plugins.archivers.restic.format.go_json import escaped, is_utf8, mended, valid_text
-from backapp_plugins.archivers.restic.format.go_times import local_times, time_of
+from backapp_plugins.archivers.restic.format.go_times import local_times, offset_of, time_of
 from backapp_plugins.archivers.restic.format.layout import ID_BYTES
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -158,7 +158,10 @@ def decode_snapshot(document: bytes, snapshot_id: bytes) -> SnapshotRecord:
             original_id=decoded.original,
             program=decoded.program_version,
             counts=_counts(decoded),
+            utc_offset_seconds=offset_of(decoded.time),
         )
+        # A clock may show a year that Python has none for although UTC does not.
+        _ = snapshot.taken_there_at
     except (ValueError, OverflowError, RecursionError) as error:
         raise SnapshotBroken(to_line(str(error))) from error
     return SnapshotRecord(snapshot, bytes.fromhex(decoded.tree), document)
