@@ -1,5 +1,6 @@
 """Keys from where a person keeps them: a password file, a command, identity files."""
 
+import codecs
 import shlex
 import subprocess
 import sys
@@ -21,7 +22,7 @@ def keys_from(
     """Return keys that read the password when it is asked for, and not before.
 
     The password is what the file holds, or the command prints, without white space around it, as
-    restic has it.
+    restic has it. A file may be of an editor that marks its encoding, UTF-8 or UTF-16.
 
     Raises:
         InputError: If both a file and a command are given. Asking for the password raises it, too,
@@ -45,7 +46,12 @@ def _read_password(path: Path) -> str:
         raise InputError(
             f"the password file {path} cannot be read: {error.strerror or error}"
         ) from error
-    return _clean(raw, f"the password file {path}")
+    return _clean(raw, f"the password file {path}", encoding=_encoding_of(raw))
+
+
+def _encoding_of(raw: bytes) -> str:
+    """Return what the mark at the beginning of a file says, which is no part of the password."""
+    return "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
 def _run_for_password(command: str) -> str:
@@ -68,9 +74,9 @@ def _run_for_password(command: str) -> str:
     return _clean(done.stdout, "the password command's output")
 
 
-def _clean(raw: bytes, source: str) -> str:
+def _clean(raw: bytes, source: str, *, encoding: str = "utf-8") -> str:
     try:
-        text = raw.decode("utf-8").strip()
+        text = raw.decode(encoding).strip()
     except UnicodeDecodeError:
         raise InputError(f"{source} is no UTF-8 text") from None
     if not text:

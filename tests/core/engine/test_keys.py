@@ -19,6 +19,14 @@ def test_file_is_read_when_it_is_asked_for_and_not_before(tmp_path):
     assert keys.password() == "pass word"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16-le", "utf-16-be"])
+def test_mark_of_an_encoding_is_no_part_of_the_password(tmp_path, encoding):
+    path = tmp_path / "password"
+    mark = "" if encoding == "utf-8-sig" else "\ufeff"
+    path.write_bytes(f"{mark}geheim ß\r\n".encode(encoding))
+    assert keys_from(password_file=str(path)).password() == "geheim ß"
+
+
 def test_command_prints_the_password(tmp_path):
     command = f"'{sys.executable}' -c 'print(\"geheim ß\")'"
     assert keys_from(password_command=command).password() == "geheim ß"
