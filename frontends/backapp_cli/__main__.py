@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import signal
 import sys
 
 from backapp_cli.streams import reopen_missing
@@ -19,8 +20,15 @@ def main() -> int:
 
         sys.stdout.write(f"backapp {version('backapp')}\n")
         return 0
+    # Until there is something to clean up, Ctrl-C ends the program like any other: at once and with
+    # no word, where Python would show what it was just importing.
+    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_heard:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from backapp_cli.run import run
 
+    if is_heard:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # A backup makes many small objects and hardly a cycle; looking for those so often holds up all
     # threads, and took a twentieth of the processor's time.
     gc.set_threshold(100_000, 50, 100)

@@ -169,6 +169,27 @@ def test_the_second_signal_ends_at_once_and_the_next_run_works(begin, cli, tmp_p
     cli("check", "--read-data", "-r", tmp_path / "repo")
 
 
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+from backapp_cli.__main__ import main
+
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == "backapp_cli.run":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_before_anything_has_begun_says_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
 def test_programs_are_told_that_it_was_stopped(begin, tmp_path: Path) -> None:
     process = begin("backup", tmp_path / "noise", "-r", f"slow://{tmp_path}/repo", "--json")
     process.send_signal(signal.SIGINT)
