@@ -182,8 +182,10 @@ def _show_freed(session: Session, done: CleanUpPlan, *, is_dry: bool) -> None:
         },
     )
     words = "would delete" if is_dry else "deleted"
+    # What is copied is told below: with --keep-delete it can be more than what goes.
+    deleted = sum(size_bytes for _, size_bytes in done.objects)
     session.output.line(
-        f"{words} {count(len(done.objects), 'object')}, {size(done.freed_bytes)}; "
+        f"{words} {count(len(done.objects), 'object')}, {size(deleted)}; "
         f"{count(done.kept_objects, 'object')}, {size(done.kept_bytes)} stay"
     )
     if done.repacked_bytes:

@@ -1,5 +1,9 @@
 """How far a prune goes, from text to what the engine is told."""
 
+import os
+import re
+from pathlib import Path
+
 import click
 import pytest
 
@@ -54,3 +58,20 @@ def test_limits_mean_what_restic_means():
     assert CleanUpOptions().unused_limit_bytes(95) == pytest.approx(5)
     assert CleanUpOptions(max_unused_share=1.0).unused_limit_bytes(1) == float("inf")
     assert CleanUpOptions(max_unused_bytes=7).unused_limit_bytes(1000) == 7
+
+
+def test_what_is_copied_is_not_taken_off_what_is_deleted(cli, tmp_path: Path) -> None:
+    repository, source = tmp_path / "repo", tmp_path / "source"
+    source.mkdir()
+    for name in ("stays", "goes"):
+        (source / name).write_bytes(os.urandom(50_000))
+    cli("init", "-r", repository)
+    cli("backup", source, "-r", repository)
+    (source / "goes").unlink()
+    cli("backup", source, "-r", repository)
+    cli("forget", "--keep-last", "1", "-r", repository)
+    options = ("--keep-delete", "1d", "--max-unused", "0")
+    done = cli("prune", *options, "-r", repository)
+    deleted, copied, *_ = done.out.splitlines()
+    assert re.fullmatch(r"deleted \d objects, [\d.]+ K?i?B; \d objects, [\d.]+ KiB stay", deleted)
+    assert re.fullmatch(r"copied 4\d\.\d KiB into new objects before", copied)
