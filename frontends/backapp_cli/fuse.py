@@ -48,13 +48,16 @@ def serve(
 class _Folders(mfusepy.Operations):  # type: ignore[misc]  # whose base has no types
     """What FUSE calls; the names are its own."""
 
+    use_ns = True
+    """Times are in nanoseconds; as fractions of seconds they would lose some of them."""
+
     def __init__(self, view: "MountView", report: Callable[[str], None]) -> None:
         self._view = view
         self._report = report
         self._opened: dict[int, FileView] = {}
 
     @override
-    def getattr(self, path: str, fh: int | None = None) -> dict[str, int | float]:
+    def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:
         return self._answer(self._view.facts, path)
 
     @override

@@ -25,6 +25,8 @@ Shown: TypeAlias = "Folder | Snapshot | bytes"
 _KEPT_FOLDERS = 256
 _FOLDER_MODE = stat.S_IFDIR | 0o555
 _LINK_MODE = stat.S_IFLNK | 0o777
+_BLOCK_BYTES = 512
+"""What ``st_blocks`` counts, whatever the file system."""
 
 
 @frozen
@@ -48,11 +50,11 @@ class MountView:
         """Show ``snapshots``, oldest first, of a repository that stays open meanwhile."""
         self._repository = repository
         self._top = _arranged(snapshots)
-        self._made_at = time.time()
+        self._made_at_ns = time.time_ns()
         self._folders: OrderedDict[tuple[str, bytes], dict[bytes, Node]] = OrderedDict()
 
-    def facts(self, path: bytes) -> dict[str, int | float]:
-        """Return what ``stat`` says of a path, by the names of its fields.
+    def facts(self, path: bytes) -> dict[str, int]:
+        """Return what ``stat`` says of a path, by the names of its fields; times in nanoseconds.
 
         Raises:
             PathNotFound: If nothing stands there.
@@ -61,9 +63,9 @@ class MountView:
         if isinstance(found, Snapshot):
             if rest:
                 return _facts_of(self._node(found, rest))
-            return _facts(_FOLDER_MODE, found.taken_at.timestamp())
+            return _facts(_FOLDER_MODE, int(found.taken_at.timestamp()) * 10**9)
         mode = _LINK_MODE if isinstance(found, bytes) else _FOLDER_MODE
-        return _facts(mode, self._made_at)
+        return _facts(mode, self._made_at_ns)
 
     def names(self, path: bytes) -> list[bytes]:
         """Return the names in a folder.
@@ -204,19 +206,21 @@ def _name(text: str) -> bytes:
     return text.replace("/", "_").encode("utf-8", "surrogateescape") or b"_"
 
 
-def _facts(mode: int, at: float) -> dict[str, int | float]:
-    return {"st_mode": mode, "st_nlink": 1, "st_mtime": at, "st_ctime": at, "st_atime": at}
+def _facts(mode: int, at_ns: int) -> dict[str, int]:
+    return {"st_mode": mode, "st_nlink": 1, "st_mtime": at_ns, "st_ctime": at_ns, "st_atime": at_ns}
 
 
-def _facts_of(node: Node) -> dict[str, int | float]:
+def _facts_of(node: Node) -> dict[str, int]:
     return {
         "st_mode": node.mode | format_of_kind(node.kind),
         "st_nlink": max(node.links, 1),
         "st_uid": node.uid,
         "st_gid": node.gid,
         "st_size": len(node.target) or node.size_bytes,
-        "st_mtime": node.mtime_ns / 1e9,
-        "st_ctime": node.ctime_ns / 1e9,
-        "st_atime": node.mtime_ns / 1e9,
+        # A file without blocks is one hole to tar --sparse, which then reads nothing of it.
+        "st_blocks": -(-node.size_bytes // _BLOCK_BYTES),
+        "st_mtime": node.mtime_ns,
+        "st_ctime": node.ctime_ns,
+        "st_atime": node.mtime_ns,
         "st_rdev": node.rdev,
     }

@@ -33,6 +33,8 @@ def test_folders_and_files_are_those_of_the_snapshot(view):
     assert sorted(view.names(top + b"/home/me")) == [b"a", b"b"]
     facts = view.facts(top + b"/home/me/a")
     assert (facts["st_size"], stat.S_ISREG(facts["st_mode"])) == (10, True)
+    assert facts["st_blocks"] == 1
+    assert all(type(facts[name]) is int for name in facts)
     assert stat.S_ISDIR(view.facts(top + b"/home")["st_mode"])
     assert stat.S_ISLNK(view.facts(b"/hosts/here/latest")["st_mode"])
     assert view.attributes(top + b"/home/me/a") == {}

@@ -1,9 +1,11 @@
 """A mounted repository shows what was backed up; needs FUSE."""
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -30,6 +32,17 @@ def test_a_mounted_snapshot_is_what_was_backed_up(cli, kept: str, source: Path, 
             shown = place / "ids" / kept[:8] / source.relative_to("/")
             done = subprocess.run(["diff", "-r", "--no-dereference", source, shown], check=False)
             assert done.returncode == 0
+            for one in source.rglob("*"):
+                at = shown / one.relative_to(source)
+                assert at.lstat().st_mtime_ns == one.lstat().st_mtime_ns, one
+            # It leaves out what has no blocks on the disk.
+            packed = subprocess.run(
+                ["tar", "-c", "--sparse", "-C", shown, "todo"], capture_output=True, check=True
+            ).stdout
+            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+                found = archive.extractfile("todo")
+                assert found
+                assert found.read() == (source / "todo").read_bytes() != b""
             with pytest.raises(OSError, match="Read-only"):
                 (shown / "todo").write_text("other")
         finally:
