@@ -1,6 +1,7 @@
 """Retention and clean-up: a plan first, to be shown, then its execution."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from attrs import frozen
 
@@ -68,8 +69,9 @@ def plan_forget(
     if request.snapshots:
         named = {choose(everything, name, request.snapshot_filter).id for name in request.snapshots}
         return ForgetPlan((), _removal(everything, named))
+    now = surroundings.clock.now()
     groups = tuple(
-        _group(members, request)
+        _group(members, request, now=now)
         for members in group_by(
             [one for one in everything if request.snapshot_filter.matches(one)],
             hosts=request.groups_by_host,
@@ -136,13 +138,13 @@ def _removal(everything: Sequence[Snapshot], removed: set[str]) -> RemovalPlan:
     )
 
 
-def _group(members: Sequence[Snapshot], request: ForgetRequest) -> ForgetGroup:
+def _group(members: Sequence[Snapshot], request: ForgetRequest, *, now: datetime) -> ForgetGroup:
     first = members[0]
     group = ForgetGroup(
         hostname=first.hostname if request.groups_by_host else None,
         roots=first.roots if request.groups_by_roots else None,
         tags=first.tags if request.groups_by_tags else None,
-        decisions=tuple(decide(members, request.retention)),
+        decisions=tuple(decide(members, request.retention, now=now)),
     )
     if not group.kept:
         raise InputError(

@@ -3,7 +3,8 @@
 The rules and their arithmetic are restic's: rules are independent, a snapshot stays if any rule
 wants it, calendar rules count periods that hold a snapshot (not periods that pass), newest first,
 and time windows reach back from the newest snapshot of the group, not from today, so that a machine
-that was switched off for a year does not lose its history.
+that was switched off for a year does not lose its history. Neither does one whose clock ran ahead
+for a day: what was taken in the future is not the newest.
 """
 
 import re
@@ -109,15 +110,17 @@ class Decision:
         return bool(self.reasons)
 
 
-def decide(snapshots: Iterable[Snapshot], retention: Retention) -> list[Decision]:
+def decide(snapshots: Iterable[Snapshot], retention: Retention, *, now: datetime) -> list[Decision]:
     """Apply ``retention`` to one group of snapshots, newest first.
 
     Days, weeks and so on are those of the machines that took the snapshots, as restic has it.
+    A snapshot that was taken after ``now``, by a clock that was wrong, moves no window.
     """
     ordered = sorted(snapshots, key=lambda snapshot: (snapshot.taken_at, snapshot.id), reverse=True)
     if not ordered:
         return []
-    rules = _rules(retention, newest_at=ordered[0].taken_there_at)
+    past = (one.taken_there_at for one in ordered if one.taken_at < now)
+    rules = _rules(retention, newest_at=next(past, None))
     return [
         Decision(
             snapshot,
@@ -189,7 +192,7 @@ class _TagRule:
         return f"tags {','.join(sorted(self._tags))}" if self._tags <= set(snapshot.tags) else ""
 
 
-def _rules(retention: Retention, *, newest_at: datetime) -> list[_Rule | _TagRule]:
+def _rules(retention: Retention, *, newest_at: datetime | None) -> list[_Rule | _TagRule]:
     rules: list[_Rule | _TagRule] = []
     for name, period in _PERIODS.items():
         if count := getattr(retention, name):
@@ -200,7 +203,8 @@ def _rules(retention: Retention, *, newest_at: datetime) -> list[_Rule | _TagRul
         )
         if window:
             label = f"within {window}" if name == "last" else f"{name} within {window}"
-            rules.append(_Rule(label, period, since=window.before(newest_at)))
+            since = window.before(newest_at) if newest_at else None
+            rules.append(_Rule(label, period, since=since))
     rules.extend(_TagRule(tags) for tags in retention.tags)
     return rules
 
