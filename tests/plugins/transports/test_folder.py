@@ -1,5 +1,6 @@
 """The folder transport keeps the contract, and what only a folder can show."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -191,6 +192,20 @@ def test_who_may_not_write_is_told(transport):
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_folder_that_cannot_be_listed_is_named(transport, monkeypatch):
+    transport.put("data/object", [b"x"])
+    scandir = os.scandir
+
+    def refusing(path):
+        if path == transport.folder / "data":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(AccessRefused, match=r"repository/data' cannot be accessed: Permission"):
+        list(transport.list())
 
 
 def test_nothing_stays_open(transport):

@@ -264,7 +264,7 @@ class FolderTransport(Transport):
         seen: set[tuple[int, int]] = set()
         while waiting:
             folder = waiting.pop()
-            with self._explained(""):
+            with self._explained("", folder):
                 try:
                     status = folder.stat()
                     with os.scandir(folder) as found:
@@ -312,15 +312,15 @@ class FolderTransport(Transport):
         return seconds <= 0 or age.total_seconds() >= seconds
 
     @contextlib.contextmanager
-    def _explained(self, name: str) -> Generator[None]:
-        """Turn the system's errors into ours, about the object ``name`` or about the folder."""
+    def _explained(self, name: str, folder: Path | None = None) -> Generator[None]:
+        """Turn the system's errors into ours, about the object ``name`` or about a folder."""
         try:
             yield
         except OSError as error:
-            raise self._explanation(name, error) from error
+            raise self._explanation(name, folder or self._folder, error) from error
 
-    def _explanation(self, name: str, error: OSError) -> Exception:
-        what = f"object '{name}' in '{self._folder}'" if name else f"folder '{self._folder}'"
+    def _explanation(self, name: str, folder: Path, error: OSError) -> Exception:
+        what = f"object '{name}' in '{self._folder}'" if name else f"folder '{folder}'"
         reason = error.strerror or str(error)
         if error.errno in _ABSENT:
             return ObjectMissing(f"{what} does not exist")
