@@ -124,7 +124,11 @@ class Person:
 
     def receipts(self, repository):
         """Return the receipts, the first one first; they have to be a chain."""
-        found = self.ask("GET", f"/repositories/{repository}/receipts")["receipts"]
+        address, found, more = f"/repositories/{repository}/receipts", [], ""
+        while more is not None:
+            part = self.ask("GET", address + more)
+            found += part["receipts"]
+            more = part["next_before"] and f"?before={part['next_before']}"
         chain = self.ask("POST", f"/repositories/{repository}/check-receipts", {})
         assert (chain["first_break"], chain["receipts"]) == (None, len(found))
         return found[::-1]
