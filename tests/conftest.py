@@ -1,7 +1,9 @@
 """What all tests share."""
 
 import os
+from collections import Counter
 from collections.abc import Generator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -20,6 +22,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what the documentation tests expect into the pages instead of comparing",
     )
+    parser.addoption(
+        "--longest-first",
+        action="store_true",
+        help="begin with the files whose tests may take longest, then with those of most tests, "
+        "so that no worker is left alone with a long one in the end",
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put whole files into the order that was asked for; nothing changes within a file."""
+    if not config.getoption("--longest-first"):
+        return
+    counts = Counter(item.path for item in items)
+    longest: dict[Path, float] = {}
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        seconds = float(mark.args[0] if mark else config.getini("timeout"))
+        longest[item.path] = max(seconds, longest.get(item.path, 0.0))
+    items.sort(key=lambda item: (-longest[item.path], -counts[item.path]))
 
 
 @pytest.hookimpl(wrapper=True)
