@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Generator
@@ -42,6 +43,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         seconds = float(mark.args[0] if mark else config.getini("timeout"))
         longest[item.path] = max(seconds, longest.get(item.path, 0.0))
     items.sort(key=lambda item: (-longest[item.path], -counts[item.path]))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what lives until the end: thousands of tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
