@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from attrs import evolve
-from botocore import auth
+from botocore import auth, loaders
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -68,6 +68,15 @@ def every_request(transport):
         transport.sign_head("x", lifetime_seconds=300),
         transport.sign_delete("locks/x", lifetime_seconds=300),
     ]
+
+
+def test_descriptions_of_services_are_read_once_for_all_clients(opened, monkeypatch):
+    opened()
+    read = []
+    monkeypatch.setattr(loaders.JSONFileLoader, "load_file", lambda _, path: read.append(path))
+    other = opened("s3:https://another.example/bucket")
+    assert other.sign_head("x", lifetime_seconds=300).method == "HEAD"
+    assert read == []
 
 
 @pytest.mark.parametrize("token", ["", "a/session+token=="])

@@ -4,7 +4,9 @@ Nothing else in this package knows the library; what it returns is untyped up to
 """
 
 import re
+import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +32,8 @@ _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
 _SPARE_CONNECTIONS = 8
 _SECTION = "[transports.s3]"
+_making = threading.Lock()
+"""Held while a client is made: the library adds to its descriptions while it reads them."""
 
 
 @frozen
@@ -195,7 +199,11 @@ def connect(settings: S3Settings, surroundings: Surroundings) -> Client:
         )
         if keys is not None:
             own.set_credentials(keys.access_key, keys.secret_key)
-        client = own.create_client("s3", **_arguments(settings, own, surroundings.threads))
+        with _making:
+            own.register_component(
+                "data_loader", _descriptions(own.get_config_variable("data_path"))
+            )
+            client = own.create_client("s3", **_arguments(settings, own, surroundings.threads))
     except (kinds, ValueError) as error:
         raise AccessRefused(_unusable(settings, _safe(error))) from error
     if not is_endpoint(client.meta.endpoint_url):
@@ -208,6 +216,18 @@ def _unusable(settings: S3Settings, reason: str) -> str:
         f"'{settings.address.text}' cannot be opened with the profile and environment for AWS: "
         f"{reason}"
     )
+
+
+@cache
+def _descriptions(folder: str | None) -> Any:
+    """Return what reads the library's descriptions of services, and keeps them for all clients.
+
+    Each client would read and keep its own, megabytes of JSON.
+    """
+    from botocore import loaders
+
+    made: Any = loaders
+    return made.create_loader(folder)
 
 
 def _arguments(settings: S3Settings, session: Any, threads: int) -> Mapping[str, Any]:
