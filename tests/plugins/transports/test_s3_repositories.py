@@ -37,7 +37,7 @@ class Desk:
         chance = random.Random(1)
         for number in range(20):
             (self.source / f"file-{number}").write_bytes(chance.randbytes(number * 1000))
-        (self.source / "large").write_bytes(chance.randbytes(40 << 20))
+        (self.source / "large").write_bytes(chance.randbytes(20 << 20))
 
     def backapp(self, *arguments, fails=False):
         return self._run([sys.executable, "-m", "backapp_cli"], *arguments, fails=fails)
