@@ -269,7 +269,10 @@ class UnknownFormat(RepositoryError):
 
 
 class SourceError(BackappError):
-    """One entry of the source could not be read; the run goes on and counts it."""
+    """One entry of the source could not be read; the run goes on and counts it.
+
+    The message is the reason alone: whoever asked knows which entry it was, and names it.
+    """
 
 
 class EntryVanished(SourceError):

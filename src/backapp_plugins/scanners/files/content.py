@@ -19,11 +19,10 @@ class OpenedContent(OpenedFile):
     backup. Files of kernel file systems, which say that they are empty, are therefore never read.
     """
 
-    def __init__(self, descriptor: int, entry: Entry, path: bytes, *, actual_bytes: int) -> None:
+    def __init__(self, descriptor: int, entry: Entry, *, actual_bytes: int) -> None:
         self.entry = entry
         self._actual_bytes = actual_bytes
         self._descriptor = descriptor
-        self._path = path
 
     @override
     def extents(self) -> Sequence[Extent] | None:
@@ -35,7 +34,7 @@ class OpenedContent(OpenedFile):
         except OSError as error:
             if error.errno in {errno.EINVAL, errno.EOPNOTSUPP}:
                 return None  # This file system cannot say.
-            raise source_error(error, self._path) from error
+            raise source_error(error) from error
         return None if found == [(0, size_bytes)] else found
 
     def _find_extents(self, size_bytes: int) -> list[Extent]:
@@ -69,7 +68,7 @@ class OpenedContent(OpenedFile):
                 return data
             return self._read_on(data, offset, left)
         except OSError as error:
-            raise source_error(error, self._path) from error
+            raise source_error(error) from error
 
     def _read_on(self, data: bytes, offset: int, wanted_bytes: int) -> bytes:
         """Complete a read that the system answered in part; only the end of the file ends it."""

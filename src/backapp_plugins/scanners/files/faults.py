@@ -8,7 +8,6 @@ from backapp_core.plugin_api import (
     EntryUnreadable,
     EntryVanished,
     SourceError,
-    to_text,
 )
 
 VANISHED = "vanished while it was read"
@@ -35,12 +34,12 @@ def reason(error: OSError) -> str:
     return known
 
 
-def source_error(error: OSError, path: bytes) -> SourceError:
-    """Return the error of ours for what the system said about ``path``."""
+def source_error(error: OSError) -> SourceError:
+    """Return the error of ours for what the system said about an entry."""
     said = reason(error)
-    return _CLASSES.get(said, EntryUnreadable)(f"'{to_text(path)}': {said}")
+    return _CLASSES.get(said, EntryUnreadable)(said)
 
 
-def replaced(path: bytes) -> EntryReplaced:
-    """Return the error for something that has taken the place of ``path``."""
-    return EntryReplaced(f"'{to_text(path)}': {REPLACED}")
+def replaced() -> EntryReplaced:
+    """Return the error for something that has taken the place of an entry."""
+    return EntryReplaced(REPLACED)

@@ -202,7 +202,7 @@ class Folders:
         descriptor = self._descend(above, [part for part in rest.split(b"/") if part], folder)
         if _identity(os.fstat(descriptor)) != folder.identity:
             os.close(descriptor)
-            raise replaced(folder.path)
+            raise replaced()
         folder.descriptor = descriptor
         self._remember(folder)
 

@@ -58,41 +58,35 @@ class FilesDirectory(FoundDirectory):
 
     @override
     def open(self, entry: Entry) -> OpenedFile:
-        path = self._path_of(entry)
         if entry.kind is not EntryKind.FILE:
-            raise replaced(path)
-        above = self._use(path)
+            raise replaced()
+        above = self._use()
         try:
             descriptor = _open_to_read(entry, above)
         except OSError as error:
-            raise (
-                replaced(path) if error.errno in _NO_FILE else source_error(error, path)
-            ) from error
+            raise (replaced() if error.errno in _NO_FILE else source_error(error)) from error
         finally:
             self._folders.done(self._folder)
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
-            raise replaced(path)
+            raise replaced()
         opened = entry_of(entry.name, status)
         if not self._has_content:
             opened = opened._replace(size_bytes=0, allocated_bytes=0)
-        return OpenedContent(descriptor, opened, path, actual_bytes=status.st_size)
+        return OpenedContent(descriptor, opened, actual_bytes=status.st_size)
 
     @override
     def read_whole(self, entry: Entry, most_bytes: int) -> WholeFile | None:
         if entry.size_bytes > most_bytes or not self._has_content:
             return super().read_whole(entry, most_bytes)
         if entry.mode & _FORMAT != stat.S_IFREG:
-            raise replaced(self._path_of(entry))
-        above = self._use_for(entry)
+            raise replaced()
+        above = self._use()
         try:
             descriptor = _open_to_read(entry, above)
         except OSError as error:
-            path = self._path_of(entry)
-            raise (
-                replaced(path) if error.errno in _NO_FILE else source_error(error, path)
-            ) from error
+            raise (replaced() if error.errno in _NO_FILE else source_error(error)) from error
         finally:
             self._folders.done(self._folder)
         try:
@@ -102,25 +96,21 @@ class FilesDirectory(FoundDirectory):
 
     @override
     def attributes(self, entry: Entry | None) -> tuple[tuple[bytes, bytes], ...]:
-        path = self.path if entry is None else self._path_of(entry)
-        above = self._use(path)
+        above = self._use()
         try:
             return attributes_at(above, entry.name if entry else None)
         except OSError as error:
-            raise source_error(error, path) from error
+            raise source_error(error) from error
         finally:
             self._folders.done(self._folder)
 
     @override
     def link_target(self, entry: Entry) -> bytes:
-        path = self._path_of(entry)
-        above = self._use(path)
+        above = self._use()
         try:
             return os.readlink(entry.name, dir_fd=above)
         except OSError as error:
-            raise (
-                replaced(path) if error.errno == errno.EINVAL else source_error(error, path)
-            ) from error
+            raise (replaced() if error.errno == errno.EINVAL else source_error(error)) from error
         finally:
             self._folders.done(self._folder)
 
@@ -130,26 +120,18 @@ class FilesDirectory(FoundDirectory):
             self._is_closed = True
             self._folders.release(self._folder)
 
-    def _use(self, path: bytes) -> int:
+    def _use(self) -> int:
         if self._is_closed:
             raise ValueError("this directory was closed")
         try:
             return self._folders.use(self._folder)
         except OSError as error:
-            raise source_error(error, path) from error
-
-    def _use_for(self, entry: Entry) -> int:
-        if self._is_closed:
-            raise ValueError("this directory was closed")
-        try:
-            return self._folders.use(self._folder)
-        except OSError as error:
-            raise source_error(error, self._path_of(entry)) from error
+            raise source_error(error) from error
 
     def _read_opened(self, descriptor: int, entry: Entry, most_bytes: int) -> WholeFile | None:
         before = os.fstat(descriptor)
         if before.st_mode & _FORMAT != stat.S_IFREG:
-            raise replaced(self._path_of(entry))
+            raise replaced()
         size_bytes = before.st_size
         if size_bytes > most_bytes:
             return None
@@ -159,7 +141,7 @@ class FilesDirectory(FoundDirectory):
                 content = _read_on(descriptor, content, size_bytes)
             after = os.fstat(descriptor)
         except OSError as error:
-            raise source_error(error, self._path_of(entry)) from error
+            raise source_error(error) from error
         has_changed = (
             after.st_ctime_ns != before.st_ctime_ns
             or after.st_mtime_ns != before.st_mtime_ns
@@ -168,9 +150,6 @@ class FilesDirectory(FoundDirectory):
         )
         opened = entry_of(entry.name, before)
         return WholeFile(opened, content, opened_attributes(descriptor), has_changed)
-
-    def _path_of(self, entry: Entry) -> bytes:
-        return self.path.removesuffix(b"/") + b"/" + entry.name
 
 
 @cache

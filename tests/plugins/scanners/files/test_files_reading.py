@@ -18,15 +18,15 @@ def opened_content(path: bytes, **facts: int) -> OpenedContent:
     descriptor = os.open(path, os.O_RDONLY)
     status = os.fstat(descriptor)
     entry: Entry = entry_of(os.path.basename(path), status)._replace(**facts)
-    return OpenedContent(descriptor, entry, path, actual_bytes=status.st_size)
+    return OpenedContent(descriptor, entry, actual_bytes=status.st_size)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs /proc")
-def test_error_of_the_medium_is_said_with_its_path():
+def test_error_of_the_medium_is_said():
     """The first page of a process is never mapped, and reading it is a true EIO."""
     with (
         opened_content(b"/proc/self/mem", size_bytes=4096) as opened,
-        pytest.raises(EntryUnreadable, match=r"'/proc/self/mem': the medium failed"),
+        pytest.raises(EntryUnreadable, match=r"^the medium failed"),
     ):
         opened.read_at(0, 4096)
 
