@@ -67,7 +67,8 @@ class PackCheck:
             self._findings.note(
                 pack_name(pack_id),
                 f"{pack_name(pack_id)} ({size:,} bytes) is named by no index object: an "
-                "interrupted run left it, or one just wrote it; prune removes such leftovers",
+                "interrupted run left it, one just wrote it, or what named it is lost; if "
+                "snapshots lack something, repair index names it again, if not, prune removes it",
                 sort="packs are named by no index object",
             )
 
