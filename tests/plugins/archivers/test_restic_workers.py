@@ -290,7 +290,10 @@ class Babbling(Service):
 
 
 @pytest.mark.parametrize("is_asked", [False, True])
-def test_no_message_is_too_long_for_a_run_to_be_stopped_in_the_middle_of_it(is_asked):
+def test_no_message_is_too_long_for_a_run_to_be_stopped_in_the_middle_of_it(
+    is_asked, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+):
+    monkeypatch.syspath_prepend(pytestconfig.rootpath)  # the worker imports this module
     cancel = CancelToken()
     with crews.Crew(Babbling(), 1, cancel.check, start_at=0) as crew:
         crew.prepare(1)

@@ -104,6 +104,7 @@ class Collector:
         self._part_bytes = 0
         self._progress_at = 0.0
         self._shown_bytes = 0
+        self._shown = b"/"
         self._current = b"/"
 
     def run(self) -> bytes:
@@ -352,8 +353,9 @@ class Collector:
             done_bytes = sum(one.processed_bytes + one.reading_bytes for one in tallies)
             problems = sum(one.problems for one in tallies)
             current = next((one.reading for one in tallies if one.reading), self._current)
-        # Between two counts a long file belongs to neither; nobody should see that.
-        self._shown_bytes = done_bytes if is_last else max(done_bytes, self._shown_bytes)
+        if is_last or done_bytes >= self._shown_bytes:
+            self._shown_bytes, self._shown = done_bytes, current
+        # Else a long file belongs to neither of two counts just now; nobody should see that.
         files_total, bytes_total = self._expected or (None, None)
         self._surroundings.events(
             Progress(
@@ -362,7 +364,7 @@ class Collector:
                 bytes_done=self._shown_bytes,
                 files_total=files_total,
                 bytes_total=bytes_total,
-                current=current,
+                current=self._shown,
                 problems=problems + self._scanner.problems,
             )
         )
