@@ -155,4 +155,5 @@ def test_copy_killed_anywhere(killed):
     killed.repository.rename(killed.other)
     killed.run("init", "--archiver", "restic")
     killed.sweep("copy", leaves=3)
+    killed.run("prune", "-r", killed.other)  # what was being written is nobody's, and no lock
     assert list((killed.other / "locks").iterdir()) == []
