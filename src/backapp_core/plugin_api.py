@@ -92,7 +92,7 @@ from backapp_core.model.grants import (
     WriteWish,
 )
 from backapp_core.model.jobs import BackupOptions, Job, check_job_name
-from backapp_core.model.names import from_text, to_line, to_text
+from backapp_core.model.names import from_text, to_line, to_text, without_trailing_blanks
 from backapp_core.model.notifications import Notification, Urgency
 from backapp_core.model.repairs import IndexRepair, PackRepair, SnapshotRepair
 from backapp_core.model.repositories import (
@@ -341,4 +341,5 @@ __all__ = [
     "to_text",
     "user_and_group",
     "user_name",
+    "without_trailing_blanks",
 ]

@@ -8,7 +8,7 @@ from attrs import field as attribute
 
 from backapp_core.engine.configure import JobWish, repository_id_of
 from backapp_core.model.jobs import Job
-from backapp_core.model.names import from_text, to_text
+from backapp_core.model.names import from_text, to_text, without_trailing_blanks
 from backapp_core.model.schedules import Schedule
 from backapp_web.dashboard.forms import field, lines
 
@@ -144,20 +144,14 @@ def _shown_patterns(patterns: Iterable[str]) -> str:
 
 def _line_of_pattern(pattern: str) -> str:
     """Return a pattern as a line of the form, in which every blank at its end is meant."""
-    bare = _without_trailing_blanks(pattern)
+    bare = without_trailing_blanks(pattern)
     return bare + "".join(f"\\{blank}" for blank in pattern[len(bare) :])
 
 
 def _patterns_in(text: str) -> tuple[str, ...]:
     # Not `splitlines`: names may hold what that takes for the end of a line.
     parts = text.replace("\r\n", "\n").split("\n")
-    return tuple(filter(None, map(_without_trailing_blanks, parts)))
-
-
-def _without_trailing_blanks(line: str) -> str:
-    bare = line.rstrip(" \t")
-    backslashes = len(bare) - len(bare.rstrip("\\"))
-    return line[: len(bare) + backslashes % 2]
+    return tuple(filter(None, map(without_trailing_blanks, parts)))
 
 
 def _bytes_of(mib: str) -> int:

@@ -40,6 +40,16 @@ def from_text(text: str) -> bytes:
     return _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), raw)
 
 
+def without_trailing_blanks(line: str) -> str:
+    """Return a line of a list of patterns without the blanks at its end that are not meant.
+
+    One is meant that a backslash stands before, unless that is escaped itself, as in gitignore(5).
+    """
+    bare = line.rstrip(" \t")
+    backslashes = len(bare) - len(bare.rstrip("\\"))
+    return line[: len(bare) + backslashes % 2]
+
+
 def to_line(text: str) -> str:
     r"""Return ``text`` as one printable line.
 

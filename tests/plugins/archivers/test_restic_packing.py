@@ -3,11 +3,15 @@
 import random
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
+from attrs import field, frozen
+from typing_extensions import override
 
+from backapp_core.errors import TransportError
 from backapp_core.testing.fakes import MemoryTransport
 from backapp_core.testing.faults import FaultyTransport, Phase
 from backapp_plugins.archivers.restic.format.layout import PACK_BYTES, BlobKind
@@ -93,3 +97,48 @@ def test_packs_that_are_not_filled_take_no_memory(place):
     assert _resident_bytes() - before < 8 * MIB
     for writer in writers:
         writer.__exit__(None)
+
+
+@frozen
+class Disk(MemoryTransport):
+    """Takes what is written at once, and makes sure of packs when it is told to."""
+
+    folder: Path = field(kw_only=True)
+    make_sure: Callable[[], object] = field(kw_only=True)
+
+    @override
+    def put(self, name, body, **how):
+        content = b"".join(body)
+        if name.startswith("data/"):
+            self.make_sure()
+        return super().put(name, [content], **how)
+
+
+def on_disk(restic_bench, tmp_path, make_sure):
+    """Return the repository as `Disk` holds it."""
+    disk = Disk(restic_bench.bucket, folder=tmp_path, make_sure=make_sure)
+    return restic_bench.open(disk)._place
+
+
+def test_packs_follow_while_a_disk_makes_sure_of_those_before(restic_bench, tmp_path):
+    all_three = threading.Barrier(3)
+    place = on_disk(restic_bench, tmp_path, lambda: all_three.wait(60))
+    chance = random.Random(9)
+    contents = [chance.randbytes(MIB) for _ in range(3 * PACK_BYTES // MIB)]
+    with BlobSaver(place, place.load_index()) as saver:
+        ids = saver.save_all(contents)
+        saver.finish()
+    index = place.load_index(uses_cache=False)
+    assert [place.read_blob(index, BlobKind.DATA, one) for one in ids] == contents
+
+
+def test_nothing_is_listed_that_a_disk_took_and_could_not_make_sure_of(restic_bench, tmp_path):
+    def fail() -> None:
+        raise TransportError("the disk could not make sure of it")
+
+    place = on_disk(restic_bench, tmp_path, fail)
+    with BlobSaver(place, place.load_index()) as saver:
+        blob_id = saver.save(BlobKind.DATA, b"content")
+        with pytest.raises(TransportError, match="could not make sure"):
+            saver.finish()
+    assert not place.load_index(uses_cache=False).has(BlobKind.DATA, blob_id)

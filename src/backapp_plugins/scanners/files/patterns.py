@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 from attrs import evolve, frozen
 
-from backapp_core.plugin_api import InvalidPattern, to_line, to_text
+from backapp_core.plugin_api import InvalidPattern, to_line, to_text, without_trailing_blanks
 
 _ANY_NAME = "[^/]*"
 _ANY_FOLDERS = "(?:/[^/]+)*"
@@ -88,7 +88,7 @@ def parse_pattern_file(content: bytes, *, path: bytes) -> list[Rule]:
     rules: list[Rule] = []
     faults: list[str] = []
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        text = _without_trailing_spaces(line.removesuffix(b"\r").decode("utf-8", "surrogateescape"))
+        text = without_trailing_blanks(line.removesuffix(b"\r").decode("utf-8", "surrogateescape"))
         if text and not text.startswith("#"):
             try:
                 rules.append(
@@ -99,12 +99,6 @@ def parse_pattern_file(content: bytes, *, path: bytes) -> list[Rule]:
     if faults:
         raise InvalidPattern("; ".join(faults))
     return rules
-
-
-def _without_trailing_spaces(line: str) -> str:
-    bare = line.rstrip(" \t")
-    backslashes = len(bare) - len(bare.rstrip("\\"))
-    return line[: len(bare) + 1] if backslashes % 2 and len(bare) < len(line) else bare
 
 
 def _parse(text: str, *, is_exclude: bool) -> Rule:

@@ -49,11 +49,11 @@ class SqlFleetJobs(SqlJobs, FleetJobs):
         return [job_from_body(body) for body in bodies]
 
     @override
-    def _read(self, bodies: Sequence[str], *, are_all: bool) -> Sequence[Job]:
-        if not are_all:
-            return super()._read(bodies, are_all=False)
+    def list(self, *, after: str = "", limit: int | None = None) -> Sequence[Job]:
+        if after or limit is not None:
+            return super().list(after=after, limit=limit)
         former = self._kept
         # Put in place at once, since several threads may be here.
-        kept = {body: former.get(body) or job_from_body(body) for body in bodies}
+        kept = {body: former.get(body) or job_from_body(body) for body in self._bodies("", None)}
         self._kept = kept
         return [*kept.values()]

@@ -48,19 +48,12 @@ class SqlJobs(Jobs):
 
     @override
     def list(self, *, after: str = "", limit: int | None = None) -> Sequence[Job]:
+        return [job_from_body(body) for body in self._bodies(after, limit)]
+
+    def _bodies(self, after: str, limit: int | None) -> Sequence[str]:
         query = part_by_name(select(JOBS.c.body).where(self._scope.of(JOBS)), JOBS, after, limit)
         with self._database.reading() as connection:
-            bodies = connection.execute(query).scalars().all()
-        return self._read(bodies, are_all=not after and limit is None)
-
-    def _read(self, bodies: Sequence[str], *, are_all: bool) -> Sequence[Job]:
-        """Return the jobs that rows hold; ``are_all`` if there are no others.
-
-        Raises:
-            StoreUnavailable: If this program cannot read one.
-        """
-        del are_all
-        return [job_from_body(body) for body in bodies]
+            return connection.execute(query).scalars().all()
 
     @override
     def replace(self, job: Job) -> None:

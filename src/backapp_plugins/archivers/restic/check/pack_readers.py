@@ -12,7 +12,6 @@ from backapp_plugins.archivers.restic.workers.worker import Worker
 
 _WORTH_WORKERS_BYTES: Final = 128 << 20
 """Below, starting workers takes longer than they save."""
-_LOOK_SECONDS: Final = 0.1
 
 
 @final
@@ -74,8 +73,6 @@ class PackReaders(Closing):
 
     def _ask(self, worker: Worker, claims: PackClaims) -> bool | None:
         worker.connection.send(tuple(claims))
-        while not worker.connection.poll(_LOOK_SECONDS):
-            self._check()
         answer: bool | None = worker.connection.recv()
         return answer
 
