@@ -1,5 +1,6 @@
 """In which order a backup and a prune reach the disk, as strace sees it."""
 
+import json
 import os
 import re
 import shutil
@@ -14,13 +15,14 @@ if sys.platform != "linux":
     pytest.skip("watches system calls", allow_module_level=True)
 
 CHILD = """
-import os, random, sys
+import json, os, random, sys
 from pathlib import Path
 from backapp_core.model.jobs import BackupOptions
 from backapp_core.model.repositories import CleanUpOptions, RemovalPlan
 from backapp_core.ports.surroundings import Keys, Surroundings
 from backapp_plugins.archivers.restic import backapp_archivers
 from backapp_plugins.archivers.restic.access import holding, key_files
+from backapp_plugins.archivers.restic.format.layout import INDEX, pack_name
 from backapp_plugins.archivers.restic.writing import packing
 from backapp_plugins.scanners.files import open_files
 from backapp_plugins.scanners.files.settings import FilesSettings
@@ -34,18 +36,28 @@ transport = open_folder(FolderSettings(folder), surroundings)
 transport.prepare()
 (kind,) = backapp_archivers()
 repository = kind.create(transport, kind.settings(), Keys(password=lambda: "x"), surroundings)
+named = {}
+
+def done(word):
+    for index_id, info in repository._place.listed(INDEX):
+        document = json.loads(repository._place.read_document(INDEX, index_id))
+        packs = [pack_name(bytes.fromhex(pack["id"])) for pack in document["packs"]]
+        named[info.name] = packs
+    os.write(1, word)
+
 for number in range(2):
     for name in range(8):
         content = random.Random(name + number * (name % 2) * 100).randbytes(20_000)
         (source / str(name)).write_bytes(content)
     scanner = open_files(FilesSettings(roots=(os.fsencode(source),)), surroundings)
     repository.backup(scanner, BackupOptions("host", "user", is_full=True))
-    os.write(1, b"backed-up")
+    done(b"backed-up")
 first, second = repository.snapshots()
 repository.remove(RemovalPlan((second.id,), (first.id,)))
-os.write(1, b"removed")
+done(b"removed")
 repository.clean_up(repository.plan_clean_up(CleanUpOptions(max_unused_bytes=0)))
-os.write(1, b"cleaned-up")
+done(b"cleaned-up")
+(work / "named.json").write_text(json.dumps(named))
 """
 TRACED = "fsync,fdatasync,write,rename,renameat,renameat2,link,linkat,unlink,unlinkat"
 _LINE = re.compile(r"(\d+) +(?:<\.\.\. )?(\w+)(?: resumed>|\()(.*)")
@@ -60,9 +72,18 @@ class Call(NamedTuple):
     ended: int
 
 
+class Trace(NamedTuple):
+    """The life of a repository."""
+
+    folder: Path
+    calls: list[Call]
+    packs_by_index: dict[str, list[str]]
+    """The packs that each index object names which stood there after a step."""
+
+
 @pytest.fixture(scope="module")
-def trace(tmp_path_factory) -> tuple[Path, list[Call]]:
-    """Return the repository's folder, and the calls of a life of it."""
+def trace(tmp_path_factory) -> Trace:
+    """Return what a program did that made, used and cleaned up a repository."""
     if shutil.which("strace") is None:
         pytest.fail("this test needs strace: apt install strace")
     top = tmp_path_factory.mktemp("durability")
@@ -73,7 +94,8 @@ def trace(tmp_path_factory) -> tuple[Path, list[Call]]:
     done = subprocess.run([*command, *child], check=False, capture_output=True, text=True)
     assert done.returncode == 0, f"strace could not watch its child: {done.stderr}"
     assert done.stdout == "backed-up" * 2 + "removed" + "cleaned-up"
-    return folder, _calls(log.read_text(errors="replace"))
+    packs_by_index = json.loads((top / "work/named.json").read_text())
+    return Trace(folder, _calls(log.read_text(errors="replace")), packs_by_index)
 
 
 def _calls(log: str) -> list[Call]:
@@ -146,7 +168,7 @@ def _words(calls: list[Call]) -> list[int]:
 
 
 def test_every_object_is_on_the_disk_before_whatever_needs_it_is_named(trace):
-    folder, calls = trace
+    folder, calls, packs_by_index = trace
     objects, words = _objects(folder, calls), _words(calls)
     named = {
         sort: [times for name, times in objects.items() if name.startswith(sort)]
@@ -154,8 +176,10 @@ def test_every_object_is_on_the_disk_before_whatever_needs_it_is_named(trace):
     }
     assert all(named.values())
     assert len(named["data/"]) > 5
-    for began, _, _ in named["index/"]:
-        assert all(durable < began for at, _, durable in named["data/"] if at < began)
+    assert {name for name in objects if name.startswith("index/")} == set(packs_by_index)
+    for name, packs in packs_by_index.items():
+        assert packs
+        assert all(objects[pack][2] < objects[name][0] for pack in packs), name
     published = sorted(named["snapshots/"])
     assert len(published) == 2
     for (began, _, durable), word in zip(published, words, strict=False):
@@ -165,7 +189,7 @@ def test_every_object_is_on_the_disk_before_whatever_needs_it_is_named(trace):
 
 
 def test_nothing_is_removed_before_what_replaces_it_is_on_the_disk(trace):
-    folder, calls = trace
+    folder, calls, _ = trace
     begins_at = _words(calls)[2]
     removed = {name: at for name, at in _removals(folder, calls).items() if at > begins_at}
     indexes = [at for name, at in removed.items() if name.startswith("index/")]
