@@ -14,6 +14,7 @@ from attrs import define, evolve, field
 
 from backapp_core.errors import InputError, InvalidAddress, InvalidSettings
 from backapp_core.events import EventSink
+from backapp_core.model.compressions import Compression
 from backapp_core.ports.surroundings import CancelToken
 from backapp_core.settings import Settings
 
@@ -38,6 +39,7 @@ class Choices:
     from_password_file: str = ""
     from_password_command: str = ""
     cache_folder: str = ""
+    compression: str = ""
     agent_folder: str = ""
     """Where the agent of this machine keeps its key and policy."""
     config: str = ""
@@ -160,11 +162,29 @@ def read_settings(choices: Choices) -> Settings:
 
     Raises:
         InvalidSettings: If it cannot be used; every fault is listed.
+        InputError: If the environment asks for a compression that there is not.
     """
     data, source = _read_settings_file(choices)
     settings = Settings.parse(data, source=source) if data else Settings()
     cache_folder = choices.cache_folder or choices.environment.get("BACKAPP_CACHE_DIR", "")
-    return evolve(settings, cache_folder=cache_folder or settings.cache_folder)
+    return evolve(
+        settings,
+        cache_folder=cache_folder or settings.cache_folder,
+        compression=_compression(choices) or settings.compression,
+    )
+
+
+def _compression(choices: Choices) -> Compression | None:
+    if choices.compression:
+        return Compression(choices.compression)
+    for name in ("BACKAPP_COMPRESSION", "RESTIC_COMPRESSION"):
+        if value := choices.environment.get(name, ""):
+            try:
+                return Compression(value)
+            except ValueError as error:
+                known = ", ".join(each.value for each in Compression)
+                raise InputError(f"${name} is {value!a}; use one of {known}") from error
+    return None
 
 
 def _read_settings_file(choices: Choices) -> tuple[Mapping[str, Any], str]:

@@ -7,6 +7,7 @@ import click
 
 from backapp_cli import values
 from backapp_cli.session import Session
+from backapp_core.model.compressions import Compression
 
 _F = TypeVar("_F", bound=Callable[..., Any] | click.Command)
 _Store = Callable[[Session, Any], None]
@@ -90,6 +91,20 @@ def repository_options(function: _F) -> _F:
             multiple=True,
             store=_choice("identity_files"),
             help="File with an age identity (repeatable). [$BACKAPP_IDENTITY_FILE]",
+        ),
+    )
+
+
+def compression_option(function: _F) -> _F:
+    """Add the option that says how hard what is written is compressed."""
+    return _add(
+        function,
+        _option(
+            "--compression",
+            type=click.Choice([each.value for each in Compression]),
+            store=_choice("compression"),
+            help="How hard what is stored is compressed (default: auto). "
+            "[$BACKAPP_COMPRESSION, $RESTIC_COMPRESSION]",
         ),
     )
 

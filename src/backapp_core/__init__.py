@@ -111,6 +111,7 @@ if typing.TYPE_CHECKING:
         void,
     )
     from backapp_core.model.changes import Change, ChangeKind, DiffStats, SideStats
+    from backapp_core.model.compressions import Compression
     from backapp_core.model.copies import SnapshotCopy
     from backapp_core.model.diagnoses import Diagnosis, Verdict
     from backapp_core.model.entries import EntryKind, Node
@@ -168,6 +169,7 @@ __all__ = [
     "CleanUpOptions",
     "CleanUpPlan",
     "CommandFailed",
+    "Compression",
     "ConflictError",
     "ContentStats",
     "Counts",
@@ -324,6 +326,7 @@ _PLACES = {
         "SnapshotSaved Verb void"
     ),
     "backapp_core.model.changes": "Change ChangeKind DiffStats SideStats",
+    "backapp_core.model.compressions": "Compression",
     "backapp_core.model.copies": "SnapshotCopy",
     "backapp_core.model.diagnoses": "Diagnosis Verdict",
     "backapp_core.model.entries": "EntryKind Node",

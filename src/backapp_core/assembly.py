@@ -111,5 +111,6 @@ def _surroundings(settings: Settings) -> Surroundings:
         cache_folder=Path(cache or platformdirs.user_cache_dir("backapp", appauthor=False)),
         state_folder=Path(state or platformdirs.user_state_dir("backapp", appauthor=False)),
         threads=settings.threads or min(os.cpu_count() or 1, _MOST_THREADS_BY_DEFAULT),
+        compression=settings.compression,
         transports=settings.transports,
     )

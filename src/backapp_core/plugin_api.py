@@ -72,6 +72,7 @@ from backapp_core.events import (
     Verb,
 )
 from backapp_core.hookspecs import hookimpl
+from backapp_core.model.compressions import Compression
 from backapp_core.model.copies import SnapshotCopy
 from backapp_core.model.enforcements import Enforcement
 from backapp_core.model.entries import (
@@ -198,6 +199,7 @@ __all__ = [
     "Clock",
     "Closing",
     "CommandFailed",
+    "Compression",
     "ContentStats",
     "Counts",
     "DamagedRepository",

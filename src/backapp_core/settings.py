@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from backapp_core.codec import Check, from_plain
 from backapp_core.errors import InputError
+from backapp_core.model.compressions import Compression
 
 _MOST_THREADS = 64
 _MOST_SECONDS = 365 * 86400
@@ -147,6 +148,11 @@ class Settings:
     """How many threads may compress and hash; 0 means as many as the machine has.
 
     A backup, a restore or a check may start as many further processes, a few at most; 1 means none.
+    """
+    compression: Compression = Compression.AUTO
+    """How hard what is written is compressed: ``off``, ``fastest``, ``auto``, ``better``, ``max``.
+
+    Repositories of tar.gz archives were created with a level of their own, which ``auto`` means.
     """
     cache_folder: _Line = ""
     """Empty means the place that the operating system has for caches."""

@@ -6,7 +6,12 @@ import click
 
 from backapp_cli.filters import filter_options
 from backapp_cli.grammar import Command
-from backapp_cli.options import global_options, repository_options, source_options
+from backapp_cli.options import (
+    compression_option,
+    global_options,
+    repository_options,
+    source_options,
+)
 from backapp_cli.session import Session
 from backapp_cli.show import count
 from backapp_core.model.snapshots import Snapshot, SnapshotFilter
@@ -22,6 +27,7 @@ from backapp_core.model.snapshots import Snapshot, SnapshotFilter
 @click.argument("snapshots", metavar="[SNAPSHOT]...", nargs=-1)
 @filter_options
 @source_options
+@compression_option
 @repository_options
 @global_options
 @click.pass_obj

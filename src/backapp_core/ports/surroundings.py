@@ -11,6 +11,7 @@ from attrs import field, frozen
 from backapp_core.clock import Clock, SystemClock
 from backapp_core.errors import RunCancelled
 from backapp_core.events import EventSink, void
+from backapp_core.model.compressions import Compression
 from backapp_core.ports.grants import CanIssueGrants
 
 
@@ -62,6 +63,8 @@ class Surroundings:
     cancel: CancelToken = field(factory=CancelToken)
     threads: int = 2
     """How many threads native code (compression, hashing) may keep busy."""
+    compression: Compression = Compression.AUTO
+    """How hard what is written is compressed; what was stored before stays as it is."""
     grants: CanIssueGrants | None = None
     """Who signs for the buckets of managed repositories; None where nobody does."""
     transports: Mapping[str, Mapping[str, object]] = field(

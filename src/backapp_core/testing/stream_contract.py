@@ -11,12 +11,15 @@
 import random
 
 import pytest
+from attrs import evolve
 
 from backapp_core.errors import CommandFailed
+from backapp_core.model.compressions import Compression
 from backapp_core.model.jobs import BackupOptions
 from backapp_core.model.snapshots import Snapshot
-from backapp_core.ports.archivers import Repository
-from backapp_core.ports.surroundings import Surroundings
+from backapp_core.ports.archivers import ArchiverKind, Repository
+from backapp_core.ports.surroundings import Keys, Surroundings
+from backapp_core.ports.transports import Transport
 from backapp_core.testing.archiver_fixtures import ArchiverFixtures
 from backapp_core.testing.memory_scanner import MemoryScanner, MemoryScannerSettings, Stream
 
@@ -38,6 +41,24 @@ class StreamContract(ArchiverFixtures):
         assert b"".join(repository.read(snapshot, node)) == content
         assert (snapshot.counts.files, snapshot.counts.problems) == (1, 0)
         assert snapshot.counts.processed_bytes == size_bytes
+
+    @pytest.mark.parametrize("compression", list(Compression))
+    def test_however_hard_it_is_compressed_it_comes_back(
+        self,
+        kind: ArchiverKind,
+        transport: Transport,
+        keys: Keys,
+        repository: Repository,
+        surroundings: Surroundings,
+        compression: Compression,
+    ) -> None:
+        around = evolve(surroundings, compression=compression)
+        content = random.Random(1).randbytes(600_000) + b"and again " * 100_000  # noqa: S311  # no secret
+        with kind.open(transport, keys, around) as opened:
+            snapshot = _back_up(opened, around, Stream(content))
+        node = next(node for node in repository.nodes(snapshot) if node.path == _PATH)
+        assert b"".join(repository.read(snapshot, node)) == content
+        assert repository.check(read_data=True).findings == ()
 
     def test_every_backup_reads_the_stream_again(
         self, repository: Repository, surroundings: Surroundings

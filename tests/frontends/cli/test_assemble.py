@@ -1,6 +1,8 @@
 """The command line goes before the environment, and that before the settings file."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -37,6 +39,32 @@ def test_settings_are_read_from_the_file_that_is_named(tmp_path: Path) -> None:
     moved = {**environment, "BACKAPP_CACHE_DIR": "/env"}
     assert read_settings(Choices(environment=moved)).cache_folder == "/env"
     assert read_settings(Choices(environment=moved, cache_folder="/x")).cache_folder == "/x"
+
+
+def test_the_compression_is_the_nearest_one_that_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("compression = 'off'")
+    restics = {"RESTIC_COMPRESSION": "better"}
+    both = {"BACKAPP_COMPRESSION": "max", **restics}
+
+    def chosen(given: str = "", environment: Mapping[str, str] = MappingProxyType({})) -> str:
+        choices = Choices(config=str(file), compression=given, environment=environment)
+        return read_settings(choices).compression
+
+    assert chosen() == "off"
+    assert chosen(environment=restics) == "better"
+    assert chosen(environment=both) == "max"
+    assert chosen("fastest", both) == "fastest"
+    assert read_settings(Choices(environment={})).compression == "auto"
+    with pytest.raises(
+        InputError, match=r"\$RESTIC_COMPRESSION is 'zip'; use one of off, fastest,"
+    ):
+        chosen(environment={"RESTIC_COMPRESSION": "zip"})
+    file.write_text("compression = 'zip'")
+    with pytest.raises(
+        InvalidSettings, match="compression: 'zip' is not known here; use one of off,"
+    ):
+        chosen()
 
 
 def test_no_settings_file_is_fine_unless_it_is_named(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from backapp_core.clock import SystemClock
 from backapp_core.errors import InputError, RepositoryLocked
+from backapp_core.model.compressions import Compression
 from backapp_core.model.repositories import CleanUpOptions
 from backapp_core.testing.fakes import FrozenClock
 from backapp_core.testing.hostile_tree import hostile_tree
@@ -109,6 +110,15 @@ def test_restic_checks_and_restores_the_hostile_tree_from_our_repository(both, z
     assert listed["paths"] == [str(bench.source)]
     assert _restored_by_restic(bench, restic, snapshot.id) == []
     assert zone == os.environ["TZ"]
+
+
+@pytest.mark.parametrize("compression", [Compression.OFF, Compression.MAX])
+def test_restic_reads_what_was_compressed_hardly_or_hard(both, compression):
+    bench, restic = both()
+    hostile_tree().only(_is_kept_by_restic).write(bench.source)
+    snapshot = bench.back_up(repository=bench.open(compression=compression))
+    restic.run("check", "--read-data")
+    assert _restored_by_restic(bench, restic, snapshot.id) == []
 
 
 def test_restic_takes_all_of_the_hostile_tree_that_it_knows_of(both):

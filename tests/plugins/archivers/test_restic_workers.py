@@ -13,6 +13,7 @@ from attrs import define, evolve
 
 from backapp_core.errors import DamagedRepository, RunCancelled, TransportUnavailable, WorkerLost
 from backapp_core.events import Problem
+from backapp_core.model.compressions import Compression
 from backapp_core.model.jobs import BackupOptions
 from backapp_core.ports.surroundings import CancelToken
 from backapp_core.testing.hooked_scanner import HookedScanner
@@ -72,6 +73,33 @@ def test_a_hostile_tree_is_stored_by_workers(restic_bench, watched):
     assert watched.lent
     assert restic_bench.differences(snapshot, facts) == []
     _require_clean(restic_bench)
+
+
+@pytest.mark.parametrize("is_by_workers", [True, False])
+def test_contents_are_compressed_as_hard_as_is_wished(bench, watched, random_bytes, is_by_workers):
+    word, stored_bytes = random_bytes(600), {}
+    small, large = (bench.source / name for name in ("file 0", "large"))
+    for number, compression in enumerate(Compression):
+        small.write_bytes(b"%d" % number + word * 100)
+        large.write_bytes(b"%d" % number + word * 2_000)  # cut, by this process
+        around = {"compression": compression, **({} if is_by_workers else {"threads": 1})}
+        snapshot = bench.back_up(repository=bench.open(**around), is_full=True)
+        stored_bytes[compression] = snapshot.counts.stored_bytes
+        assert bench.differences(snapshot, bench.facts()) == []
+    assert bool(watched.lent) is is_by_workers
+    content = 600 * 2_100
+    assert stored_bytes[Compression.OFF] > content
+    assert stored_bytes[Compression.AUTO] < content / 50
+    _require_clean(bench)
+
+
+def test_trees_are_compressed_in_any_case(bench):
+    for number in range(400):
+        (bench.source / f"empty {number}").touch()
+    plain = bench.back_up(repository=bench.open(compression=Compression.OFF))
+    (bench.source / "one more").touch()
+    packed = bench.back_up()
+    assert plain.counts.stored_bytes < 40 * 1_000 + 2 * packed.counts.stored_bytes
 
 
 def test_a_changed_file_among_unchanged_ones_is_saved(bench, watched):
@@ -318,7 +346,7 @@ def test_a_worker_on_a_machine_that_alters_what_it_makes_says_so(monkeypatch):
 
     monkeypatch.setattr(BlobCodec, "encode_all", refuse)
     ours, theirs = Pipe()
-    service = SmallFileReading(MasterKey(bytes(32), bytes(16), bytes(16)))
+    service = SmallFileReading(MasterKey(bytes(32), bytes(16), bytes(16)), Compression.AUTO)
     serving = threading.Thread(target=_serve, args=(service, theirs))
     serving.start()
     for _ in range(2):  # it goes on

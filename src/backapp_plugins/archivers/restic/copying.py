@@ -191,14 +191,14 @@ class _Copy:
                 ours.decode(sealed, uncompressed, blob_id)
                 return sealed
             if sha256(plain).digest() == blob_id:
-                return ours.encode(plain, blob_id)
+                return self._target.codec_for(blob.kind).encode(plain, blob_id)
             reason = "its content has another hash"
         except (SealBroken, BlobBroken) as error:
             reason = blob.reason or str(error)
         content = self._reader.read_again(blob.kind, blob.pack_id, blob.wanted, reason)
         if isinstance(content, DamagedRepository):
             raise content
-        return ours.encode(content, blob_id)
+        return self._target.codec_for(blob.kind).encode(content, blob_id)
 
 
 def _likeness(record: SnapshotRecord) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from typing import final
 
 from backapp_core.plugin_api import (
     AccessRefused,
+    Compression,
     DamagedRepository,
     Level,
     LogLine,
@@ -69,6 +70,26 @@ class Place:
             codec = BlobCodec(self.key.master, self.surroundings.random_bytes)
             self._local.codec = codec
             return codec
+
+    @property
+    def content_codec(self) -> BlobCodec:
+        """The calling thread's own codec for contents of files, compressed as hard as is wished.
+
+        Trees are not asked about: nothing else comes to so little for the time that it takes.
+        """
+        compression = self.surroundings.compression
+        if compression is Compression.AUTO:
+            return self.codec
+        try:
+            return self._local.content_codec  # type: ignore[no-any-return]  # see above
+        except AttributeError:
+            codec = BlobCodec(self.key.master, self.surroundings.random_bytes, compression)
+            self._local.content_codec = codec
+            return codec
+
+    def codec_for(self, kind: BlobKind) -> BlobCodec:
+        """Return the calling thread's own codec for blobs of a kind that are stored anew."""
+        return self.content_codec if kind is BlobKind.DATA else self.codec
 
     @property
     def cache_folder(self) -> Path:

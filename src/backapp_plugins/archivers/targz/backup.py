@@ -12,6 +12,7 @@ from typing import final
 from backapp_core.plugin_api import (
     BackupOptions,
     BackupResult,
+    Compression,
     Counts,
     DamagedRepository,
     InputError,
@@ -34,6 +35,14 @@ from backapp_plugins.archivers.targz.manifest import MOST_MEMBERS, Reader, encod
 from backapp_plugins.archivers.targz.manifest_writer import ManifestWriter
 from backapp_plugins.archivers.targz.parent import Parent, ParentWalk, next_number, reason_for_full
 from backapp_plugins.archivers.targz.place import Place
+
+_LEVELS = {
+    Compression.OFF: 0,
+    Compression.FASTEST: 0,
+    Compression.BETTER: 3,
+    Compression.MAX: 3,
+}
+"""Of gzip members; otherwise it is the one that the repository was created with."""
 
 
 @final
@@ -92,7 +101,9 @@ class BackupRun:
         run = layout.run_name(
             self._taken_at, place.surroundings.random_bytes(8), is_full=parent is None
         )
-        compress = compressor(place.codec, place.config.compression_level)
+        chosen = place.surroundings.compression
+        level = _LEVELS.get(chosen, place.config.compression_level)
+        compress = compressor(place.codec, level)
         archive = ArchiveWriter(pool, compress)
         manifest = ManifestWriter(pool, compress)
         stack.callback(manifest.close)

@@ -159,7 +159,7 @@ class BackupRun:
 
     def _crew(self) -> Crew:
         around = self._place.surroundings
-        service = SmallFileReading(self._place.key.master)
+        service = SmallFileReading(self._place.key.master, around.compression)
         return Crew(
             service, around.threads, around.cancel.check, start_at=small_files.WORTH_WORKERS_BYTES
         )

@@ -11,7 +11,13 @@ from typing import Any, TypeAlias, final
 from attrs import frozen
 from typing_extensions import override
 
-from backapp_core.plugin_api import DamagedRepository, Entry, FoundDirectory, SourceError
+from backapp_core.plugin_api import (
+    Compression,
+    DamagedRepository,
+    Entry,
+    FoundDirectory,
+    SourceError,
+)
 from backapp_plugins.archivers.restic.format.blobs import BlobCodec
 from backapp_plugins.archivers.restic.format.crypto import MasterKey
 from backapp_plugins.archivers.restic.format.layout import MIN_CHUNK_BYTES
@@ -33,10 +39,11 @@ class SmallFileReading(Service):
     """
 
     key: MasterKey
+    compression: Compression
 
     @override
     def serve(self, connection: "Connection[Any, Any]") -> None:
-        codec = BlobCodec(self.key, os.urandom)
+        codec = BlobCodec(self.key, os.urandom, self.compression)
         while True:
             contents: list[bytes] = []
             read = [

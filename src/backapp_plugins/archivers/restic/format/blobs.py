@@ -1,17 +1,26 @@
 """One blob on its way in and out: compressed, sealed, verified."""
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, final
+from typing import Any, Final, final
 
 import zstandard
 
-from backapp_core.plugin_api import DamagedRepository
+from backapp_core.plugin_api import Compression, DamagedRepository
 from backapp_plugins.archivers.restic.format.crypto import MasterKey, SealBroken, Sealer
 
-LEVEL = 3
-"""restic's default, too."""
+LEVEL: Final = 3
+"""Of zstd, for all that programs write; restic's default, too."""
+LEVELS: Final[Mapping[Compression, int]] = {
+    Compression.OFF: -131072,
+    Compression.FASTEST: 1,
+    Compression.AUTO: LEVEL,
+    Compression.BETTER: 7,
+    Compression.MAX: 12,
+}
+"""For contents of files: those of restic, as far as two implementations have the same; of the first
+hardly a frame holds anything but the content as it is."""
 _TRIES = 2
 
 
@@ -35,11 +44,24 @@ class BlobCodec:
     microseconds to decompress a file of 2 kB, 12 instead of 21 to compress it.
     """
 
-    __slots__ = ("_compress", "_compress_all", "_decompress", "_decompress_all", "sealer")
+    __slots__ = (
+        "_compress",
+        "_compress_all",
+        "_decompress",
+        "_decompress_all",
+        "_level",
+        "sealer",
+    )
 
-    def __init__(self, key: MasterKey, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        key: MasterKey,
+        random_bytes: Callable[[int], bytes],
+        compression: Compression = Compression.AUTO,
+    ) -> None:
         self.sealer = Sealer(key, random_bytes)
-        compressor = zstandard.ZstdCompressor(level=LEVEL)
+        self._level = LEVELS[compression]
+        compressor = zstandard.ZstdCompressor(level=self._level)
         decompressor = zstandard.ZstdDecompressor()
         self._compress = compressor.compress
         # What these take is described too narrowly: they take any sequence of bytes.
@@ -76,7 +98,7 @@ class BlobCodec:
             DamagedRepository: If it does not come back, twice.
         """
         for _ in range(_TRIES):
-            compressor = zstandard.ZstdCompressor(level=LEVEL).compressobj(size=size_bytes)
+            compressor = zstandard.ZstdCompressor(level=self._level).compressobj(size=size_bytes)
             packed = bytearray()
             for piece in pieces():
                 packed += compressor.compress(piece)

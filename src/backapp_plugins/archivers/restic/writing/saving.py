@@ -65,7 +65,9 @@ class BlobSaver:
             DamagedRepository: If the blob cannot be encoded without loss.
         """
         blob_id = sha256(data).digest()
-        self.save_as(kind, blob_id, len(data), lambda: self._place.codec.encode(data, blob_id))
+        self.save_as(
+            kind, blob_id, len(data), lambda: self._place.codec_for(kind).encode(data, blob_id)
+        )
         return blob_id
 
     def save_all(self, contents: Sequence[bytes]) -> list[bytes]:
@@ -78,7 +80,7 @@ class BlobSaver:
         ids = [sha256(content).digest() for content in contents]
 
         def encode(new: Sequence[int]) -> Sequence[bytes]:
-            return self._place.codec.encode_all(
+            return self._place.content_codec.encode_all(
                 [contents[at] for at in new], [ids[at] for at in new]
             )
 
@@ -147,7 +149,7 @@ class BlobSaver:
                 "repository's format has room for; spread them over several directories"
             )
         blob_id = digest.digest()
-        codec = self._place.codec
+        codec = self._place.codec_for(kind)
         self.save_as(
             kind, blob_id, size_bytes, lambda: codec.encode_pieces(pieces, size_bytes, blob_id)
         )
@@ -171,7 +173,7 @@ class BlobSaver:
         if not blobs:
             return
         ids, contents = list(blobs), list(blobs.values())
-        sealed = self._place.codec.encode_all(contents, ids)
+        sealed = self._place.codec_for(kind).encode_all(contents, ids)
         self._add(kind, ids, sealed, list(map(len, contents)))
 
     def _add(
