@@ -117,6 +117,7 @@ from backapp_core.ports.archivers import ArchiverKind, BackupResult, Repository
 from backapp_core.ports.buckets import CanListInOrder, CanPresignParts, ListedPage
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.notifiers import Notifier, NotifierKind
+from backapp_core.ports.pauses import Pauses
 from backapp_core.ports.powers import (
     CanCopy,
     CanCountContent,
@@ -261,6 +262,7 @@ __all__ = [
     "OpenedFile",
     "PackRepair",
     "PartMissing",
+    "Pauses",
     "Problem",
     "Progress",
     "RemovalPlan",

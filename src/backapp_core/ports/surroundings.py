@@ -14,6 +14,8 @@ from backapp_core.events import EventSink, void
 from backapp_core.model.compressions import Compression
 from backapp_core.ports.grants import CanIssueGrants
 
+_LOOK_SECONDS = 0.25
+
 
 @final
 class CancelToken:
@@ -72,6 +74,18 @@ class Surroundings:
     )
     """What the settings file says of kinds of transports, as plain data, by their names; read where
     an address is opened, see `TransportKind.options`."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait by the clock, and look four times a second whether somebody wishes to stop.
+
+        Raises:
+            RunCancelled: If somebody does.
+        """
+        left = seconds
+        while left > 0:
+            self.cancel.check()
+            self.clock.wait(min(left, _LOOK_SECONDS))
+            left -= _LOOK_SECONDS
 
 
 @frozen

@@ -30,12 +30,12 @@ from backapp_core.errors import (
 from backapp_core.manager import PluginManager
 from backapp_core.model.agents import AgentReport
 from backapp_core.model.work import Hold
+from backapp_core.ports.pauses import Pauses
 from backapp_core.testing.fakes import FrozenClock, make_surroundings
 from backapp_plugins.stores import remote
 from backapp_plugins.stores.remote import conversation
 from backapp_plugins.stores.remote.conversation import Conversation
 from backapp_plugins.stores.remote.listening import listening
-from backapp_plugins.stores.remote.pauses import Pauses
 from backapp_plugins.stores.remote.servers import parse_server
 from backapp_web import serving
 

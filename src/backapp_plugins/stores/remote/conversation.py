@@ -13,6 +13,8 @@ from backapp_core.plugin_api import (
     BackappError,
     InputError,
     InvalidSettings,
+    Pauses,
+    RunCancelled,
     StoreUnavailable,
     Surroundings,
     from_plain,
@@ -20,7 +22,6 @@ from backapp_core.plugin_api import (
     to_plain,
 )
 from backapp_core.wire import MOST_BODY_BYTES
-from backapp_plugins.stores.remote.pauses import Pauses, wait
 from backapp_plugins.stores.remote.problems import error_for
 from backapp_plugins.stores.remote.servers import Server
 
@@ -29,6 +30,8 @@ _BUSY = frozenset({429, 503})
 """The server did nothing and says so."""
 _GATEWAY = frozenset({502, 504})
 """Somebody between does not know what the server did."""
+_TRIES = 4
+_PAUSES = Pauses(first_seconds=0.25, longest_seconds=15.0)
 _CONNECT_SECONDS = 10.0
 _LONGEST_WAIT_SECONDS = 60.0
 # Longer than between two questions of an idle machine, and less than what the server keeps it for.
@@ -46,20 +49,10 @@ class Conversation:
     only what may be repeated.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        key: str,
-        surroundings: Surroundings,
-        *,
-        tries: int = 4,
-        pauses: Pauses = Pauses(),  # noqa: B008  # a value without state
-    ) -> None:
+    def __init__(self, server: Server, key: str, surroundings: Surroundings) -> None:
         self.server = server
         self._key = key
         self._surroundings = surroundings
-        self._tries = tries
-        self._pauses = pauses
         self._lock = threading.Lock()
         self._client: httpx2.Client | None = None
 
@@ -73,7 +66,7 @@ class Conversation:
         query: Mapping[str, str] | None = None,
         is_repeatable: bool = True,
         patience_seconds: float = 30.0,
-        tries: int | None = None,
+        tries: int = _TRIES,
     ) -> _T:
         """Send a request and return its answer.
 
@@ -86,7 +79,7 @@ class Conversation:
             is_repeatable: Whether doing it twice is as good as once.
             patience_seconds: How long the server may be silent while it works, or take to be
                 reached if that is less than usual.
-            tries: How often it is asked at most; None means as usual.
+            tries: How often it is asked at most.
 
         Raises:
             BackappError: What the server said; `StoreUnavailable` if it did not answer.
@@ -103,7 +96,7 @@ class Conversation:
                 extensions={"timeout": _timeouts(patience_seconds)},
             ),
             is_repeatable=is_repeatable,
-            tries=self._tries if tries is None else tries,
+            tries=tries,
         )
         return self._understood(raw, answer)
 
@@ -139,9 +132,11 @@ class Conversation:
                 error, may_again = self._unreachable(fault), is_repeatable
             if not may_again or failures >= tries:
                 raise error
-            pause = self._pauses.seconds(self._surroundings, failures)
-            if not wait(self._surroundings, max(pause, wished)):
-                raise error
+            pause = _PAUSES.seconds(self._surroundings, failures)
+            try:
+                self._surroundings.wait(max(pause, wished))
+            except RunCancelled:
+                raise error from None
 
     def _once(self, request: httpx2.Request) -> tuple[int, bytes, float]:
         """Return status, body, and for how many seconds the server wants to be left alone.

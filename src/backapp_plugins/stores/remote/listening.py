@@ -10,10 +10,9 @@ import msgspec
 from websockets.exceptions import InvalidHandshake, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from backapp_core.plugin_api import InvalidSettings, Surroundings, from_plain
+from backapp_core.plugin_api import InvalidSettings, Pauses, Surroundings, from_plain
 from backapp_core.server_api import Woken
 from backapp_core.wire import SOCKET, Wake
-from backapp_plugins.stores.remote.pauses import Pauses
 from backapp_plugins.stores.remote.servers import Server
 
 _MOST_MESSAGE_BYTES = 64 * 1024

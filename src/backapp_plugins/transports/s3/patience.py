@@ -3,15 +3,13 @@
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from backapp_core.plugin_api import RunCancelled, Surroundings
+from backapp_core.plugin_api import Pauses, Surroundings
 from backapp_plugins.transports.s3.faults import Refusal, is_passing
 
 _T = TypeVar("_T")
 _ATTEMPTS = 7
-_FIRST_SECONDS = 0.5
-_LONGEST_SECONDS = 20.0
+_PAUSES = Pauses(first_seconds=0.5, longest_seconds=20.0)
 _LONGEST_ASKED_SECONDS = 60.0
-_SLICE_SECONDS = 0.25
 
 
 class Patience:
@@ -34,30 +32,23 @@ class Patience:
             try:
                 return act()
             except Exception as error:
-                pause_seconds = next(pauses)
+                pause_seconds = next(pauses, None)
                 if pause_seconds is None or not is_passing(error):
                     raise
-                self.wait(max(pause_seconds, self._asked(error)), because=error)
+                self.wait(max(pause_seconds, self._asked(error)))
 
-    def pauses(self) -> Iterator[float | None]:
-        """Yield how long to wait after each attempt, growing and with chance in it; None ends."""
-        for attempt in range(_ATTEMPTS - 1):
-            most = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2**attempt)
-            chance = int.from_bytes(self._surroundings.random_bytes(2), "big") / 0xFFFF
-            yield most * (0.5 + chance / 2)
-        yield None
+    def pauses(self) -> Iterator[float]:
+        """Yield how many seconds to wait after each failure; at the end it is one too many."""
+        for failures in range(1, _ATTEMPTS):
+            yield _PAUSES.seconds(self._surroundings, failures)
 
-    def wait(self, seconds: float, *, because: BaseException | None = None) -> None:
-        """Wait, and look every quarter of a second whether the run is to stop.
+    def wait(self, seconds: float) -> None:
+        """Wait.
 
         Raises:
-            RunCancelled: If it is.
+            RunCancelled: If the run is to stop.
         """
-        while seconds > 0:
-            if self._surroundings.cancel.is_cancelled:
-                raise RunCancelled("stopped on request") from because
-            self._surroundings.clock.wait(min(seconds, _SLICE_SECONDS))
-            seconds -= _SLICE_SECONDS
+        self._surroundings.wait(seconds)
 
     @staticmethod
     def _asked(error: Exception) -> float:

@@ -36,10 +36,10 @@ def chunks(
                 chunk = _read(opened, min(_CHUNK_BYTES, left_bytes))
             except Exception as error:
                 opened.close()
-                pause_seconds = next(pauses)
+                pause_seconds = next(pauses, None)
                 if pause_seconds is None:
                     raise TransferCut(f"object '{name}' came incompletely") from error
-                bucket.client.patience.wait(pause_seconds, because=error)
+                bucket.client.patience.wait(pause_seconds)
                 opened = _reopened(bucket, key, opened.etag, offset, left_bytes)
                 continue
             pauses = bucket.client.patience.pauses()
