@@ -23,6 +23,8 @@ WITH_REASON = re.compile(
 
 def unexplained(source: str) -> list[int]:
     """Return the lines with an exception that names no rule, or gives no reason."""
+    if not MARK.search(source):
+        return []  # most files; tokens take a hundred times as long
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     return [
         token.start[0]
@@ -33,9 +35,11 @@ def unexplained(source: str) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_exception_from_a_rule_has_its_reason(path):
-    assert unexplained(path.read_text(encoding="utf-8")) == []
+def test_every_exception_from_a_rule_has_its_reason():
+    found = {
+        str(path.relative_to(ROOT)): unexplained(path.read_text(encoding="utf-8")) for path in FILES
+    }
+    assert {path: lines for path, lines in found.items() if lines} == {}
 
 
 @pytest.mark.parametrize(

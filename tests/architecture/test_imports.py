@@ -7,8 +7,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 PACKAGES = [
     ROOT / "src/backapp_core",
@@ -16,22 +14,12 @@ PACKAGES = [
     ROOT / "frontends/backapp_cli",
     ROOT / "frontends/backapp_web",
 ]
-FILES = sorted(
-    path
-    for package in PACKAGES
-    for path in package.rglob("*.py")
-    if "__pycache__" not in path.parts
-)
 # Modules of the standard library that Windows has not.
 POSIX_MODULES = {
     *("crypt", "fcntl", "grp", "nis", "ossaudiodev", "posix", "pty", "pwd", "resource"),
     *("readline", "spwd", "syslog", "termios", "tty"),
 }
 HEAVY = {"boto3", "botocore", "sqlalchemy", "alembic", "litestar", "fsspec", "paramiko"}
-
-
-def relative(path: Path) -> str:
-    return str(path.relative_to(ROOT))
 
 
 def loaded_after(code: str) -> set[str]:
@@ -84,16 +72,22 @@ assert threading.active_count() == 1
     loaded_after(code)
 
 
-@pytest.mark.parametrize("path", FILES, ids=relative)
-def test_module_imports_nothing_at_its_top_that_windows_lacks(path):
-    imported = imports_at_load(ast.parse(path.read_bytes()))
-    assert [(name, line) for name, line in imported if name in POSIX_MODULES] == []
+def test_no_module_imports_at_its_top_what_windows_lacks(modules):
+    assert [
+        (str(path), line, name)
+        for path, module in modules.items()
+        for name, line in imports_at_load(module)
+        if name in POSIX_MODULES
+    ] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=relative)
-def test_module_has_no_relative_import(path):
-    tree = ast.walk(ast.parse(path.read_bytes()))
-    assert [node.lineno for node in tree if isinstance(node, ast.ImportFrom) and node.level] == []
+def test_no_module_has_a_relative_import(modules):
+    assert [
+        (str(path), node.lineno)
+        for path, module in modules.items()
+        for node in ast.walk(module)
+        if isinstance(node, ast.ImportFrom) and node.level
+    ] == []
 
 
 def test_every_module_can_be_imported_without_what_only_posix_has():
