@@ -240,29 +240,6 @@ def quick_folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def mount_small(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Return a function that mounts a disk of so many bytes, in memory."""
-    disk = tmp_path / "disk"
-
-    def mount(size_bytes: int) -> Path:
-        disk.mkdir()
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", disk],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert mounted.returncode == 0, f"this test mounts a tmpfs, as root: {mounted.stderr}"
-        return disk
-
-    try:
-        yield mount
-    finally:
-        if disk.is_mount():
-            subprocess.run(["umount", "-l", disk], check=True)
-
-
-@pytest.fixture
 def workbench(tmp_path: Path) -> Callable[..., Workbench]:
     """Return a function that makes a `Workbench`, in a folder of its own each time."""
     count = iter(range(1000))
@@ -293,6 +270,7 @@ class Restic:
             **os.environ,
             "RESTIC_REPOSITORY": str(repository),
             "RESTIC_PASSWORD": PASSWORD,
+            "RESTIC_PASSWORD2": PASSWORD,
             "RESTIC_CACHE_DIR": str(folder / "cache"),
         }
 
@@ -456,12 +434,12 @@ class ByHand:
         return {name for name in self.bucket.objects if name.startswith(prefix)}
 
     def write_out(self, folder: Path) -> None:
-        """Write it to a folder where restic opens it with the password ``geheim``."""
+        """Write it to a folder where restic opens it with `PASSWORD`."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(key_files, "_COST", 1024)  # as safe as the password of a test has to be
             key = key_files.seal_master_key(
                 self.place.key.master,
-                b"geheim",
+                PASSWORD.encode(),
                 os.urandom,
                 created_at=self.clock.now(),
                 username="user",

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
+from small_disks import fill_up
 
 from backapp_core.engine.extract import ExtractOptions, FolderTarget
 from backapp_core.errors import StorageFull, TargetError
@@ -60,18 +61,6 @@ def bench(any_workbench, disk, random_bytes, monkeypatch):
     return bench
 
 
-def _fill_up(disk: Path) -> Path:
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (1 << 14, 1):
-            try:
-                while True:
-                    file.write(b"\xff" * size)
-            except OSError:
-                continue
-    return filler
-
-
 def _warnings(bench) -> list[str]:
     return [one.text for one in bench.recording.of(LogLine) if one.level is Level.WARNING]
 
@@ -95,7 +84,7 @@ def _require_as_ever(bench) -> None:
 
 def test_full_folders_of_this_machine_cost_only_time(bench):
     shutil.rmtree(bench.surroundings.cache_folder)  # a cold one, which cannot be warmed
-    filler = _fill_up(bench.disk)
+    filler = fill_up(bench.disk)
     _require_as_ever(bench)
     assert any("cache cannot be written" in text for text in _warnings(bench))
     assert [path for path in bench.disk.rglob(".*") if path.is_file()] == []
@@ -294,7 +283,7 @@ def is_all_spooled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_restore_that_cannot_remember_links_says_where_it_lacks_room(bench):
     snapshot = bench.repository.snapshots()[-1]
     shutil.rmtree(bench.surroundings.cache_folder)
-    filler = _fill_up(bench.disk)
+    filler = fill_up(bench.disk)
     with pytest.raises((TargetError, StorageFull), match="temporary") as caught:
         bench.extract(snapshot)
     assert os.strerror(errno.ENOSPC) in str(caught.value)
@@ -307,7 +296,7 @@ def test_a_restore_that_cannot_remember_links_says_where_it_lacks_room(bench):
 def test_a_backup_that_has_no_room_for_temporary_files_stores_nothing_or_all(bench):
     (bench.source / "one").write_bytes(b"changed")
     facts, before = bench.facts(), dict(bench.bucket.objects)
-    filler = _fill_up(bench.disk)
+    filler = fill_up(bench.disk)
     if isinstance(bench.repository, TargzRepository):  # which has to spool its list of files
         with pytest.raises(StorageFull, match="temporary folder"):
             bench.back_up()
@@ -323,7 +312,7 @@ def test_a_restore_of_very_many_folders_says_where_it_lacks_room(bench, tmp_path
     for number in range(1_100):
         (bench.source / f"folder {number}").mkdir()
     snapshot = bench.back_up()
-    filler = _fill_up(bench.disk)
+    filler = fill_up(bench.disk)
     target = FolderTarget(os.fsencode(tmp_path / "out"), ExtractOptions(), bench.surroundings)
     with pytest.raises(TargetError, match="temporary"):
         bench.repository.restore(snapshot, target)

@@ -1,11 +1,5 @@
 """Copies of snapshots are whole, made once, and sealed with the other repository's key."""
 
-import json
-import os
-import shutil
-import subprocess
-from pathlib import Path
-
 import pytest
 from attrs import evolve
 
@@ -182,27 +176,13 @@ def test_a_copy_is_refused_beside_a_prune(source, target):
 
 
 @pytest.mark.interop
-@pytest.mark.skipif(not shutil.which("restic"), reason="needs restic")
-def test_restic_takes_our_copies_for_its_own(source, target, tmp_path):
+def test_restic_takes_our_copies_for_its_own(source, target, tmp_path, restic_at):
     source.write_out(tmp_path / "source")
     [first, *_] = snapshots(source)
     copy_snapshots(source.place, target.place, [first])
     target.write_out(tmp_path / "target")
-    said = restic(tmp_path / "source", "copy", "--repo2", tmp_path / "target")
+    said = restic_at(tmp_path / "source").run("copy", "--repo2", tmp_path / "target")
     assert said.count("skipping") == 1
-    restic(tmp_path / "target", "check", "--read-data")
-    assert len(json.loads(restic(tmp_path / "target", "snapshots", "--json"))) == 2
-
-
-def restic(folder: Path, *arguments: str | Path) -> str:
-    password = folder.parent / "password"
-    password.write_text("geheim")
-    done = subprocess.run(
-        ["restic", "--no-cache", "-p", password, "-r", folder, *arguments],
-        env={**os.environ, "RESTIC_PASSWORD2": "geheim"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    restic = restic_at(tmp_path / "target")
+    restic.run("check", "--read-data")
+    assert len(restic.snapshots()) == 2

@@ -1,10 +1,10 @@
 """A full disk fails the run and nothing else, and space can always be freed."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_disks import fill_up
 
 from backapp_core.errors import AccessRefused, StorageFull
 from backapp_core.testing.faults import FaultyTransport, Phase
@@ -12,9 +12,6 @@ from backapp_plugins.archivers.restic.writing import packing
 from backapp_plugins.transports.folder import FolderSettings, open_folder
 
 pytestmark = pytest.mark.thorough
-
-if sys.platform != "linux":
-    pytest.skip("mounts a small disk", allow_module_level=True)
 
 DISK_BYTES = 4 << 20
 
@@ -41,18 +38,6 @@ def on_disk(restic_workbench, small_disk, monkeypatch, random_bytes):
 def _left(bench) -> set[str]:
     folder = bench.disk / "repository"
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-
-
-def _fill_up(disk: Path) -> Path:
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (1 << 16, 4096, 512, 1):
-            try:
-                while True:
-                    file.write(b"\xff" * size)
-            except OSError:
-                continue
-    return filler
 
 
 @pytest.mark.parametrize("files", [1, 20])
@@ -114,7 +99,7 @@ def test_space_is_freed_on_a_disk_without_a_single_byte_left(on_disk, random_byt
     (on_disk.source / "small").write_bytes(random_bytes(100_000))
     facts = on_disk.facts()
     second = on_disk.back_up()
-    filler = _fill_up(on_disk.disk)
+    filler = fill_up(on_disk.disk)
     before = _left(on_disk)
     with pytest.raises(StorageFull):
         on_disk.back_up()

@@ -1,10 +1,7 @@
 """What a prune deletes, copies, marks and leaves, and when it deletes nothing."""
 
 import os
-import shutil
-import subprocess
 from datetime import timedelta
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -510,9 +507,8 @@ def test_a_write_that_finds_no_room_leaves_nothing_behind(by_hand, number):
 
 
 @pytest.mark.interop
-@pytest.mark.skipif(not shutil.which("restic"), reason="needs restic")
 @pytest.mark.parametrize("options", [ALL, CleanUpOptions(), CleanUpOptions(keep_delete=DAY)])
-def test_restic_finds_nothing_wrong_afterwards(by_hand, tmp_path, options):
+def test_restic_finds_nothing_wrong_afterwards(by_hand, tmp_path, restic_at, options):
     parts = random_parts(20, 5000)
     by_hand.pack(*parts[:10])
     by_hand.pack(*parts[5:15])
@@ -522,9 +518,10 @@ def test_restic_finds_nothing_wrong_afterwards(by_hand, tmp_path, options):
     by_hand.pack(b"orphan", is_listed=False)
     prune(by_hand, options)
     by_hand.write_out(tmp_path / "out")
-    restic(tmp_path, "check", "--read-data")
+    restic = restic_at(tmp_path / "out")
+    restic.run("check", "--read-data")
     before = by_hand.names("data/")
-    restic(tmp_path, "prune", "--max-unused", "0")
+    restic.run("prune", "--max-unused", "0")
     if options is ALL:
         after = {
             str(one.relative_to(tmp_path / "out"))
@@ -532,15 +529,3 @@ def test_restic_finds_nothing_wrong_afterwards(by_hand, tmp_path, options):
             if one.is_file()
         }
         assert after == before
-
-
-def restic(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["restic", "--no-cache", "-r", folder / "out", *arguments],
-        env={**os.environ, "RESTIC_PASSWORD": "geheim"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout

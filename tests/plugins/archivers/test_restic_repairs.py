@@ -1,9 +1,6 @@
 """Repairs find what is there, make the best of it, and take nothing away that anybody may want."""
 
 import os
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -372,8 +369,7 @@ def test_no_repair_deletes_content_or_snapshots(filled):
 
 
 @pytest.mark.interop
-@pytest.mark.skipif(not shutil.which("restic"), reason="needs restic")
-def test_restic_agrees_that_everything_is_mended(filled, tmp_path):
+def test_restic_agrees_that_everything_is_mended(filled, tmp_path, restic_at):
     damage(filled, filled.packs[0])
     gone = filled.pack(os.urandom(5000), b"e")
     filled.snapshot(filled.tree({"e": [b"e", b"d"]}))
@@ -384,19 +380,8 @@ def test_restic_agrees_that_everything_is_mended(filled, tmp_path):
     pruner = Pruner(filled.place)
     pruner.prune(pruner.plan(CleanUpOptions()))
     filled.write_out(tmp_path / "out")
-    restic(tmp_path, "check", "--read-data")
-    restic(tmp_path, "rebuild-index", "--read-all-packs")
-    restic(tmp_path, "check")
-    assert "repaired" not in restic(tmp_path, "snapshots", "--json")
-
-
-def restic(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["restic", "--no-cache", "-r", folder / "out", *arguments],
-        env={**os.environ, "RESTIC_PASSWORD": "geheim"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    restic = restic_at(tmp_path / "out")
+    restic.run("check", "--read-data")
+    restic.run("rebuild-index", "--read-all-packs")
+    restic.run("check")
+    assert "repaired" not in restic.run("snapshots", "--json")

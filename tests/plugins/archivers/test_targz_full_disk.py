@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_disks import fill_up
 
 from backapp_core.errors import StorageFull, TransportUnavailable
 from backapp_core.events import LogLine
@@ -39,18 +40,6 @@ def _left(bench) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def _fill_up(disk: Path) -> Path:
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (1 << 16, 4096, 512, 1):
-            try:
-                while True:
-                    file.write(b"\xff" * size)
-            except OSError:
-                continue
-    return filler
-
-
 def test_a_source_larger_than_the_disk_fails_and_leaves_nothing(on_disk, random_bytes):
     before = _left(on_disk)
     (on_disk.source / "large").write_bytes(random_bytes(DISK_BYTES * 2))
@@ -82,7 +71,7 @@ def test_space_is_freed_on_a_disk_without_a_single_byte_left(on_disk, random_byt
     (on_disk.source / "second").write_bytes(random_bytes(100_000))
     facts = on_disk.facts()
     second = on_disk.back_up(is_full=True)
-    filler = _fill_up(on_disk.disk)
+    filler = fill_up(on_disk.disk)
     with pytest.raises(StorageFull):
         on_disk.back_up()
     on_disk.forget(on_disk.first)
@@ -100,7 +89,7 @@ def test_a_clean_up_without_room_for_a_lock_says_so_and_works(on_disk, random_by
     on_disk.forget(on_disk.first)
     name = "archives/20200101T000000Z-0000000000000000-full.tar.gz"
     on_disk.transport.put(name, [random_bytes(10_000)])
-    _fill_up(on_disk.disk)
+    fill_up(on_disk.disk)
     on_disk.clean_up()
     assert name not in _left(on_disk)
     said = [line.text for line in on_disk.recording.of(LogLine)]

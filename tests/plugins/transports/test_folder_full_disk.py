@@ -1,7 +1,5 @@
 """A disk that is full, at every point at which it can become full."""
 
-import subprocess
-
 import pytest
 
 from backapp_core.errors import StorageFull
@@ -13,21 +11,8 @@ DISK_STEPS = 32
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    size = f"size={STEP_BYTES * DISK_STEPS}"
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", size, "tmpfs", disk],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert mounted.returncode == 0, f"this test mounts a tmpfs, as root: {mounted.stderr}"
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", disk], check=True)
+def small_disk(mount_small):
+    return mount_small(STEP_BYTES * DISK_STEPS)
 
 
 @pytest.fixture
