@@ -2,8 +2,6 @@
 
 import os
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from backapp_core.clock import Clock, SystemClock
 from backapp_core.engine.extract import ExtractOptions, FolderTarget
 from backapp_core.events import Recording
 from backapp_core.model.entries import EntryKind
@@ -76,10 +75,18 @@ class ArchiverFixtures:
         return Recording()
 
     @pytest.fixture
-    def surroundings(self, tmp_path: Path, recording: Recording) -> Surroundings:
-        """Return surroundings on the real clock."""
+    def clock(self) -> Clock:
+        """Return the real clock."""
+        return SystemClock()
+
+    @pytest.fixture
+    def surroundings(self, tmp_path: Path, recording: Recording, clock: Clock) -> Surroundings:
+        """Return surroundings of a test's own folders."""
         return Surroundings(
-            cache_folder=tmp_path / "cache", state_folder=tmp_path / "state", events=recording
+            cache_folder=tmp_path / "cache",
+            state_folder=tmp_path / "state",
+            events=recording,
+            clock=clock,
         )
 
     @pytest.fixture
@@ -132,14 +139,6 @@ class ArchiverFixtures:
             return top / tree.relative_to("/")
 
         return restored
-
-
-def let_times_settle(tree: Path) -> None:
-    """Wait until no change time is so recent that a further change could hide behind it."""
-    newest = max(os.lstat(path).st_ctime_ns for path in [tree, *tree.rglob("*")])
-    event = threading.Event()
-    while time.time_ns() - newest < 2_100_000_000:
-        event.wait(0.05)
 
 
 def _change_nothing(tree: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from attrs import field, frozen
 from typing_extensions import override
 
-from backapp_core.clock import Clock
+from backapp_core.clock import Clock, SystemClock
 from backapp_core.errors import ObjectExists, ObjectMissing, StorageFull, TransferCut
 from backapp_core.events import EventSink, void
 from backapp_core.ports.surroundings import CancelToken, Surroundings
@@ -56,6 +56,26 @@ class FrozenClock(Clock):
         """Set the wall clock, forwards or back, as a time server does; no time passes."""
         with self._lock:
             self._now = at
+
+
+class AheadClock(Clock):
+    """The real clock, and ahead of it: no file looks as if it might change in the same tick."""
+
+    def __init__(self, ahead_seconds: float = 3600.0) -> None:
+        self._clock = SystemClock()
+        self._ahead = timedelta(seconds=ahead_seconds)
+
+    @override
+    def now(self) -> datetime:
+        return self._clock.now() + self._ahead
+
+    @override
+    def monotonic_seconds(self) -> float:
+        return self._clock.monotonic_seconds()
+
+    @override
+    def wait(self, seconds: float) -> None:
+        self._clock.wait(seconds)
 
 
 def repeatable_random_bytes(seed: int = 0) -> Callable[[int], bytes]:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +16,6 @@ import msgspec
 import pyrage
 import pytest
 from attrs import evolve
-from typing_extensions import override
 
 from backapp_core.clock import Clock, SystemClock
 from backapp_core.engine.extract import ExtractOptions, FolderTarget
@@ -31,6 +29,7 @@ from backapp_core.ports.surroundings import NO_KEYS, Keys, Surroundings
 from backapp_core.ports.targets import Everything, Selection
 from backapp_core.ports.transports import Transport
 from backapp_core.testing.fakes import (
+    AheadClock,
     FrozenClock,
     MemoryBucket,
     MemoryTransport,
@@ -70,25 +69,6 @@ def locks_are_seen_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.M
 
 _READY_SECONDS = 30
 EMPTY: Mapping[str, bytes] = MappingProxyType({})
-
-
-class AheadClock(Clock):
-    """An hour ahead, so that no file looks as if it might change once more in the same tick."""
-
-    def __init__(self) -> None:
-        self._clock = SystemClock()
-
-    @override
-    def now(self) -> datetime:
-        return self._clock.now() + timedelta(hours=1)
-
-    @override
-    def monotonic_seconds(self) -> float:
-        return self._clock.monotonic_seconds()
-
-    @override
-    def wait(self, seconds: float) -> None:
-        self._clock.wait(seconds)
 
 
 class Workbench:
