@@ -14,7 +14,10 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 pytest.register_assert_rewrite("backapp_core.testing")
-pytest_plugins = ("ceph_gateway", "chromium_browser", "postgres_server", "small_disks")
+pytest_plugins = (
+    *("ceph_gateway", "chromium_browser", "postgres_server"),
+    *("quick_repositories", "small_disks"),
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from backapp_cli.run import run
-from backapp_plugins.archivers.restic.access import key_files
 
 
 @dataclass
@@ -52,9 +51,8 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def cheap_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What derives keys is as safe as the password of a test has to be, and takes no time."""
-    monkeypatch.setattr(key_files, "_COST", 16)
+def quick_repositories(cheap_keys: None, locks_are_seen_at_once: None) -> None:
+    """Most commands are alone with a repository, and few tests are about what keeps it safe."""
 
 
 @pytest.fixture

@@ -5,14 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from backapp_plugins.archivers.restic.access import key_files
-
-
-@pytest.fixture(autouse=True)
-def cheap_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys as safe as the password of a test has to be."""
-    monkeypatch.setattr(key_files, "_COST", 1024)
-
 
 @pytest.fixture
 def vault(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

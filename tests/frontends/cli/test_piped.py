@@ -9,15 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from backapp_plugins.archivers.restic.access import key_files
-
 PROGRAM = [sys.executable, "-m", "backapp_cli"]
 
 
 @pytest.fixture
 def repository(cli, tmp_path: Path, monkeypatch) -> Path:
     """An empty repository that takes streams, which is the one that commands use."""
-    monkeypatch.setattr(key_files, "_COST", 16)
     monkeypatch.setenv("BACKAPP_REPOSITORY", str(tmp_path / "repository"))
     monkeypatch.setenv("RESTIC_PASSWORD", "secret")
     cli("init", "--archiver", "restic")

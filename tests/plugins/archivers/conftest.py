@@ -38,7 +38,7 @@ from backapp_core.testing.fakes import (
 from backapp_core.testing.tree_facts import Facts
 from backapp_core.testing.trees import describe_tree
 from backapp_plugins.archivers.restic import backapp_archivers as restic_archivers
-from backapp_plugins.archivers.restic.access import holding, key_files
+from backapp_plugins.archivers.restic.access import key_files
 from backapp_plugins.archivers.restic.access.keys import OpenedKey
 from backapp_plugins.archivers.restic.backup import small_files
 from backapp_plugins.archivers.restic.format.config import Config, encode_config
@@ -61,10 +61,8 @@ KIND = backapp_archivers()[0]
 
 
 @pytest.fixture(autouse=True)
-def locks_are_seen_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no run wait for others to see its lock, where neither locks nor others are the matter."""
-    if "lock" not in request.node.nodeid and not request.node.get_closest_marker("interop"):
-        monkeypatch.setattr(holding, "_SETTLE_SECONDS", 0.0)
+def waits_for_nobody(locks_are_seen_at_once: None) -> None:
+    """Most tests here have a repository for themselves."""
 
 
 _READY_SECONDS = 30
@@ -302,11 +300,8 @@ def restic_at(quick_folder: Path) -> Callable[[Path], Restic]:
 
 
 @pytest.fixture
-def restic_workbench(
-    quick_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Workbench]:
+def restic_workbench(quick_folder: Path, cheap_keys: None) -> Callable[..., Workbench]:
     """Return a function that makes a `Workbench` of the restic archiver, each in its folder."""
-    monkeypatch.setattr(key_files, "_COST", 16)  # as safe as the password of a test has to be
     chosen = {"kind": restic_archivers()[0], "keys": Keys(password=lambda: PASSWORD)}
     count = iter(range(1000))
 

@@ -19,7 +19,6 @@ from backapp_core.errors import RepositoryLocked, WrongPassword
 from backapp_core.ports.surroundings import Surroundings
 from backapp_core.ports.transports import Transport
 from backapp_core.testing.fakes import make_surroundings
-from backapp_plugins.archivers.restic.access import key_files
 from backapp_plugins.archivers.restic.access.holding import hold
 from backapp_plugins.archivers.restic.access.key_files import new_master_key
 from backapp_plugins.archivers.restic.access.key_ring import KeyRing
@@ -138,9 +137,8 @@ def access(tmp_path: Path) -> Access:
 
 
 @pytest.fixture
-def made(access: Access, monkeypatch: pytest.MonkeyPatch) -> Access:
+def made(access: Access, cheap_keys: None) -> Access:
     """Return access to a repository whose password is cheap to try, for restic, too."""
-    monkeypatch.setattr(key_files, "_COST", 16)
     access.create(encode_config(new_config(os.urandom, "rabin")))
     (access.folder / "locks").mkdir()
     return access

@@ -11,7 +11,6 @@ from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.surroundings import CancelToken
 from backapp_core.testing.fakes import MemoryTransport
 from backapp_core.testing.faults import FaultyTransport, Phase, RecordingTransport
-from backapp_plugins.archivers.restic.access import key_files
 from backapp_plugins.archivers.restic.access.keys import add_key
 from backapp_plugins.archivers.restic.check import paths as check_paths
 from backapp_plugins.archivers.restic.check import trees as check_trees
@@ -87,9 +86,8 @@ def file_node(name: str, *parts: bytes, **changes) -> TreeNode:
 
 
 @pytest.fixture
-def keyed(filled, monkeypatch):
+def keyed(filled, cheap_keys):
     """Add a key to a repository, and return its name."""
-    monkeypatch.setattr(key_files, "_COST", 16)
     place = filled.place
     key_id = add_key(place.transport, place.key.master, "secret", place.surroundings)
     return f"keys/{key_id.hex()}"

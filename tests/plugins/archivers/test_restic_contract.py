@@ -6,15 +6,10 @@ from backapp_core.plugin_api import ArchiverKind, Keys
 from backapp_core.testing.archiver_contract import ArchiverContract
 from backapp_core.testing.stream_contract import StreamContract
 from backapp_plugins.archivers.restic import backapp_archivers
-from backapp_plugins.archivers.restic.access import key_files
 
 
+@pytest.mark.usefixtures("cheap_keys")
 class TestRestic(ArchiverContract, StreamContract):
-    @pytest.fixture(autouse=True)
-    def cheap_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Derive keys in a millisecond instead of a third of a second."""
-        monkeypatch.setattr(key_files, "_COST", 16)
-
     @pytest.fixture
     def kind(self) -> ArchiverKind:
         return backapp_archivers()[0]

@@ -21,6 +21,8 @@ from backapp_plugins.archivers.restic.access.key_files import (
 )
 from backapp_plugins.archivers.restic.format.crypto import MasterKey, Sealer
 
+pytestmark = pytest.mark.usefixtures("cheap_keys")
+
 RANDOM = repeatable_random_bytes()
 MASTER = new_master_key(RANDOM)
 AT = datetime(2026, 11, 25, 13, 34, 29, 975016, tzinfo=UTC)
@@ -35,11 +37,6 @@ FIELDS = {
     "salt": base64.b64encode(b"s" * 64).decode(),
     "data": base64.b64encode(b"d" * 32).decode(),
 }
-
-
-@pytest.fixture(autouse=True)
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_files, "_COST", 16)
 
 
 def sealed(password: bytes = b"geheim") -> bytes:

@@ -22,12 +22,9 @@ from backapp_core.testing.faults import DamagingTransport, FaultyTransport, flip
 from backapp_plugins.archivers.restic.access import key_files
 from backapp_plugins.archivers.restic.access.keys import add_key, key_name, open_key
 
+pytestmark = pytest.mark.usefixtures("cheap_keys")
+
 MASTER = key_files.new_master_key(lambda count: bytes(range(1, count + 1)))
-
-
-@pytest.fixture(autouse=True)
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_files, "_COST", 16)
 
 
 @pytest.fixture

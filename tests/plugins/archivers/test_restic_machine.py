@@ -29,25 +29,18 @@ from backapp_core.testing.hooked_scanner import HookedScanner
 from backapp_core.testing.source_machine import PATHS, PICKS, SourceMachine
 from backapp_core.testing.trees import describe_tree
 from backapp_plugins.archivers.restic import backapp_archivers
-from backapp_plugins.archivers.restic.access import key_files
 from backapp_plugins.archivers.restic.settings import ResticSettings
 from backapp_plugins.scanners.files import open_files
 from backapp_plugins.scanners.files.settings import FilesSettings
 from backapp_plugins.transports.folder import FolderSettings, open_folder
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("cheap_keys")]
 
 if sys.platform != "linux" or os.geteuid() != 0:
     pytest.skip("changes owners and trusted attributes", allow_module_level=True)
 
 KIND = backapp_archivers()[0]
 KEYS = Keys(password=lambda: "secret")
-
-
-@pytest.fixture(autouse=True)
-def cheap_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Derive keys in a millisecond instead of a third of a second."""
-    monkeypatch.setattr(key_files, "_COST", 16)
 
 
 class Killed(BaseException):

@@ -17,15 +17,11 @@ from backapp_core.plugin_api import (
 from backapp_core.testing.fakes import MemoryBucket, MemoryTransport, make_surroundings
 from backapp_core.testing.faults import FaultyTransport, Operation, Phase
 from backapp_plugins.archivers.restic import backapp_archivers
-from backapp_plugins.archivers.restic.access import key_files
 from backapp_plugins.archivers.restic.settings import ResticSettings
 
+pytestmark = pytest.mark.usefixtures("cheap_keys")
+
 KIND = backapp_archivers()[0]
-
-
-@pytest.fixture(autouse=True)
-def cheap_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_files, "_COST", 16)
 
 
 @pytest.mark.parametrize("keys", [Keys(), Keys(password=lambda: "")])

@@ -22,7 +22,6 @@ from backapp_core.model.managed_repositories import ManagedRepository
 from backapp_core.model.runs import RestoreOrder, Run, RunKind, RunState
 from backapp_core.model.work import Question, QuestionKind
 from backapp_core.ports.surroundings import CancelToken, Surroundings
-from backapp_plugins.archivers.restic.access import key_files
 
 LIMITS = AgentLimits(
     hello_seconds=0.1,
@@ -51,12 +50,9 @@ def eventually_fixture():
     return eventually
 
 
-@pytest.fixture(autouse=True, scope="session")
-def cheap_keys():
-    """What derives keys is as safe as the password of a test has to be, and takes no time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(key_files, "_COST", 16)
-        yield
+@pytest.fixture(autouse=True)
+def quick_repositories(cheap_keys: None, locks_are_seen_at_once: None) -> None:
+    """Each machine is alone with its repository."""
 
 
 @pytest.fixture(scope="session")

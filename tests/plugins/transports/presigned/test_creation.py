@@ -18,10 +18,13 @@ from backapp_core.testing.crashes import run_until_killed
 from backapp_core.testing.fakes import make_surroundings
 from backapp_core.testing.faults import kill_this_process
 from backapp_core.testing.fleet_fixtures import claimed, make_machine, sees_all
-from backapp_plugins.archivers.restic.access import key_files
 from backapp_plugins.stores.sql import open_fleet
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("cheap_keys"),
+]
 
 STEPS = [
     ("grant_writes", 1, "before"),  # everything is made here, nothing is signed
@@ -31,14 +34,6 @@ STEPS = [
     ("report_created", 1, "before"),  # the config is stored
     ("report_created", 1, "after"),  # the server knows
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cheap_keys():
-    """What derives keys is as safe as the password of a test has to be, and takes no time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(key_files, "_COST", 16)
-        yield
 
 
 @pytest.fixture(scope="module")
