@@ -11,7 +11,7 @@ from backapp_core.errors import BackappError, RunCancelled, SourceError
 from backapp_core.events import Event, Problem
 from backapp_core.manager import PluginManager
 from backapp_core.model.diagnoses import Diagnosis, Verdict
-from backapp_core.model.entries import EntryKind
+from backapp_core.model.entries import EntryKind, child_path
 from backapp_core.model.names import to_text
 from backapp_core.model.requests import BackupRequest
 from backapp_core.ports.scanners import FoundDirectory
@@ -43,7 +43,7 @@ class _Tally:
             try:
                 found.open(entry).close()
             except SourceError as error:
-                path = found.path.rstrip(b"/") + b"/" + entry.name
+                path = child_path(found.path, entry.name)
                 self.unreadable.append((path, error.message))
 
 

@@ -12,9 +12,8 @@ from typing import BinaryIO, TypeAlias, cast, final
 
 from attrs import frozen
 
-from backapp_core.engine.selections import is_below
 from backapp_core.errors import PathNotFound
-from backapp_core.model.entries import EntryKind, Node, format_of_kind
+from backapp_core.model.entries import EntryKind, Node, format_of_kind, is_below
 from backapp_core.model.names import to_text
 from backapp_core.model.snapshots import Snapshot
 from backapp_core.ports.archivers import Repository

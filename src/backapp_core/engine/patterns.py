@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from attrs import frozen
 
 from backapp_core.engine.pattern_syntax import check_pattern, without_classes
-from backapp_core.engine.selections import is_below
 from backapp_core.errors import InvalidPattern
-from backapp_core.model.entries import EntryKind, Node
+from backapp_core.model.entries import EntryKind, Node, is_below
 from backapp_core.ports.targets import Selection
 
 _GLOB = re.compile(r"[*?\[\\]")

@@ -10,9 +10,9 @@ from backapp_core.engine.extract import ExtractOptions, FolderTarget
 from backapp_core.engine.extract_preview import Preview
 from backapp_core.engine.patterns import Chosen, Patterns, select
 from backapp_core.engine.progress import ReportingTarget
-from backapp_core.engine.selections import Single, clean_path, is_below
+from backapp_core.engine.selections import Single, clean_path
 from backapp_core.errors import InputError, PathNotFound
-from backapp_core.model.entries import EntryKind, Node
+from backapp_core.model.entries import EntryKind, Node, is_below
 from backapp_core.model.names import to_text
 from backapp_core.model.requests import RestoreRequest
 from backapp_core.model.restores import Action, RestoreOutcome

@@ -2,12 +2,7 @@
 
 from attrs import frozen
 
-from backapp_core.model.entries import Node
-
-
-def is_below(path: bytes, folder: bytes) -> bool:
-    """Say whether ``path`` lies below ``folder``; nothing lies below itself."""
-    return path.startswith(folder if folder.endswith(b"/") else folder + b"/") and path != folder
+from backapp_core.model.entries import Node, is_below
 
 
 def clean_path(path: bytes) -> bytes:

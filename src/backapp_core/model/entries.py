@@ -144,6 +144,16 @@ class Node:
         return to_text(self.path)
 
 
+def child_path(folder: bytes, name: bytes) -> bytes:
+    """Return the path of what is called ``name`` in a folder, which may be the root of all."""
+    return folder + name if folder == b"/" else b"%b/%b" % (folder, name)
+
+
+def is_below(path: bytes, folder: bytes) -> bool:
+    """Say whether ``path`` lies below ``folder``; nothing lies below itself."""
+    return path.startswith(folder if folder.endswith(b"/") else folder + b"/") and path != folder
+
+
 def path_key(path: bytes) -> list[bytes]:
     """Return a key that sorts paths in scan order.
 

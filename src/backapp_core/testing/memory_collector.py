@@ -7,7 +7,7 @@ from attrs import define, evolve, field, frozen
 
 from backapp_core.errors import ObjectExists, SourceError
 from backapp_core.events import FileDone, Problem, Progress, Verb
-from backapp_core.model.entries import Entry, EntryKind, Extent, Node
+from backapp_core.model.entries import Entry, EntryKind, Extent, Node, child_path
 from backapp_core.model.snapshots import Counts
 from backapp_core.ports.scanners import FoundDirectory, OpenedFile, Scanner
 from backapp_core.ports.surroundings import Surroundings
@@ -124,7 +124,7 @@ class Collector:
             return node
 
     def _entry(self, scanner: Scanner, found: FoundDirectory, entry: Entry) -> Node | None:
-        path = found.path.rstrip(b"/") + b"/" + entry.name
+        path = child_path(found.path, entry.name)
         try:
             node = evolve(_node(scanner, path, entry), xattrs=found.attributes(entry))
             if node.kind is EntryKind.SYMLINK:

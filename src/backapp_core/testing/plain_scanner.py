@@ -12,7 +12,7 @@ from typing import final
 from typing_extensions import override
 
 from backapp_core.errors import EntryUnreadable, EntryVanished, SourceNotFound
-from backapp_core.model.entries import Entry, Extent
+from backapp_core.model.entries import Entry, Extent, child_path
 from backapp_core.ports.scanners import FoundDirectory, OpenedFile, Scanner
 from backapp_core.ports.surroundings import Surroundings
 
@@ -46,7 +46,7 @@ class PlainScanner(Scanner):
 
     def _walk(self, path: bytes) -> Iterator[FoundDirectory]:
         self._surroundings.cancel.check()
-        entries = [_entry_of(_join(path, name), name) for name in sorted(os.listdir(path))]  # noqa: PTH208  # bytes
+        entries = [_entry_of(child_path(path, name), name) for name in sorted(os.listdir(path))]  # noqa: PTH208  # bytes
         inside = [entry for entry in entries if stat.S_ISDIR(entry.mode)]
         found = _PlainDirectory(
             path,
@@ -56,7 +56,7 @@ class PlainScanner(Scanner):
         self._between(path)
         yield found
         for entry in inside:
-            yield from self._walk(_join(path, entry.name))
+            yield from self._walk(child_path(path, entry.name))
 
     @override
     def user_name(self, uid: int) -> str:
@@ -81,7 +81,7 @@ class _PlainDirectory(FoundDirectory):
 
     @override
     def open(self, entry: Entry) -> OpenedFile:
-        path = _join(self.path, entry.name)
+        path = child_path(self.path, entry.name)
         try:
             return _PlainFile(os.open(path, os.O_RDONLY), entry.name)
         except FileNotFoundError as error:
@@ -91,7 +91,7 @@ class _PlainDirectory(FoundDirectory):
 
     @override
     def attributes(self, entry: Entry | None) -> tuple[tuple[bytes, bytes], ...]:
-        path = self.path if entry is None else _join(self.path, entry.name)
+        path = self.path if entry is None else child_path(self.path, entry.name)
         try:
             names = sorted(os.fsencode(name) for name in os.listxattr(path, follow_symlinks=False))
             return tuple((name, os.getxattr(path, name, follow_symlinks=False)) for name in names)
@@ -100,7 +100,7 @@ class _PlainDirectory(FoundDirectory):
 
     @override
     def link_target(self, entry: Entry) -> bytes:
-        return os.readlink(_join(self.path, entry.name))  # noqa: PTH115  # a path of bytes
+        return os.readlink(child_path(self.path, entry.name))  # noqa: PTH115  # a path of bytes
 
     @override
     def close(self) -> None:
@@ -167,7 +167,3 @@ def _entry_from(facts: os.stat_result, name: bytes) -> Entry:
         rdev=facts.st_rdev,
         allocated_bytes=facts.st_blocks * 512,
     )
-
-
-def _join(folder: bytes, name: bytes) -> bytes:
-    return folder + name if folder == b"/" else b"%b/%b" % (folder, name)

@@ -17,6 +17,7 @@ from backapp_core.plugin_api import (
     SourceError,
     Surroundings,
     Verb,
+    child_path,
     to_text,
 )
 from backapp_plugins.archivers.targz import tar_headers
@@ -148,7 +149,7 @@ class Collector:
         self.tally.processed_bytes += old.head.file_bytes
         for entry in found.entries if self._reports_files else ():
             if entry.kind is EntryKind.FILE:
-                self._name(_join(found.path, entry.name), "unmodified", entry.size_bytes)
+                self._name(child_path(found.path, entry.name), "unmodified", entry.size_bytes)
 
     def _name(self, path: bytes, action: str, size_bytes: int) -> None:
         if self._reports_files:
@@ -207,7 +208,7 @@ class Collector:
                 return old
             return self._special(found, entry, kind)
         except SourceError as error:
-            self._report(_join(found.path, entry.name), error.message)
+            self._report(child_path(found.path, entry.name), error.message)
             return None
 
     def _special(self, found: FoundDirectory, entry: Entry, kind: EntryKind) -> EntryLine:
@@ -218,7 +219,7 @@ class Collector:
         line.rdev = entry.rdev
         line.racy = entry.ctime_ns >= self._racy_from_ns
         line.flags = self._flags
-        path = _join(found.path, entry.name)
+        path = child_path(found.path, entry.name)
         content = self._contents.get(inode_of(entry)) if entry.links > 1 else None
         if kind is EntryKind.SOCKET:
             return line
@@ -247,17 +248,17 @@ class Collector:
             old.dev = entry.device
             self.tally.files_unmodified += 1
             self.tally.processed_bytes += old.size
-            self._name(_join(found.path, entry.name), "unmodified", old.size)
+            self._name(child_path(found.path, entry.name), "unmodified", old.size)
             if entry.links > 1:
-                path = _join(found.path, entry.name)
+                path = child_path(found.path, entry.name)
                 self._contents[inode_of(entry)] = _Content(old, path, is_stored=False)
             return old
         with found.open(entry) as file:
             line = self._read(found, entry.name, file, old)
-        self._count(_join(found.path, entry.name), line, old)
+        self._count(child_path(found.path, entry.name), line, old)
         if entry.links > 1:
             is_stored = line.at is None or line.at[0] == self._archive_number
-            path = _join(found.path, entry.name)
+            path = child_path(found.path, entry.name)
             self._contents[inode_of(file.entry)] = _Content(line, path, is_stored=is_stored)
         return line
 
@@ -276,7 +277,7 @@ class Collector:
             # If the content is in an older archive, the first name is there, too.
             self._archive.write(
                 tar_headers.header(
-                    _join(found.path, entry.name),
+                    child_path(found.path, entry.name),
                     entry,
                     kind=EntryKind.FILE,
                     user=line.user,
@@ -288,9 +289,9 @@ class Collector:
         if is_known:
             self.tally.files_unmodified += 1
             self.tally.processed_bytes += line.size
-            self._name(_join(found.path, entry.name), "unmodified", line.size)
+            self._name(child_path(found.path, entry.name), "unmodified", line.size)
         else:
-            self._count(_join(found.path, entry.name), line, old)
+            self._count(child_path(found.path, entry.name), line, old)
         return line
 
     def _count(self, path: bytes, line: EntryLine, old: EntryLine | None) -> None:
@@ -315,7 +316,7 @@ class Collector:
         line = self._line(entry, EntryKind.FILE, xattrs)
         line.racy = entry.ctime_ns >= self._racy_from_ns
         line.flags = self._flags
-        path = _join(found.path, name)
+        path = child_path(found.path, name)
         for _ in self._files.store(file, path, line, old, xattrs):
             self._show(path)
         if line.size != entry.size_bytes or file.has_changed():
@@ -355,7 +356,7 @@ class Collector:
         except SourceError as error:
             # The flag makes the next backup look again, and tell again.
             self._flags = ("unreadable",)
-            path = found.path if entry is None else _join(found.path, entry.name)
+            path = found.path if entry is None else child_path(found.path, entry.name)
             self._report(path, error.message)
             return ()
 
@@ -387,7 +388,3 @@ def _weight(line: EntryLine) -> int:
     """Return about how many bytes the parts of a line take that may be very long."""
     attributes = sum(len(name) + len(value) for name, value in (line.xattrs or {}).items())
     return attributes + _EXTENT_BYTES * len(line.extents or ()) + len(line.target)
-
-
-def _join(folder: bytes, name: bytes) -> bytes:
-    return folder + name if folder == b"/" else b"%b/%b" % (folder, name)

@@ -17,6 +17,7 @@ from backapp_core.plugin_api import (
     Target,
     TargetFile,
     WrongPassword,
+    is_below,
     to_text,
 )
 from backapp_plugins.archivers.targz.archive_reader import ArchiveReader, ReadAhead
@@ -273,7 +274,7 @@ class _Ancestors:
     def enter(self, node: Node) -> None:
         """Go on to the next directory of the walk."""
         if self._is_wanted:
-            while self._waiting and not _is_inside(node.path, self._waiting[-1].path):
+            while self._waiting and not is_below(node.path, self._waiting[-1].path):
                 self._waiting.pop()
             self._waiting.append(node)
 
@@ -292,10 +293,6 @@ def _inode_of(node: Node) -> _Inode:
     written to, between the moments at which two entries with that number were recorded.
     """
     return (node.device, node.inode, node.ctime_ns, node.sha256)
-
-
-def _is_inside(path: bytes, folder: bytes) -> bool:
-    return folder == b"/" or path.startswith(folder + b"/")
 
 
 def _has_links(block: Block) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import field, frozen
 
-from backapp_core.plugin_api import InputError, path_key, to_text
+from backapp_core.plugin_api import InputError, is_below, path_key, to_text
 from backapp_plugins.scanners.files.faults import reason
 
 
@@ -47,7 +47,7 @@ def outermost(roots: Iterable[bytes]) -> tuple[bytes, ...]:
     """Return those of sorted ``roots`` that are not inside another."""
     kept: list[bytes] = []
     for root in roots:
-        if not kept or not _is_inside(root, kept[-1]):
+        if not kept or not is_below(root, kept[-1]):
             kept.append(root)
     return tuple(kept)
 
@@ -65,10 +65,6 @@ def _is_missing(root: bytes) -> bool:
     except OSError:
         return False  # something is there, or may be
     return False
-
-
-def _is_inside(path: bytes, folder: bytes) -> bool:
-    return path.startswith(folder if folder == b"/" else folder + b"/")
 
 
 @frozen
@@ -98,7 +94,7 @@ def ways_to(named: Sequence[bytes]) -> Ways:
             text = "there is nothing of this name" if is_missing else reason(error)
             faults.append((root, text))
             continue
-        if outer and _is_inside(root, outer):
+        if outer and is_below(root, outer):
             if link := _link_between(outer, root):
                 faults.append(
                     (root, f"lies behind the link '{to_text(link)}', which is kept as a link")

@@ -14,8 +14,10 @@ from backapp_core.plugin_api import (
     Scanner,
     Surroundings,
     Verb,
+    child_path,
+    is_below,
 )
-from backapp_plugins.archivers.restic.backup.examining import Examiner, Part, join
+from backapp_plugins.archivers.restic.backup.examining import Examiner, Part
 from backapp_plugins.archivers.restic.backup.folder_memory import (
     UNSETTLED,
     FolderMemory,
@@ -146,7 +148,7 @@ class Collector:
         self._surroundings.cancel.check()
         if self._failure is not None:
             raise self._failure
-        while self._way and not _is_inside(found.path, self._way[-1].path):
+        while self._way and not is_below(found.path, self._way[-1].path):
             self._settle(self._way.pop())
         above = self._way[-1] if self._way else None
         folder = PendingFolder(found, above)
@@ -210,7 +212,7 @@ class Collector:
         self.tally.processed_bytes += known.file_bytes
         for entry in folder.found.entries if self._reports_files else ():
             if entry.mode & FORMAT == REGULAR:
-                path = join(folder.path, entry.name)
+                path = child_path(folder.path, entry.name)
                 self._examiner.name(path, "unmodified", entry.size_bytes)
 
     def _gather(
@@ -380,10 +382,6 @@ def _parts(entries: Sequence[Entry]) -> Iterator[tuple[Sequence[Entry], int]]:
             start, size_bytes = number, 0
     if start < len(entries):
         yield entries[start:], size_bytes
-
-
-def _is_inside(path: bytes, folder: bytes) -> bool:
-    return folder == b"/" or path.startswith(folder + b"/")
 
 
 def _name_of(child: Child) -> bytes:

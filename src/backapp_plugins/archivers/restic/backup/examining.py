@@ -17,6 +17,7 @@ from backapp_core.plugin_api import (
     SourceError,
     Surroundings,
     Verb,
+    child_path,
 )
 from backapp_plugins.archivers.restic.backup.comparing import Comparison, is_same_file
 from backapp_plugins.archivers.restic.backup.contents import ContentSaver
@@ -187,7 +188,7 @@ class Examiner:
             path = folder.path
         else:
             folder.is_settled = False
-            path = join(folder.path, entry.name)
+            path = child_path(folder.path, entry.name)
         tally.problems += 1
         with self._events:
             self._surroundings.events(Problem(Verb.BACKUP, path, reason))
@@ -232,7 +233,7 @@ class Examiner:
         tally.files_unmodified += 1
         tally.processed_bytes += entry.size_bytes
         if self._reports_files:
-            self.name(join(folder.path, entry.name), "unmodified", entry.size_bytes)
+            self.name(child_path(folder.path, entry.name), "unmodified", entry.size_bytes)
 
     def _keep_unchanged(
         self, folder: PendingFolder, entry: Entry, old: TreeNode, tally: Tally
@@ -291,7 +292,7 @@ class Examiner:
         old: TreeNode | None,
         tally: Tally,
     ) -> bytes:
-        tally.reading = join(folder.path, listed.name)
+        tally.reading = child_path(folder.path, listed.name)
         try:
             content, size_bytes, read_bytes = self._contents.save(file, tally.read_on)
         finally:
@@ -350,7 +351,7 @@ class Examiner:
         else:
             tally.files_changed += 1
         if self._reports_files:
-            self.name(join(folder.path, listed.name), action, size_bytes)
+            self.name(child_path(folder.path, listed.name), action, size_bytes)
         return self.writer.file(
             entry,
             user=user,
@@ -378,8 +379,3 @@ class Examiner:
         text = f"a part of the last snapshot cannot be read, so files are read again: {error}"
         with self._events:
             self._surroundings.events(LogLine(Level.WARNING, text))
-
-
-def join(folder: bytes, name: bytes) -> bytes:
-    """Return the path of ``name`` in ``folder``."""
-    return folder + name if folder == b"/" else b"%b/%b" % (folder, name)
