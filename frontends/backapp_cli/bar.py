@@ -9,9 +9,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from backapp_cli.show import count, duration, size, width
+from backapp_cli.show import width
 from backapp_core.events import Progress
 from backapp_core.model.names import to_line, to_text
+from backapp_core.model.quantities import count, duration, size
 
 _DRAWS_PER_SECOND = 8
 _RATE_OVER_SECONDS = 8.0

@@ -1,7 +1,6 @@
 """The options that say how far `prune` goes, which `forget --prune` has, too."""
 
 import functools
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,6 @@ from backapp_cli import values
 from backapp_core.model.repositories import CleanUpOptions
 from backapp_core.model.retention import Within
 
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?) *%")
 _Limit = dict[str, float | int]
 
 
@@ -79,10 +77,10 @@ def _limit(text: str | _Limit) -> _Limit:
         return text
     if text == "unlimited":
         return {"max_unused_share": 1.0}
-    percent = _PERCENT.fullmatch(text.strip())
+    percent = values.percent(text.strip())
     if percent is None:
         return {"max_unused_bytes": values.size_bytes(text)}
-    share = float(percent[1]) / 100
+    share = percent / 100
     if share >= 1:
         raise click.BadParameter(f"'{text}' is no part; use less than 100%, or 'unlimited'")
     return {"max_unused_share": share}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 from attrs import evolve
 from typing_extensions import override
 
-from backapp_cli.show import Output, count, size
+from backapp_cli.show import Output
 from backapp_core.errors import BackappError
 from backapp_core.events import (
     Event,
@@ -27,6 +27,7 @@ from backapp_core.events import (
     SnapshotSaved,
 )
 from backapp_core.model.names import to_text
+from backapp_core.model.quantities import count, size
 
 if TYPE_CHECKING:
     from backapp_cli.bar import Bar

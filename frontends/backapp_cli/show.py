@@ -14,27 +14,6 @@ from typing import TextIO
 
 from backapp_core.model.names import to_line
 
-_STEP = 1024
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-
-
-def size(count_bytes: int) -> str:
-    """Return a number of bytes as people read it: ``1.5 GiB``."""
-    if count_bytes < _STEP:
-        return f"{count_bytes} B"
-    # Half of the last shown digit is added, so that 1023.96 KiB becomes 1.0 MiB and not 1024.0 KiB.
-    power = 1
-    while count_bytes + _STEP**power / 20 >= _STEP ** (power + 1) and power < len(_UNITS):
-        power += 1
-    return f"{count_bytes / _STEP**power:.1f} {_UNITS[power - 1]}"
-
-
-def duration(seconds: float) -> str:
-    """Return a stretch of time as ``0:07``, ``12:34`` or ``3:02:01``."""
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
 
 def local_time(moment: datetime) -> str:
     """Return a moment in the time zone of this machine, to the second."""
@@ -52,11 +31,6 @@ def local_time_of_ns(moment_ns: int) -> str:
 def iso_time(moment: datetime | None) -> str | None:
     """Return a moment as ISO 8601 with its offset, for programs."""
     return None if moment is None else moment.isoformat()
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """Return ``1 file``, ``2 files``, ``1,234 files``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def width(text: str) -> int:

@@ -76,6 +76,12 @@ def size_bytes(text: str | int) -> int:
     return int(float(match[1]) * 1024 ** _POWERS[match[2].lower()])
 
 
+def percent(text: str) -> float | None:
+    """Return how many percent ``5%`` says; None if it says no percentage."""
+    match = _PERCENT.fullmatch(text)
+    return None if match is None else float(match[1])
+
+
 def data_subset(text: str | DataSubset) -> DataSubset:
     """Return the share of the data that ``1/12``, ``5%`` or ``10G`` says, as in restic.
 
@@ -87,8 +93,8 @@ def data_subset(text: str | DataSubset) -> DataSubset:
     try:
         if match := _PART.fullmatch(text):
             return DataSubset(part=int(match[1]), parts=int(match[2]))
-        if match := _PERCENT.fullmatch(text):
-            return DataSubset(percent=float(match[1]))
+        if (share := percent(text)) is not None:
+            return DataSubset(percent=share)
         return DataSubset(most_bytes=size_bytes(text))
     except InputError as error:
         raise click.BadParameter(error.message) from error

@@ -11,6 +11,7 @@ from litestar import MediaType, Response
 from litestar.connection import ASGIConnection
 from markupsafe import Markup
 
+from backapp_core.model import quantities
 from backapp_core.model.names import to_line, to_text
 from backapp_core.model.runs import Run
 from backapp_core.model.users import Action
@@ -74,8 +75,8 @@ def environment() -> Environment:
         "moment": _moment,
         "clock": _clock,
         "took": _took,
-        "size": words.size,
-        "duration": words.duration,
+        "size": quantities.size,
+        "duration": quantities.duration,
         "state": words.state_of,
     }
     return made
@@ -88,7 +89,7 @@ def drawn(connection: ASGIConnection[Any, Any, Any, Any], template: str, **what:
     said: dict[str, Any] = {
         **_UNSAID,
         "pages": PAGES,
-        "counted": words.counted,
+        "counted": quantities.count,
         "caller": caller,
         "path": connection.url.path,
         "now": now,

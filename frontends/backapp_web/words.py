@@ -1,4 +1,4 @@
-"""Words of pages: sizes, stretches of time, what became of a run."""
+"""Words of pages: how long ago, what became of a run, what happened."""
 
 from datetime import UTC, datetime
 
@@ -6,10 +6,9 @@ from attrs import frozen
 
 from backapp_core.events import Event, FileDone, Level, LogLine, Problem, Progress, RunMoved
 from backapp_core.model.names import to_line, to_text
+from backapp_core.model.quantities import count, duration, size
 from backapp_core.model.runs import Run, RunState
 
-_STEP = 1024
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _SPANS = (("year", 31_536_000), ("month", 2_592_000), ("day", 86_400), ("hour", 3600))
 _MINUTE = 60
 _NS = 1_000_000_000
@@ -29,35 +28,12 @@ def sentence(text: str) -> str:
     return line[:1].upper() + line[1:] + ("" if line.endswith((".", "!", "?")) else ".")
 
 
-def size(count_bytes: float) -> str:
-    """Return a number of bytes as people read it: ``1.5 GiB``."""
-    if count_bytes < _STEP:
-        return f"{count_bytes:.0f} B"
-    # Half of the last shown digit is added, so that 1023.96 KiB becomes 1.0 MiB and not 1024.0 KiB.
-    power = 1
-    while count_bytes + _STEP**power / 20 >= _STEP ** (power + 1) and power < len(_UNITS):
-        power += 1
-    return f"{count_bytes / _STEP**power:.1f} {_UNITS[power - 1]}"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """Return ``1 file``, ``2 files``, ``1,234 files``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def span(seconds: float) -> str:
     """Return a stretch of time by its largest unit: ``3 days``, ``1 minute``, ``12 seconds``."""
     for unit, length in (*_SPANS, ("minute", _MINUTE)):
         if seconds >= length:
-            return counted(int(seconds // length), unit)
-    return counted(max(0, int(seconds)), "second")
-
-
-def duration(seconds: float) -> str:
-    """Return a stretch of time as ``0:07``, ``12:34`` or ``3:02:01``."""
-    minutes, rest = divmod(int(max(0.0, seconds) + 0.5), _MINUTE)
-    hours, minutes = divmod(minutes, _MINUTE)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+            return count(int(seconds // length), unit)
+    return count(max(0, int(seconds)), "second")
 
 
 def relative(at: datetime, now: datetime) -> str:
@@ -115,7 +91,7 @@ def event_words(event: Event) -> Remark:
             error = f": {event.run.error}" if event.run.error else ""
             said = Remark(state.sort, f"the run is {state.words}{error}")
         case Progress():
-            said = Remark("", f"{counted(event.files_done, 'file')}, {size(event.bytes_done)}")
+            said = Remark("", f"{count(event.files_done, 'file')}, {size(event.bytes_done)}")
         case FileDone():
             said = Remark("", f"{event.action} {to_text(event.path)}, {size(event.size_bytes)}")
         case _:

@@ -13,8 +13,8 @@ from backapp_cli.options import compression_option, global_options, repository_o
 from backapp_cli.piped import Piped, piped_options
 from backapp_cli.plain import Fields, count_fields
 from backapp_cli.session import Session
-from backapp_cli.show import count, duration, size
 from backapp_cli.sources import files_from_options, source_options, sources_from
+from backapp_core.model.quantities import count, duration, size
 from backapp_core.model.requests import BackupRequest
 from backapp_core.model.snapshots import Counts, Snapshot
 

@@ -9,12 +9,13 @@ from backapp_cli.grammar import Command
 from backapp_cli.options import global_options, repository_options
 from backapp_cli.plain import node_fields, permissions, snapshot_fields
 from backapp_cli.session import Session
-from backapp_cli.show import count, local_time, local_time_of_ns, size
+from backapp_cli.show import local_time, local_time_of_ns
 from backapp_cli.values import path_bytes
 from backapp_core.errors import InputError
 from backapp_core.model.changes import Change, DiffStats, SideStats
 from backapp_core.model.entries import EntryKind, Node
 from backapp_core.model.names import to_line, to_text
+from backapp_core.model.quantities import count, size
 from backapp_core.model.requests import FindRequest
 from backapp_core.model.snapshots import Snapshot, SnapshotFilter
 

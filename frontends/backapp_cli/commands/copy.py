@@ -13,7 +13,7 @@ from backapp_cli.options import (
     source_options,
 )
 from backapp_cli.session import Session
-from backapp_cli.show import count
+from backapp_core.model.quantities import count
 from backapp_core.model.snapshots import Snapshot, SnapshotFilter
 
 

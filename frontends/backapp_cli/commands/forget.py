@@ -12,8 +12,9 @@ from backapp_cli.options import global_options, repository_options
 from backapp_cli.plain import snapshot_fields
 from backapp_cli.retention import retention_options
 from backapp_cli.session import Session
-from backapp_cli.show import count, local_time, size, table
+from backapp_cli.show import local_time, table
 from backapp_core.model.names import to_text
+from backapp_core.model.quantities import count, size
 from backapp_core.model.repositories import CleanUpOptions, CleanUpPlan
 from backapp_core.model.requests import ForgetRequest
 from backapp_core.model.retention import Retention

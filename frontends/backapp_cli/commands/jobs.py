@@ -10,9 +10,10 @@ from backapp_cli.grammar import Command, Group
 from backapp_cli.job_form import described, edited, job_options, new_job
 from backapp_cli.options import global_options, repository_options
 from backapp_cli.session import Session
-from backapp_cli.show import count, iso_time, local_time, table
+from backapp_cli.show import iso_time, local_time, table
 from backapp_core.model.jobs import Job
 from backapp_core.model.names import to_line, to_text
+from backapp_core.model.quantities import count
 from backapp_core.model.runs import Run, RunState
 from backapp_core.ports.stores import RunFilter
 

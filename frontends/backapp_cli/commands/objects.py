@@ -7,7 +7,7 @@ import click
 from backapp_cli.grammar import Command
 from backapp_cli.options import global_options, repository_options
 from backapp_cli.session import Session
-from backapp_cli.show import count
+from backapp_core.model.quantities import count
 
 
 @click.command(

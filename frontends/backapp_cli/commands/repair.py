@@ -10,8 +10,8 @@ from backapp_cli.filters import filter_options, snapshot_argument
 from backapp_cli.grammar import Command, Group
 from backapp_cli.options import global_options, repository_options
 from backapp_cli.session import Session
-from backapp_cli.show import count, size
 from backapp_core.model.names import to_text
+from backapp_core.model.quantities import count, size
 from backapp_core.model.repairs import SnapshotRepair
 from backapp_core.model.snapshots import Snapshot, SnapshotFilter
 

@@ -11,9 +11,9 @@ from backapp_cli.grammar import Command
 from backapp_cli.options import global_options, repository_options, source_options
 from backapp_cli.plain import finding_fields
 from backapp_cli.session import Session
-from backapp_cli.show import count, size
 from backapp_core.errors import InputError
 from backapp_core.model.names import to_line, to_text
+from backapp_core.model.quantities import count, size
 from backapp_core.model.repositories import DEFAULT_ARCHIVER, Finding, Severity
 from backapp_core.model.subsets import DataSubset
 

@@ -12,11 +12,11 @@ from backapp_cli.filters import filter_options, snapshot_argument
 from backapp_cli.grammar import Command
 from backapp_cli.options import global_options, repository_options
 from backapp_cli.session import Session
-from backapp_cli.show import count, duration, size
 from backapp_cli.values import PathText
 from backapp_core.errors import InputError
 from backapp_core.model.entries import EntryKind
 from backapp_core.model.names import to_text
+from backapp_core.model.quantities import count, duration, size
 from backapp_core.model.requests import RestoreRequest
 from backapp_core.model.restores import Action, Overwrite, RestoreOutcome
 from backapp_core.model.snapshots import SnapshotFilter

@@ -7,10 +7,11 @@ from backapp_cli.grammar import Command, Group
 from backapp_cli.options import global_options
 from backapp_cli.plain import run_fields
 from backapp_cli.session import Session
-from backapp_cli.show import count, duration, local_time, size, table
+from backapp_cli.show import local_time, table
 from backapp_core.errors import JobNotFound
 from backapp_core.events import Event, FileDone, LogLine, Problem, Progress, RunMoved, SnapshotSaved
 from backapp_core.model.names import to_text
+from backapp_core.model.quantities import count, duration, size
 from backapp_core.model.runs import Run, RunState
 from backapp_core.ports.stores import RunFilter
 

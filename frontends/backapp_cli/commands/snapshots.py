@@ -10,9 +10,10 @@ from backapp_cli.grammar import Command
 from backapp_cli.options import global_options, repository_options
 from backapp_cli.plain import snapshot_fields
 from backapp_cli.session import Session
-from backapp_cli.show import count, local_time, size, table
+from backapp_cli.show import local_time, table
 from backapp_core.model import retention
 from backapp_core.model.names import to_line, to_text
+from backapp_core.model.quantities import count, size
 from backapp_core.model.snapshots import Snapshot, SnapshotFilter
 
 _HEADINGS = ("ID", "Time", "Host", "Tags", "Size", "Paths")

@@ -9,7 +9,7 @@ from backapp_cli.filters import filter_options, snapshot_argument
 from backapp_cli.grammar import Command
 from backapp_cli.options import global_options, repository_options
 from backapp_cli.session import Session
-from backapp_cli.show import count, size
+from backapp_core.model.quantities import count, size
 from backapp_core.model.repositories import ContentStats, RepositoryStats
 from backapp_core.model.snapshots import Snapshot, SnapshotFilter
 

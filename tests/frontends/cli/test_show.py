@@ -9,47 +9,13 @@ from hypothesis import strategies as st
 
 from backapp_cli.show import (
     Output,
-    count,
-    duration,
     json_line,
     local_time_of_ns,
-    size,
     table,
     width,
 )
 
 _NASTY = "a\x1b[31m\r\n\x07\x9b\u202e\u2028\u2066\x7f\udcff\ud800b"
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1024, "1.0 KiB"),
-        (1536, "1.5 KiB"),
-        (1024**2 - 1, "1.0 MiB"),
-        (1024**3, "1.0 GiB"),
-        (5 * 1024**5, "5.0 PiB"),
-    ],
-)
-def test_sizes_have_a_digit_and_a_unit(number: int, text: str) -> None:
-    assert size(number) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (10921, "3:02:01")]
-)
-def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-def test_counts_agree_with_their_noun() -> None:
-    assert [count(1, "file"), count(1234, "file"), count(2, "entry", "entries")] == [
-        "1 file",
-        "1,234 files",
-        "2 entries",
-    ]
 
 
 def test_a_time_beyond_the_calendar_is_shown_in_seconds() -> None:
