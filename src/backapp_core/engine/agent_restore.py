@@ -1,6 +1,6 @@
 """A restore that a server ordered: chosen paths of a snapshot into a folder of this machine."""
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from backapp_core.engine import browse, restore
 from backapp_core.engine.opening import Opened
@@ -19,17 +19,17 @@ from backapp_core.ports.surroundings import Surroundings
 from backapp_core.ports.targets import Everything, Selection
 
 
+def _what_leads_to(subtrees: "Subtrees") -> frozenset[bytes]:
+    return frozenset(parent for top in subtrees.tops for parent in _above(top))
+
+
 @frozen
 class Subtrees:
     """Several paths, all that is below them, and the directories that lead to them."""
 
     tops: frozenset[bytes]
-    parents: frozenset[bytes] = field(init=False)
+    parents: frozenset[bytes] = field(init=False, default=Factory(_what_leads_to, takes_self=True))
     """The directories that lead to them."""
-
-    @parents.default  # pyright: ignore[reportAttributeAccessIssue, reportUntypedFunctionDecorator, reportUnknownMemberType]  # attrs
-    def _what_leads_there(self) -> frozenset[bytes]:
-        return frozenset(parent for top in self.tops for parent in _above(top))
 
     def wants(self, node: Node) -> bool:
         """Say whether it is one of the paths, below one, or leads to one."""

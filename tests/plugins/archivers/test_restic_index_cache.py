@@ -243,7 +243,7 @@ def test_what_another_version_kept_is_not_used(store, folder):
     store.add(1, 2)
     store.load(folder)
     path = folder / "index"
-    other = path.read_bytes()[:-32].replace(b"BackApp index 1", b"BackApp index 2")
+    other = path.read_bytes()[:-32].replace(b"BackApp index 2", b"BackApp index 1")
     path.write_bytes(other + sha256(other).digest())
     assert CacheFile(folder).read() is None
 

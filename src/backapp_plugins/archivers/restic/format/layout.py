@@ -16,7 +16,6 @@ SNAPSHOTS = "snapshots/"
 INDEX = "index/"
 LOCKS = "locks/"
 DATA = "data/"
-FOLDERS = (KEYS, SNAPSHOTS, INDEX, LOCKS, DATA)
 
 ID_BYTES = 32
 SEAL_BYTES = 32

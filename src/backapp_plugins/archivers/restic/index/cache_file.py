@@ -28,7 +28,7 @@ from backapp_plugins.archivers.restic.index.columns import DTYPES, Columns
 from backapp_plugins.archivers.restic.index.table import Table
 from backapp_plugins.archivers.restic.kept_files import write_kept
 
-_MAGIC = f"BackApp index 1 {sys.byteorder}".encode().ljust(32)
+_MAGIC = f"BackApp index 2 {sys.byteorder}".encode().ljust(32)
 _LENGTH = struct.Struct("=I")
 _ALIGNMENT = 64
 _DIGEST_BYTES = 32

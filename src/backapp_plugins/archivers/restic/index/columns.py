@@ -32,7 +32,6 @@ DTYPES: Final[Mapping[str, "np.dtype[Any]"]] = {
     "pack_claimed_bytes": _NUMBER,
     "naming_file": _NUMBER,
     "naming_pack": _NUMBER,
-    "naming_is_marked": _FLAG,
     "file_id": ID,
 }
 """All columns, in the order in which they are stored."""
@@ -65,7 +64,6 @@ class Columns:
     naming_file: Numbers
     """Where the naming file stands in the column of files."""
     naming_pack: Numbers
-    naming_is_marked: Flags
     file_id: Ids
 
     def rows_of_kind(self, kind: BlobKind) -> slice:

@@ -181,7 +181,7 @@ def _columns_of_packs(packs: Sequence[_Pack], marked_from: int) -> Columns:
     columns.pack_claimed_bytes = np.array([pack.size or 0 for pack in packs], np.uint32)
     columns.naming_pack = np.arange(len(packs), dtype=np.uint32)
     columns.naming_file = np.zeros(len(packs), np.uint32)
-    columns.naming_is_marked = columns.pack_is_marked = columns.naming_pack >= marked_from
+    columns.pack_is_marked = columns.naming_pack >= marked_from
     return columns
 
 

@@ -74,7 +74,6 @@ def _merge_files(parts: Sequence[Columns], numbers: Sequence[Numbers], merged: C
     firsts = accumulate((len(part.file_id) for part in parts), initial=0)
     pairs = list(zip(parts, numbers, strict=True))
     merged.file_id = _joined("file_id", parts)
-    merged.naming_is_marked = _joined("naming_is_marked", parts)
     merged.naming_pack = np.concatenate([number[part.naming_pack] for part, number in pairs])
     merged.naming_file = np.concatenate(
         [part.naming_file + np.uint32(first) for part, first in zip(parts, firsts, strict=False)]
