@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from attrs import field, frozen
 from typing_extensions import override
@@ -127,11 +128,19 @@ class MemoryBucket:
         capacity_bytes: What fits in; None for no limit. May be changed at any time.
     """
 
-    def __init__(self, *, capacity_bytes: int | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        objects: Mapping[str, bytes] = MappingProxyType({}),
+        *,
+        capacity_bytes: int | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Begin with ``objects``, stored just now."""
         self.capacity_bytes = capacity_bytes
         self.lock = threading.Lock()
         self.clock = clock or FrozenClock()
-        self.stored: dict[str, _Stored] = {}
+        now = self.clock.now()
+        self.stored = {name: _Stored(data, now) for name, data in objects.items()}
 
     @property
     def objects(self) -> Mapping[str, bytes]:

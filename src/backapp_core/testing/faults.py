@@ -12,7 +12,7 @@ A sweep over every point at which a run can be struck::
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import NoReturn, TypeVar
 
@@ -262,3 +262,50 @@ def flip_bit(data: bytes, bit: int) -> bytes:
         return data
     position = (bit >> 3) % len(data)
     return data[:position] + bytes([data[position] ^ (1 << (bit & 7))]) + data[position + 1 :]
+
+
+def flipping(left: dict[str, int]) -> Callable[[str, bytes], bytes]:
+    """Return a damage that flips a bit in the next ``left[name]`` answers about each object."""
+
+    def damage(asked: str, data: bytes) -> bytes:
+        if left.get(asked, 0) <= 0:
+            return data
+        left[asked] -= 1
+        return flip_bit(data, len(data) * 4)
+
+    return damage
+
+
+DAMAGES = ("flip", "half", "zero", "delete", "swap", "older", "append")
+"""What may happen to a stored object; see `damaged`."""
+
+
+def damaged(
+    objects: Mapping[str, bytes], name: str, damage: str, *, peers: Sequence[str], bit: int
+) -> dict[str, bytes]:
+    """Return the objects with one of them damaged; the same ones if it cannot be so.
+
+    Args:
+        objects: Contents by name.
+        name: The object that is damaged.
+        damage: One of `DAMAGES`.
+        peers: Objects of its sort in order, with it or without: it changes places with the last
+            other one, or becomes what the first other one is.
+        bit: Which bit is flipped, see `flip_bit`.
+    """
+    changed, data = dict(objects), objects[name]
+    others = [other for other in peers if other != name]
+    if damage == "delete":
+        del changed[name]
+    elif damage == "swap" and others:
+        changed[name], changed[others[-1]] = objects[others[-1]], data
+    elif damage == "older" and others:
+        changed[name] = objects[others[0]]
+    elif damage not in {"swap", "older"}:
+        changed[name] = {
+            "flip": flip_bit(data, bit),
+            "half": data[: len(data) // 2],
+            "zero": b"",
+            "append": data + b"\0",
+        }[damage]
+    return changed

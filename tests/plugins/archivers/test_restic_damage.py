@@ -10,14 +10,13 @@ import pytest
 from backapp_core.errors import BackappError, DamagedRepository
 from backapp_core.model.repositories import Finding
 from backapp_core.testing.fakes import MemoryBucket, MemoryTransport
-from backapp_core.testing.faults import DamagingTransport, flip_bit
+from backapp_core.testing.faults import DAMAGES, DamagingTransport, damaged, flip_bit, flipping
 from backapp_core.testing.trees import describe_tree
 from backapp_plugins.archivers.restic.format.layout import LOCKS, pack_name
 from backapp_plugins.archivers.restic.format.packs import TRAILER_BYTES, decode_trailer
 
 pytestmark = pytest.mark.thorough
 
-DAMAGES = ("flip", "half", "zero", "delete", "swap", "older", "append")
 KINDS = (
     "config",
     "key",
@@ -57,17 +56,12 @@ def filled(restic_bench):
     return restic_bench
 
 
-def _bucket(objects: Mapping[str, bytes]) -> MemoryBucket:
-    bucket = MemoryBucket()
-    for name, data in objects.items():
-        bucket.store(name, data, replace=True)
-    return bucket
-
-
 def _reopened(bench, objects: Mapping[str, bytes]):
     """Open what ``objects`` are, on a machine that has no cache of it."""
     folder = bench.folder / f"fresh-{os.urandom(4).hex()}"
-    return bench.open(MemoryTransport(_bucket(objects)), cache_folder=folder, state_folder=folder)
+    return bench.open(
+        MemoryTransport(MemoryBucket(objects)), cache_folder=folder, state_folder=folder
+    )
 
 
 def _with_locks(bench) -> dict[str, bytes]:
@@ -103,30 +97,6 @@ def _bit(kind: str, data: bytes) -> int:
     if kind == "length field":
         return (len(data) - TRAILER_BYTES) * 8 + 3
     return len(data) * 2
-
-
-def _damaged(
-    objects: Mapping[str, bytes], peers: Sequence[str], name: str, damage: str, bit: int
-) -> dict[str, bytes]:
-    """Return the objects with one of them damaged; the same ones if it cannot be so."""
-    changed = dict(objects)
-    data = objects[name]
-    others = [other for other in peers if other != name]
-    if damage == "flip":
-        changed[name] = flip_bit(data, bit)
-    elif damage == "half":
-        changed[name] = data[: len(data) // 2]
-    elif damage == "zero":
-        changed[name] = b""
-    elif damage == "delete":
-        del changed[name]
-    elif damage == "append":
-        changed[name] = data + b"\0"
-    elif others and damage == "swap":
-        changed[name], changed[others[-1]] = objects[others[-1]], data
-    elif others and damage == "older":
-        changed[name] = objects[others[0]]
-    return changed
 
 
 def _errors(repository, *, read_data: bool) -> Sequence[Finding]:
@@ -205,7 +175,7 @@ def test_every_damage_to_every_sort_of_object_is_noticed_and_named(filled, kind)
     for damage in DAMAGES:
         seen = set()
         for name in names:
-            changed = _damaged(objects, names, name, damage, _bit(kind, objects[name]))
+            changed = damaged(objects, name, damage, peers=names, bit=_bit(kind, objects[name]))
             if changed != objects:
                 seen.add(_notices(filled, kind, name, changed))
         assert seen <= _expected(kind, damage), (damage, seen)
@@ -218,14 +188,7 @@ def test_every_damage_to_every_sort_of_object_is_noticed_and_named(filled, kind)
 
 def test_a_bad_transfer_is_no_damage_and_two_are(filled):
     left: dict[str, int] = {}
-
-    def damage(asked: str, data: bytes) -> bytes:
-        if left.get(asked, 0) <= 0:
-            return data
-        left[asked] -= 1
-        return flip_bit(data, len(data) * 4)
-
-    repository = filled.open(DamagingTransport(filled.transport, damage))
+    repository = filled.open(DamagingTransport(filled.transport, flipping(left)))
     packs_of_data = _names(filled, "data body", filled.bucket.objects)
     packs_of_trees = _names(filled, "tree body", filled.bucket.objects)
     for name in filled.bucket.objects.keys() - {"config"}:  # which was read at the opening
@@ -255,7 +218,7 @@ def test_every_flipped_byte_of_a_larger_repository_is_noticed(restic_bench, file
 
 
 def _flip_every_byte(bench, *, step: int) -> int:
-    bucket = _bucket(bench.bucket.objects)
+    bucket = MemoryBucket(bench.bucket.objects)
     folder = bench.folder / "fresh"
     repository = bench.open(MemoryTransport(bucket), cache_folder=folder, state_folder=folder)
     noticed = 0
@@ -361,7 +324,7 @@ REFEREED = [
 def test_what_restic_reports_we_report_too(filled, restic_at, kind, damage):
     objects = dict(filled.bucket.objects)
     name = _names(filled, kind, objects)[0]
-    objects = _damaged(objects, [], name, damage, _bit(kind, objects[name]))
+    objects = damaged(objects, name, damage, peers=(), bit=_bit(kind, objects[name]))
     folder = filled.folder / "repository"
     for each, data in objects.items():
         (folder / each).parent.mkdir(parents=True, exist_ok=True)
