@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
+from eventually import eventually
 
 from backapp_core.clock import SystemClock
 from backapp_core.engine.agent_limits import AgentLimits
@@ -32,22 +33,6 @@ LIMITS = AgentLimits(
 )
 AGENT = "a" * 32
 REPOSITORY = "b" * 32
-
-
-def eventually(claim, *, within_seconds=30):
-    """Wait until ``claim()`` is true, and return what it returned."""
-    ticking = threading.Event()
-    for _ in range(int(within_seconds / 0.02)):
-        if found := claim():
-            return found
-        ticking.wait(0.02)
-    raise AssertionError(f"this never became true: {claim}")
-
-
-@pytest.fixture(name="eventually")
-def eventually_fixture():
-    """Return a function that waits until a claim is true."""
-    return eventually
 
 
 @pytest.fixture(autouse=True)

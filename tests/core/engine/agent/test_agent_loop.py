@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
+from eventually import eventually
 
 from backapp_core.clock import Clock, SystemClock
 from backapp_core.engine.agent_instance import note_instance
@@ -90,7 +91,7 @@ def test_what_happens_during_a_run_is_reported(site):
 
 
 @pytest.mark.interop  # waits
-def test_no_more_runs_go_on_at_once_than_allowed(site, gate, eventually):
+def test_no_more_runs_go_on_at_once_than_allowed(site, gate):
     gates = [gate(f"dump{number}") for number in range(3)]
     site.working()
     asked = [site.ask(f"dump{number}") for number in range(3)]
@@ -117,7 +118,7 @@ def test_run_that_fails_says_why(site):
     assert "/nowhere/at/all" in ended.error
 
 
-def test_repository_that_was_created_though_nobody_knew_is_taken_over(site, line, eventually):
+def test_repository_that_was_created_though_nobody_knew_is_taken_over(site, line):
     cut = line(site.work, "report_created")
     cut.is_cut = True
     first = site.working(cut)
@@ -180,7 +181,7 @@ def test_policy_that_cannot_be_read_refuses_everything(site):
     assert working.error is None
 
 
-def test_server_knows_what_the_machine_allows(site, eventually):
+def test_server_knows_what_the_machine_allows(site):
     site.allow(Policy(backup_roots=(b"/home",), restore_folders=(b"/srv/back",)))
     site.working()
     report = eventually(lambda: site.tenant.agents.get("laptop").report)
@@ -231,9 +232,7 @@ def test_stopped_agent_hands_back_and_the_next_one_completes(site, gate):
 
 
 @pytest.mark.interop  # waits
-def test_run_whose_lease_is_lost_publishes_nothing_and_is_claimed_anew(
-    site, gate, line, eventually
-):
+def test_run_whose_lease_is_lost_publishes_nothing_and_is_claimed_anew(site, gate, line):
     cut = line(site.work)
     waiting = gate()
     working = site.working(cut)
@@ -267,9 +266,7 @@ class Unanswered:
         return renewal
 
 
-def test_run_that_is_lost_here_first_is_claimed_anew_although_nobody_wakes_the_agent(
-    site, gate, eventually
-):
+def test_run_that_is_lost_here_first_is_claimed_anew_although_nobody_wakes_the_agent(site, gate):
     waiting, unanswered = gate(), Unanswered(site.work)
     run_id = site.ask("dump")
     rarely = evolve(LIMITS, hello_seconds=300.0, alive_seconds=1200.0)
@@ -282,9 +279,7 @@ def test_run_that_is_lost_here_first_is_claimed_anew_although_nobody_wakes_the_a
     assert site.ended(run_id).state is RunState.COMPLETED
 
 
-def test_snapshot_that_was_saved_and_not_told_counts_and_no_second_one_is_made(
-    site, line, eventually
-):
+def test_snapshot_that_was_saved_and_not_told_counts_and_no_second_one_is_made(site, line):
     cut = line(site.work, "acknowledge", "hand_back", "goodbye")
     cut.is_cut = True
     first = site.working(cut)
@@ -302,7 +297,7 @@ def test_snapshot_that_was_saved_and_not_told_counts_and_no_second_one_is_made(
 
 
 @pytest.mark.interop  # waits
-def test_agent_carries_on_when_the_server_was_gone(site, line, eventually):
+def test_agent_carries_on_when_the_server_was_gone(site, line):
     cut = line(site.work)
     working = site.working(cut)
     site.ended(site.ask())
@@ -315,7 +310,7 @@ def test_agent_carries_on_when_the_server_was_gone(site, line, eventually):
 
 
 @pytest.mark.interop  # waits
-def test_events_that_could_not_be_sent_are_sent_later(site, line, eventually):
+def test_events_that_could_not_be_sent_are_sent_later(site, line):
     cut = line(site.work, "report")
     cut.is_cut = True
     working = site.working(cut)
@@ -341,7 +336,7 @@ def test_second_agent_with_the_same_key_gives_up_and_leaves_the_first_alone(site
 
 
 @pytest.mark.interop  # waits
-def test_copy_of_the_agent_s_folders_gives_up_and_takes_nothing_away(site, gate, eventually):
+def test_copy_of_the_agent_s_folders_gives_up_and_takes_nothing_away(site, gate):
     """It knows what the first one is called, and which run it does; it is no successor."""
     waiting = gate()
     first = site.working()
@@ -357,7 +352,7 @@ def test_copy_of_the_agent_s_folders_gives_up_and_takes_nothing_away(site, gate,
     assert first.error is None
 
 
-def test_process_that_was_killed_is_no_second_agent(site, eventually):
+def test_process_that_was_killed_is_no_second_agent(site):
     """Its successor on the same machine need not wait until it counts as dead."""
     former = site.around.random_bytes(16).hex()
     note_instance(site.folder / "state" / "agent", former)
@@ -368,9 +363,7 @@ def test_process_that_was_killed_is_no_second_agent(site, eventually):
 
 
 @pytest.mark.interop  # waits
-def test_agent_that_begins_without_a_network_waits_for_a_former_one_to_count_as_dead(
-    site, line, eventually
-):
+def test_agent_that_begins_without_a_network_waits_for_a_former_one_to_count_as_dead(site, line):
     """As after a restart of the machine, whose network comes up later than the agent."""
     former = site.around.random_bytes(16).hex()
     site.work.hello(AgentReport(former, "", "", ""), alive_seconds=3600)

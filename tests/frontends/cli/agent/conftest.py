@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from attrs import evolve
+from eventually import eventually
 
 from backapp_core.assembly import assemble_server, load_plugins
 from backapp_core.engine.configure import JobWish, RepositoryWish
@@ -24,22 +25,6 @@ from backapp_core.wire import ENROLMENT_PREFIX
 from backapp_web.app import create_app
 
 PROGRAM = [sys.executable, "-W", "error", "-m", "backapp_cli"]
-
-
-def eventually(claim, *, within_seconds=40):
-    """Wait until ``claim()`` is true, and return what it returned."""
-    ticking = threading.Event()
-    for _ in range(int(within_seconds / 0.05)):
-        if found := claim():
-            return found
-        ticking.wait(0.05)
-    raise AssertionError("this never became true")
-
-
-@pytest.fixture(name="eventually")
-def eventually_fixture():
-    """A function that waits until something is true, and returns what it was told."""
-    return eventually
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from eventually import eventually
 
 pytestmark = pytest.mark.interop
 
@@ -66,7 +67,7 @@ def snapshots(cli, office, machine, monkeypatch) -> list[str]:
 
 
 def test_killed_agent_is_started_again_and_the_run_completes_once(
-    cli, office, machine, pipe, monkeypatch, eventually
+    cli, office, machine, pipe, monkeypatch
 ):
     killed = machine.run()
     run_id = office.ask("dump")
@@ -98,7 +99,7 @@ def test_agent_survives_the_end_of_its_server_in_mid_run(
     assert snapshots(cli, office, machine, monkeypatch) == [ended.snapshot_id]
 
 
-def test_terminated_agent_hands_back_and_ends_well(office, machine, pipe, eventually):
+def test_terminated_agent_hands_back_and_ends_well(office, machine, pipe):
     agent = machine.run()
     run_id = office.ask("dump")
     held = os.open(pipe, os.O_WRONLY)

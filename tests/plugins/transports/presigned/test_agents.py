@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 import uvicorn
 from attrs import evolve
+from eventually import eventually
 
 from backapp_core.assembly import assemble_server
 from backapp_core.engine.agent import Agent
@@ -29,15 +30,6 @@ from backapp_web.app import create_app
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 TOKEN = ENROLMENT_PREFIX + "1" * 64
 LIMITS = AgentLimits(hello_seconds=0.2, lease_seconds=20, report_seconds=0.05, retry_seconds=0.1)
-
-
-def eventually(claim):
-    ticking = threading.Event()
-    for _ in range(1200):
-        if found := claim():
-            return found
-        ticking.wait(0.05)
-    raise AssertionError("this never became true")
 
 
 @pytest.fixture(scope="module")
