@@ -16,6 +16,8 @@ Limit = Annotated[int, QueryParameter(ge=1, le=MOST_OF_A_PART)]
 """How many things the interface is asked for."""
 ReceiptNumber = Annotated[int | None, QueryParameter(ge=1, le=2**31 - 1)]
 """The number of a receipt, or none; a database takes no larger ones."""
+EventNumber = Annotated[int, QueryParameter(ge=0, le=2**31)]
+"""The number of an event of a run, 0 for the beginning; a database takes no larger ones."""
 
 _T = TypeVar("_T")
 

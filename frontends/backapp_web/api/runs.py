@@ -15,14 +15,13 @@ from backapp_core.ports.stores import RunFilter
 from backapp_core.wire import API
 from backapp_web.api.shapes import Events, EventShown, RunPage, RunShown
 from backapp_web.callers import Call, member_of, server_of, store_of
+from backapp_web.parts import EventNumber
 
 MOST_RUNS = 200
 MOST_EVENTS = 1000
-_MOST = 2**31
 
 _RunLimit = Annotated[int, QueryParameter(ge=1, le=MOST_RUNS)]
 _EventLimit = Annotated[int, QueryParameter(ge=1, le=MOST_EVENTS)]
-_Sequence = Annotated[int, QueryParameter(ge=0, le=_MOST)]
 
 
 @get(f"{API}/runs", sync_to_thread=True)
@@ -63,7 +62,7 @@ def get_run(request: Call, run_id: FromPath[str]) -> RunShown:
 
 @get(f"{API}/runs/{{run_id:str}}/events", sync_to_thread=True)
 def list_events(
-    request: Call, run_id: FromPath[str], *, after: _Sequence = 0, limit: _EventLimit = 500
+    request: Call, run_id: FromPath[str], *, after: EventNumber = 0, limit: _EventLimit = 500
 ) -> Events:
     """Return what happened during a run after the event of that number."""
     runs = store_of(request).runs

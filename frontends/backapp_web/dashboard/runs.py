@@ -21,13 +21,10 @@ from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import going_to
 from backapp_web.dashboard.names import agent_names, jobs_to_choose, machines_to_choose
 from backapp_web.pages import page
-from backapp_web.parts import OF_A_PAGE, address_of, cut
+from backapp_web.parts import OF_A_PAGE, EventNumber, address_of, cut
 from backapp_web.words import event_words
 
 _OF_A_LOG = 200
-_MOST = 2**31
-
-_Sequence = Annotated[int, QueryParameter(ge=0, le=_MOST)]
 
 
 @frozen
@@ -109,7 +106,7 @@ def runs(
 
 
 @get("/runs/{run_id:str}", sync_to_thread=True)
-def run_page(request: Call, run_id: FromPath[str], *, after: _Sequence = 0) -> Response[bytes]:
+def run_page(request: Call, run_id: FromPath[str], *, after: EventNumber = 0) -> Response[bytes]:
     """Show a run; of its log the part that follows event number ``after``."""
     store, server, caller = store_of(request), server_of(request), caller_of(request)
     run = store.runs.get(run_id)
@@ -136,7 +133,7 @@ def run_page(request: Call, run_id: FromPath[str], *, after: _Sequence = 0) -> R
 
 
 @get("/runs/{run_id:str}/log", sync_to_thread=True)
-def run_log(request: Call, run_id: FromPath[str], *, after: _Sequence = 0) -> Response[bytes]:
+def run_log(request: Call, run_id: FromPath[str], *, after: EventNumber = 0) -> Response[bytes]:
     """Show the part of a log that follows event number ``after``, to be put into the page."""
     store = store_of(request)
     run = store.runs.get(run_id)

@@ -24,12 +24,12 @@ from backapp_plugins.stores.sql.rows import (
     run_to_row,
     seconds_to_column,
 )
+from backapp_plugins.stores.sql.runs import UNDER_WAY
 from backapp_plugins.stores.sql.scopes import Scope
 from backapp_plugins.stores.sql.tables import AGENTS, ENROLMENTS, RUNS
 
 _SHOWN_CHARACTERS = 64
 _IN_ORDER = (AGENTS.c.name, AGENTS.c.enrolled_at, AGENTS.c.id)
-_UNDER_WAY = (RunState.REQUESTED.value, RunState.RUNNING.value)
 
 
 @final
@@ -147,7 +147,7 @@ class SqlAgents(Agents):
     def _end_runs(self, connection: Connection, agent: Agent, now: datetime) -> None:
         query = (
             select(RUNS)
-            .where(self._scope.of(RUNS, agent_id=agent.id), RUNS.c.state.in_(_UNDER_WAY))
+            .where(self._scope.of(RUNS, agent_id=agent.id), RUNS.c.state.in_(UNDER_WAY))
             .order_by(RUNS.c.id)
             .with_for_update(key_share=True)
         )

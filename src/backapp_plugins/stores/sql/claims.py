@@ -8,11 +8,9 @@ from sqlalchemy import ColumnElement, Connection, FromClause, exists, func, or_,
 from backapp_core.plugin_api import LeaseLost, RunNotFound, RunState
 from backapp_plugins.stores.sql.database import Now
 from backapp_plugins.stores.sql.rows import is_id, seconds_to_column
-from backapp_plugins.stores.sql.runs import no_run
+from backapp_plugins.stores.sql.runs import UNDER_WAY, no_run
 from backapp_plugins.stores.sql.scopes import Scope
 from backapp_plugins.stores.sql.tables import RUNS
-
-_UNDER_WAY = (RunState.REQUESTED.value, RunState.RUNNING.value)
 
 
 @frozen
@@ -100,7 +98,7 @@ class Claimant:
         )
         return (
             self.scope.of(runs, agent_id=self.agent_id),
-            runs.c.state.in_(_UNDER_WAY),
+            runs.c.state.in_(UNDER_WAY),
             or_(
                 runs.c.state == RunState.REQUESTED.value,
                 runs.c.lease_until.is_(None),

@@ -34,6 +34,8 @@ from backapp_plugins.stores.sql.rows import (
 from backapp_plugins.stores.sql.scopes import Scope
 from backapp_plugins.stores.sql.tables import RUN_EVENTS, RUNS
 
+UNDER_WAY = (RunState.REQUESTED.value, RunState.RUNNING.value)
+"""Values of the column of states for which a run has not ended."""
 _SHOWN_CHARACTERS = 64
 SELECTED = tuple(RUNS.c[name] for name in RUN_COLUMNS)
 
