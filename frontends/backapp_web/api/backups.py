@@ -149,7 +149,7 @@ def remove_job(request: Call, job: FromPath[str]) -> None:
 
 @post(f"{API}/jobs/{{job:str}}/run", status_code=202, sync_to_thread=True)
 def run_job(request: Call, job: FromPath[str]) -> Run:
-    """Ask for a run now."""
+    """Ask for a run now; while a run of the job waits, that one is given."""
     return server_of(request).request_run(member_of(request).tenant_id, job)
 
 

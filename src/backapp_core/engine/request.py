@@ -53,7 +53,7 @@ class QuestionWish:
 
 
 def request_run(fleet: Fleet, surroundings: Surroundings, store: TenantStore, job_name: str) -> Run:
-    """Ask for a run of a job now.
+    """Ask for a run of a job now; return the one that waits already, if there is one.
 
     Raises:
         JobNotFound: If there is no such job.
@@ -62,13 +62,13 @@ def request_run(fleet: Fleet, surroundings: Surroundings, store: TenantStore, jo
     """
     job = store.jobs.get(job_name)
     usable_agent(store.agents.get(job.agent_id))
-    return _add(fleet, store, _new_run(fleet, surroundings, job))
+    return _request(fleet, store, _new_run(fleet, surroundings, job))
 
 
 def request_restore(
     fleet: Fleet, surroundings: Surroundings, store: TenantStore, wish: RestoreWish
 ) -> Run:
-    """Ask for a restore of a snapshot that was acknowledged.
+    """Ask for a restore of a snapshot that was acknowledged; the same one that waits is enough.
 
     Raises:
         JobNotFound: If there is no such job.
@@ -84,7 +84,7 @@ def request_restore(
     store.repositories.snapshot(repository.id, wish.snapshot_id)
     _check_target(agent, wish)
     order = RestoreOrder(wish.snapshot_id, wish.target, wish.paths)
-    return _add(fleet, store, _new_run(fleet, surroundings, job, order))
+    return _request(fleet, store, _new_run(fleet, surroundings, job, order))
 
 
 def ask(
@@ -148,8 +148,8 @@ def _new_run(
     )
 
 
-def _add(fleet: Fleet, store: TenantStore, run: Run) -> Run:
-    store.runs.add(run)
+def _request(fleet: Fleet, store: TenantStore, wanted: Run) -> Run:
+    run = store.runs.request(wanted)
     fleet.announce("runs", run.id)
     return run
 

@@ -333,11 +333,11 @@ class Server(Closing):
     # --- runs
 
     def request_run(self, tenant_id: int, job_name: str) -> Run:
-        """Ask for a run now."""
+        """Ask for a run now; the one that waits already is enough."""
         return request.request_run(self.fleet, self.surroundings, self.tenant(tenant_id), job_name)
 
     def request_restore(self, tenant_id: int, wish: RestoreWish) -> Run:
-        """Ask for a restore."""
+        """Ask for a restore; the same one that waits already is enough."""
         return request.request_restore(self.fleet, self.surroundings, self.tenant(tenant_id), wish)
 
     def cancel(self, tenant_id: int, run_id: str) -> Run:

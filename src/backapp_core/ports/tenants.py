@@ -297,6 +297,19 @@ class FleetRuns(Runs):
     """The runs of one tenant's machines."""
 
     @abstractmethod
+    def request(self, run: Run) -> Run:
+        """Remember a new run that somebody asks for, unless one that does the same still waits.
+
+        That one, which nobody has claimed, is returned then, as when somebody asks twice; else
+        ``run``. The same is done by runs of one kind, job, machine and, for restores, order. Of
+        several who ask at once one adds a run and all get it.
+
+        Raises:
+            NameTaken: If a run of this id exists.
+            InvalidName: As `Runs.add`.
+        """
+
+    @abstractmethod
     def wish_cancel(self, run_id: str) -> Run:
         """Cancel a run that waits, or ask the machine to stop a running one, and return it.
 

@@ -217,6 +217,49 @@ class RepositoriesContract(WithFleet):
 class FleetRunsContract(WithFleet):
     """Runs, as a server sees them."""
 
+    def test_run_that_waits_is_given_to_whoever_asks_again(
+        self, fleet: Fleet, ours: TenantStore
+    ) -> None:
+        """Also when several ask at once; no longer once it was claimed, or has ended."""
+        machine = make_machine(fleet)
+        machine.job()
+        runs = [make_run(number, agent_id=machine.id) for number in range(6)]
+        with ThreadPoolExecutor(4) as threads:
+            first, *others = threads.map(ours.runs.request, runs[:4])
+        assert others == [first] * 3
+        assert list(ours.runs.list(RunFilter())) == [first]
+        claim = claimed(machine.store.work(machine.id, sees_all))
+        assert claim.run.id == first.id
+        assert ours.runs.request(runs[4]) == runs[4]
+        assert ours.runs.request(runs[5]) == runs[4]
+        ours.runs.wish_cancel(runs[4].id)
+        assert ours.runs.request(runs[5]) == runs[5]
+
+    def test_run_that_does_something_else_is_no_answer(self, ours: TenantStore) -> None:
+        """Another job, machine, kind or order; what a schedule asked for does the same."""
+        due = make_run(1, agent_id="a" * 32, due_at=AT)
+        ours.runs.add(due)
+        assert ours.runs.request(make_run(2, agent_id="a" * 32)) == due
+        order = RestoreOrder("5a" * 32, b"/restore")
+        restore = {"kind": RunKind.RESTORE, "restore": order}
+        elsewhere = restore | {"restore": evolve(order, target=b"/elsewhere")}
+        wanted: tuple[dict[str, Any], ...] = (
+            {"agent_id": "b" * 32},
+            {"job_name": "mail"},
+            restore,
+            elsewhere,
+        )
+        for number, fields in enumerate(wanted, start=3):
+            run = make_run(number, **{"agent_id": "a" * 32, **fields})
+            again = evolve(run, id="f" * 31 + str(number))
+            assert [ours.runs.request(one) for one in (run, again)] == [run, run]
+        assert len(ours.runs.list(RunFilter())) == 1 + len(wanted)
+
+    def test_id_of_a_run_is_asked_for_once(self, ours: TenantStore) -> None:
+        ours.runs.add(make_run(state=RunState.FAILED))
+        with pytest.raises(NameTaken):
+            ours.runs.request(make_run())
+
     def test_waiting_run_is_cancelled(self, fleet: Fleet, ours: TenantStore) -> None:
         ours.runs.add(make_run())
         cancelled = ours.runs.wish_cancel(make_run().id)

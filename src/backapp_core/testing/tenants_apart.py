@@ -52,7 +52,7 @@ from backapp_core.testing.fleet_fixtures import (
     sees_all,
 )
 from backapp_core.testing.fleet_people_contract import WithFleet, make_invitation, make_token
-from backapp_core.testing.store_fixtures import JOB
+from backapp_core.testing.store_fixtures import JOB, make_run
 
 
 @frozen
@@ -70,6 +70,11 @@ class Owned:
     def repository_id(self) -> str:
         """Of the managed repository."""
         return self.machine.repository.id
+
+
+def _request_the_same(other: TenantStore, owned: Owned) -> None:
+    run = make_run(7, agent_id=owned.machine.id)
+    assert other.runs.request(run) == run
 
 
 _Case = tuple[Callable[[TenantStore, Owned], object], object]
@@ -108,6 +113,7 @@ CASES: dict[str, _Case] = {
     "runs.list": (lambda other, _: list(other.runs.list(RunFilter())), []),
     "runs.add_events": (lambda other, it: other.runs.add_events(it.run_id, []), RunNotFound),
     "runs.events": (lambda other, it: other.runs.events(it.run_id), RunNotFound),
+    "runs.request": (lambda other, it: _request_the_same(other, it), None),
     "runs.wish_cancel": (lambda other, it: other.runs.wish_cancel(it.run_id), RunNotFound),
     "runs.progress": (lambda other, it: other.runs.progress(it.run_id), RunNotFound),
     "runs.events_after": (lambda other, it: other.runs.events_after(it.run_id, 0), RunNotFound),
@@ -250,6 +256,7 @@ class TenantsApart(WithFleet):
         store.users.invite(make_invitation(fleet), hash_of("link"))
         store.agents.allow(make_enrolment(fleet, 8), hash_of("another machine"))
         store.repositories.add_locks(machine.repository.id, ["locks/a"])
+        machine.run(2)  # waits
         question = make_question(fleet, machine)
         store.questions.ask(question)
         return Owned(fleet, machine, run.id, user.id, token.id, question)

@@ -465,10 +465,23 @@ def test_failure_needs_attention_and_its_words_are_only_text(admin, ours, going,
         assert "<script>alert" not in page
 
 
+def test_second_click_on_run_now_leads_to_the_run_that_waits(admin, client, ours):
+    """Until a machine begins with it, or it is cancelled; also for programs."""
+    clicks = [admin.post("/jobs/documents/run").headers["location"] for _ in range(2)]
+    headers = ours.bearer(ours.api_token)
+    answer = client.post("/api/v1/jobs/documents/run", headers=headers)
+    assert (answer.status_code, clicks) == (202, [f"/runs/{answer.json()['id']}"] * 2)
+    admin.post(f"{clicks[0]}/cancel")
+    again = client.post("/api/v1/jobs/documents/run", headers=headers).json()
+    assert again["id"] != answer.json()["id"]
+    admin.post(f"/runs/{again['id']}/cancel")
+
+
 def test_runs_are_chosen_and_shown_a_page_at_a_time(admin, ours):
-    wanted = [ours.server.request_run(ours.tenant_id, "documents") for _ in range(53)]
-    for run in wanted:
-        ours.server.cancel(ours.tenant_id, run.id)
+    wanted = []
+    for _ in range(53):
+        wanted.append(ours.server.request_run(ours.tenant_id, "documents"))
+        ours.server.cancel(ours.tenant_id, wanted[-1].id)
     address = "/runs?job=documents&state=cancelled&machine=pluto"
     page = admin.get(address).text
     [older] = re.findall(r'href="([^"]+)" rel="next"', page)

@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 from typing import final
 
 from attrs import evolve
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from typing_extensions import override
 
 from backapp_core.plugin_api import (
     Event,
     IllegalTransition,
     LeaseLost,
+    NameTaken,
     Progress,
     Run,
     RunKind,
@@ -25,6 +26,7 @@ from backapp_plugins.stores.sql.jobs import is_job_name
 from backapp_plugins.stores.sql.rows import (
     event_from_body,
     from_body,
+    hash_of,
     moment_from_column,
     run_from_row,
     run_to_row,
@@ -37,6 +39,21 @@ from backapp_plugins.stores.sql.tables import JOBS, RUN_EVENTS, RUNS
 @again_after_collisions
 class SqlFleetRuns(SqlRuns, FleetRuns):
     """The runs of one tenant's machines."""
+
+    @override
+    def request(self, run: Run) -> Run:
+        row = run_to_row(run)
+        with self._database.writing() as connection:
+            # There may be no row yet that could be held.
+            turn = f"request {self._scope.tenant_id} {run.job_name}"
+            self._database.take_turns(connection, hash_of(turn))
+            waiting = self._waiting(connection, run)
+            if waiting is not None:
+                return waiting
+            if not self._scope.add(connection, RUNS, row):
+                raise NameTaken(f"run {run.id} exists already")
+            self._database.announce(connection, "runs", run.id)
+        return run
 
     @override
     def wish_cancel(self, run_id: str) -> Run:
@@ -121,3 +138,21 @@ class SqlFleetRuns(SqlRuns, FleetRuns):
             (row.sequence, moment_from_column(row.happened_at), event_from_body(row.body))
             for row in rows
         ]
+
+    def _waiting(self, connection: Connection, run: Run) -> Run | None:
+        """Return the run that has waited longest of those that do the same as ``run``."""
+        query = (
+            select(*SELECTED)
+            .where(
+                self._scope.of(
+                    RUNS,
+                    job_name=run.job_name,
+                    state=RunState.REQUESTED.value,
+                    kind=run.kind.value,
+                    agent_id=run.agent_id,
+                )
+            )
+            .order_by(RUNS.c.requested_at, RUNS.c.id)
+        )
+        found = map(run_from_row, connection.execute(query).all())
+        return next((one for one in found if one.restore == run.restore), None)
