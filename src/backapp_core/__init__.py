@@ -79,6 +79,7 @@ if typing.TYPE_CHECKING:
         SnapshotNotFound,
         SourceError,
         SourceNotFound,
+        StillInUse,
         StorageFull,
         StoreError,
         StoreTooNew,
@@ -269,6 +270,7 @@ __all__ = [
     "SourceNotFound",
     "Sources",
     "Step",
+    "StillInUse",
     "StorageFull",
     "Store",
     "StoreError",
@@ -316,8 +318,8 @@ _PLACES = {
         "MissingError NameTaken NotAllowed NotSignedIn ObjectExists ObjectMissing "
         "PartMissing PathNotFound PluginError PluginMisbehaved QuestionNotFound RepositoryError "
         "RepositoryExists RepositoryLocked RepositoryNotFound RunCancelled RunNotFound "
-        "SnapshotNotFound SourceError SourceNotFound StorageFull StoreError StoreTooNew "
-        "StoreUnavailable TargetError TokenRefused TooManyAttempts TransferCut "
+        "SnapshotNotFound SourceError SourceNotFound StillInUse StorageFull StoreError "
+        "StoreTooNew StoreUnavailable TargetError TokenRefused TooManyAttempts TransferCut "
         "TransportError TransportUnavailable UnknownFormat UnknownPlugin UserNotFound "
         "WorkerLost WrongPassword"
     ),

@@ -10,7 +10,7 @@
                             JobNotFound, RunNotFound, AgentNotFound, UserNotFound,
                             QuestionNotFound
         ConflictError       NameTaken, RepositoryExists, RepositoryLocked, JobRunning,
-                            IllegalTransition, LeaseLost, AgentRunning
+                            IllegalTransition, LeaseLost, AgentRunning, StillInUse
         AccessError         NotSignedIn, NotAllowed, TokenRefused, TooManyAttempts,
                             AgentRevoked, GrantRefused
         PluginError         UnknownPlugin, DuplicatePlugin, PluginMisbehaved, PartMissing
@@ -155,6 +155,10 @@ class LeaseLost(ConflictError):
 
 class AgentRunning(ConflictError):
     """Another process works with the key of this machine at present."""
+
+
+class StillInUse(ConflictError):
+    """Something cannot be removed, since something else needs it; the message names what."""
 
 
 class AccessError(BackappError):

@@ -29,14 +29,13 @@ from backapp_core.model.work import (
 )
 from backapp_core.ports.fleet import Announced, Fleet, KnownAgent, Login
 from backapp_core.ports.grants import CanIssueGrants, HasGrants
+from backapp_core.ports.managed_repositories import Repositories, RepositoryStanding
 from backapp_core.ports.tenants import (
     Agents,
     AgentStanding,
     FleetJobs,
     FleetRuns,
     Questions,
-    Repositories,
-    RepositoryStanding,
     TenantStore,
     Users,
     Witness,

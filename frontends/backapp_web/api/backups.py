@@ -59,10 +59,25 @@ def add_repository(request: Call, data: JSONBody[RepositoryWish]) -> RepositoryS
     return _shown(server_of(request).add_repository(member_of(request).tenant_id, data))
 
 
+@get(f"{API}/removed-repositories", sync_to_thread=True)
+def list_removed_repositories(
+    request: Call, *, after: FromQuery[str] = "", limit: Limit = OF_A_PART
+) -> Repositories:
+    """Return repositories that were removed by name, those after the one of this id, in parts."""
+    found, last = cut(store_of(request).repositories.removed(after=after, limit=limit + 1), limit)
+    return Repositories(tuple(map(_shown, found)), last.id if last else None)
+
+
 @get(f"{API}/repositories/{{repository:str}}", sync_to_thread=True)
 def get_repository(request: Call, repository: FromPath[str]) -> RepositoryShown:
-    """Return the repository of this id or name."""
+    """Return the repository of this id or name, also one that was removed."""
     return _shown(store_of(request).repositories.get(repository))
+
+
+@delete(f"{API}/repositories/{{repository:str}}", status_code=204, sync_to_thread=True)
+def remove_repository(request: Call, repository: FromPath[str]) -> None:
+    """Take a repository that nothing uses off the lists; receipts stay, and what it holds."""
+    server_of(request).remove_repository(member_of(request).tenant_id, repository)
 
 
 @get(f"{API}/repositories/{{repository:str}}/snapshots", sync_to_thread=True)
@@ -165,7 +180,7 @@ def backups_router() -> Router:
         "/",
         route_handlers=[
             *(list_repositories, add_repository, get_repository, list_snapshots, list_receipts),
-            check_receipts,
+            *(list_removed_repositories, remove_repository, check_receipts),
             *(list_buckets, list_jobs, add_job, get_job, replace_job, remove_job, run_job, preview),
         ],
         tags=["backups"],

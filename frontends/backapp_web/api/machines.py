@@ -1,9 +1,9 @@
-"""Machines as people see them: which there are, how one joins, taking a key back."""
+"""Machines as people see them: which there are, how one joins, taking a key back, removing one."""
 
 import shlex
 from collections.abc import Iterable
 
-from litestar import Router, get, post
+from litestar import Router, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from backapp_core.model.agents import Agent
@@ -54,6 +54,12 @@ def revoke(request: Call, agent: FromPath[str]) -> AgentShown:
     return found
 
 
+@delete(f"{API}/agents/{{agent:str}}", status_code=204, sync_to_thread=True)
+def remove_agent(request: Call, agent: FromPath[str]) -> None:
+    """Take a machine off the lists whose key was taken back, and that has no repository here."""
+    server_of(request).remove_agent(member_of(request).tenant_id, agent)
+
+
 @get(f"{API}/enrolments", sync_to_thread=True)
 def list_enrolments(request: Call) -> Enrolments:
     """Return the enrolment tokens that can still be used."""
@@ -78,6 +84,8 @@ def machines_router() -> Router:
     """Return the routes of this module."""
     return Router(
         "/",
-        route_handlers=[list_agents, get_agent, revoke, list_enrolments, allow, enrol],
+        route_handlers=[
+            *(list_agents, get_agent, revoke, remove_agent, list_enrolments, allow, enrol)
+        ],
         tags=["machines"],
     )

@@ -7,12 +7,14 @@ from attrs import evolve, frozen
 from attrs import field as attribute
 
 from backapp_core.engine.configure import JobWish, repository_id_of
+from backapp_core.errors import InputError
 from backapp_core.model.jobs import Job
 from backapp_core.model.names import from_text, to_text, without_trailing_blanks
 from backapp_core.model.schedules import Schedule
 from backapp_web.dashboard.forms import field, lines
 
 _MIB = 1 << 20
+_MOST_MIB = 2**33
 _OWN_SETTINGS = ("excludes", "exclude_caches", "one_file_system", "exclude_larger_than_bytes")
 
 
@@ -109,8 +111,8 @@ class JobForm:
         if self.larger_mib.strip():
             try:
                 settings["exclude_larger_than_bytes"] = _bytes_of(self.larger_mib.strip())
-            except ValueError:
-                faults["larger_mib"] = ["write a number of MiB such as 500, or leave it empty"]
+            except InputError as error:
+                faults["larger_mib"] = [error.message]
         for tick in ("exclude_caches", "one_file_system"):
             if getattr(self, tick):
                 settings[tick] = True
@@ -155,7 +157,13 @@ def _patterns_in(text: str) -> tuple[str, ...]:
 
 
 def _bytes_of(mib: str) -> int:
-    value = float(mib)
-    if not 0 < value < 2**33:
-        raise ValueError(mib)
-    return round(value * _MIB)
+    try:
+        value = float(mib)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < _MOST_MIB:
+        raise InputError("write a number of MiB such as 500, or leave it empty")
+    count = round(value * _MIB)
+    if count < 1:
+        raise InputError("that is less than a byte, and would leave every file out; write more")
+    return count

@@ -17,7 +17,7 @@ from backapp_web.answers import status_of
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import Form, field, going_to
 from backapp_web.dashboard.job_form import JobForm
-from backapp_web.dashboard.names import agent_names, repositories_to_choose
+from backapp_web.dashboard.names import agent_names, repositories_to_choose, run_names
 from backapp_web.pages import page
 from backapp_web.parts import OF_A_PAGE, address_of, cut
 
@@ -91,6 +91,7 @@ def job_page(request: Call, job: FromPath[str]) -> Response[bytes]:
         due=_due(request, found),
         runs=runs,
         names=agent_names(store, (one.agent_id for one in runs)),
+        called=run_names(store, runs),
         may_configure=caller.may(Action.CONFIGURE),
         may_run=caller.may(Action.RUN),
     )

@@ -1,11 +1,11 @@
-"""The page of machines: which there are and how they are, how one joins, taking a key back."""
+"""The page of machines: which there are and how they are, how one joins, how one goes."""
 
 from typing import Any
 
 from litestar import Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 
-from backapp_core.errors import BackappError
+from backapp_core.errors import BackappError, StillInUse
 from backapp_core.model.users import Action
 from backapp_web.answers import status_of
 from backapp_web.api.machines import enrol_command, shown
@@ -39,6 +39,16 @@ def revoke(request: Call, agent: FromPath[str]) -> Response[bytes]:
     return going_to("/machines")
 
 
+@post("/machines/{agent:str}/remove", status_code=200, sync_to_thread=True)
+def remove(request: Call, agent: FromPath[str]) -> Response[bytes]:
+    """Take a machine off the list, or show what stands against it."""
+    try:
+        server_of(request).remove_agent(member_of(request).tenant_id, agent)
+    except StillInUse as error:
+        return _shown(request, error=error)
+    return going_to("/machines")
+
+
 def _shown(
     request: Call,
     *,
@@ -68,4 +78,4 @@ def _shown(
 
 def machines_router() -> Router:
     """Return the routes of this module."""
-    return Router("/", route_handlers=[machines, allow, revoke])
+    return Router("/", route_handlers=[machines, allow, revoke, remove])

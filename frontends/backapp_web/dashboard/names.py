@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
+from backapp_core.model.managed_repositories import ManagedRepository
 from backapp_core.model.names import to_line
+from backapp_core.model.runs import Run
 from backapp_core.ports.tenants import TenantStore
 
 MOST_OFFERED = 200
@@ -25,6 +27,21 @@ class Choice:
 def agent_names(store: TenantStore, ids: Iterable[str]) -> Mapping[str, str]:
     """Return what machines are called, by id; those that are not there are not."""
     return {one.id: one.name for one in store.agents.find(set(ids)).values()}
+
+
+def run_names(store: TenantStore, runs: Iterable[Run]) -> Mapping[str, str]:
+    """Return what runs are called, by id: the job, or of a restore the repository."""
+    named = list(runs)
+    orders = (run.restore for run in named if run.restore)
+    repositories = store.repositories.find({one.repository_id for one in orders})
+    return {run.id: _run_name(run, repositories) for run in named}
+
+
+def _run_name(run: Run, repositories: Mapping[str, ManagedRepository]) -> str:
+    if run.restore is None:
+        return run.job_name
+    found = repositories.get(run.restore.repository_id)
+    return found.name if found else "a repository that is gone"
 
 
 def machines_to_choose(store: TenantStore, *, only_enrolled: bool) -> Sequence[Choice] | None:

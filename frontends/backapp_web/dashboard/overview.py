@@ -4,6 +4,7 @@ from litestar import Response, Router, get
 
 from backapp_core.model.users import Action
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
+from backapp_web.dashboard.names import run_names
 from backapp_web.pages import page
 
 
@@ -19,6 +20,7 @@ def overview(request: Call) -> Response[bytes]:
         request,
         "overview.html",
         seen=seen,
+        called=run_names(store_of(request), (*seen.failed, *seen.going, *seen.latest)),
         names={key: one.name for key, one in agents.items()},
         revoked={key for key, one in agents.items() if one.revoked_at},
         may_configure=caller.may(Action.CONFIGURE),

@@ -7,7 +7,7 @@ from litestar.params import FromPath, FromQuery
 
 from backapp_core.engine.chain import Chain
 from backapp_core.engine.configure import RepositoryWish
-from backapp_core.errors import BackappError
+from backapp_core.errors import BackappError, InputError, StillInUse
 from backapp_core.model.names import from_text
 from backapp_core.model.repositories import DEFAULT_ARCHIVER
 from backapp_core.model.users import Action
@@ -54,9 +54,26 @@ def repositories(request: Call, *, after: FromQuery[str] = "") -> Response[bytes
         repositories=found,
         names=agent_names(store, (one.agent_id for one in found)),
         has_machines=bool(store.agents.list(limit=1)),
+        has_removed=bool(store.repositories.removed(limit=1)),
         newest="/repositories" if after else "",
         older=address_of("/repositories", after=last.name) if last else "",
         may_configure=caller_of(request).may(Action.CONFIGURE),
+    )
+
+
+@get("/removed-repositories", sync_to_thread=True)
+def removed_repositories(request: Call, *, after: FromQuery[str] = "") -> Response[bytes]:
+    """Show those that were removed by name, a page at a time."""
+    store = store_of(request)
+    found, last = cut(store.repositories.removed(after=after, limit=OF_A_PAGE + 1), OF_A_PAGE)
+    return page(
+        request,
+        "removed-repositories.html",
+        path="/repositories",
+        repositories=found,
+        names=agent_names(store, (one.agent_id for one in found)),
+        newest="/removed-repositories" if after else "",
+        older=address_of("/removed-repositories", after=last.id) if last else "",
     )
 
 
@@ -96,6 +113,24 @@ def check_receipts(request: Call, repository: FromPath[str]) -> Response[bytes]:
     return _repository(request, repository, chain)
 
 
+@post("/repositories/{repository:str}/remove", status_code=200, sync_to_thread=True)
+def remove_repository(request: Call, repository: FromPath[str], data: Form) -> Response[bytes]:
+    """Take one off the lists whose name was typed, or show what stands against it."""
+    found = store_of(request).repositories.get(repository)
+    typed = field(data, "confirmed").strip()
+    error: BackappError
+    if typed == found.name:
+        try:
+            server_of(request).remove_repository(member_of(request).tenant_id, found.id)
+        except StillInUse as refusal:
+            error = refusal
+        else:
+            return going_to("/repositories")
+    else:
+        error = InputError(f"type the name of the repository, {found.name}, to remove it")
+    return _repository(request, found.id, error=error, confirmed=typed)
+
+
 @get("/repositories/{repository:str}/receipts", sync_to_thread=True)
 def receipts(
     request: Call, repository: FromPath[str], *, before: ReceiptNumber = None
@@ -105,7 +140,7 @@ def receipts(
     found = store.repositories.get(repository)
     listed = store.repositories.receipts(found.id, before=before, limit=OF_A_PAGE + 1)
     shown, last = cut(listed, OF_A_PAGE)
-    here = f"/repositories/{found.name}/receipts"
+    here = f"/repositories/{found.id if found.removed_at else found.name}/receipts"
     return page(
         request,
         "receipts.html",
@@ -117,7 +152,14 @@ def receipts(
     )
 
 
-def _repository(request: Call, name: str, chain: Chain | None = None) -> Response[bytes]:
+def _repository(
+    request: Call,
+    name: str,
+    chain: Chain | None = None,
+    *,
+    error: BackappError | None = None,
+    confirmed: str = "",
+) -> Response[bytes]:
     store, caller = store_of(request), caller_of(request)
     found = store.repositories.get(name)
     agent = store.agents.find([found.agent_id]).get(found.agent_id)
@@ -125,6 +167,9 @@ def _repository(request: Call, name: str, chain: Chain | None = None) -> Respons
     return page(
         request,
         "repository.html",
+        status=status_of(error) if error else 200,
+        problem=error.message if error else "",
+        confirmed=confirmed,
         path=f"/repositories/{found.name}",
         repository=found,
         machine=agent.name if agent else found.agent_id,
@@ -168,6 +213,6 @@ def repositories_router() -> Router:
         "/",
         route_handlers=[
             *(repositories, new_repository, add_repository, repository_page),
-            *(receipts, check_receipts),
+            *(receipts, check_receipts, removed_repositories, remove_repository),
         ],
     )

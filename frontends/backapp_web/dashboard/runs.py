@@ -19,7 +19,7 @@ from backapp_core.ports.tenants import TenantStore
 from backapp_web.answers import status_of
 from backapp_web.callers import Call, caller_of, member_of, server_of, store_of
 from backapp_web.dashboard.forms import going_to
-from backapp_web.dashboard.names import agent_names, jobs_to_choose, machines_to_choose
+from backapp_web.dashboard.names import agent_names, jobs_to_choose, machines_to_choose, run_names
 from backapp_web.pages import page
 from backapp_web.parts import OF_A_PAGE, EventNumber, address_of, cut
 from backapp_web.words import event_words
@@ -102,6 +102,7 @@ def runs(
         machines=machines_to_choose(store, only_enrolled=False),
         jobs=jobs_to_choose(store, job),
         names=agent_names(store, (one.agent_id for one in found)),
+        called=run_names(store, found),
     )
 
 
@@ -115,6 +116,9 @@ def run_page(request: Call, run_id: FromPath[str], *, after: EventNumber = 0) ->
     job = None
     with suppress(JobNotFound):
         job = store.jobs.get(run.job_name)
+    repository_id = repository_id_of(job) if job else ""
+    if run.restore:
+        repository_id = run.restore.repository_id
     is_online = run.agent_id in agents and server.is_online(agents[run.agent_id])
     return page(
         request,
@@ -125,7 +129,8 @@ def run_page(request: Call, run_id: FromPath[str], *, after: EventNumber = 0) ->
         machine=agents.get(run.agent_id),
         is_online=is_online,
         job=job,
-        repository_id=repository_id_of(job) if job else "",
+        called=run_names(store, [run])[run.id],
+        repository=store.repositories.find([repository_id]).get(repository_id),
         may_run=caller.may(Action.RUN),
         may_restore=caller.may(Action.RESTORE),
         **_log(store, run.id, after),

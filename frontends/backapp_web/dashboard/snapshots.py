@@ -7,7 +7,6 @@ from attrs import frozen
 from litestar import Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 
-from backapp_core.engine.configure import job_filling
 from backapp_core.engine.request import QuestionWish, RestoreWish
 from backapp_core.errors import BackappError, InputError, QuestionNotFound
 from backapp_core.model.entries import EntryKind
@@ -136,9 +135,8 @@ def restore(
     target, is_all = field(data, "target").strip(), bool(field(data, "everything"))
     try:
         _check_choice(paths, is_all=is_all)
-        found = store.repositories.get(repository)
         wish = RestoreWish(
-            job=job_filling(store, found).name,
+            repository=repository,
             snapshot_id=snapshot,
             target=from_text(target),
             paths=() if is_all else tuple(map(from_text, paths)),

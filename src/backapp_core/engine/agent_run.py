@@ -29,6 +29,7 @@ from backapp_core.errors import (
 )
 from backapp_core.events import Event, FanOut, FileDone, Level, LogLine, Progress, SnapshotSaved
 from backapp_core.manager import PluginManager
+from backapp_core.model.jobs import Job
 from backapp_core.model.runs import RestoreOrder, Run, RunKind, RunState
 from backapp_core.model.work import Claim, Hold
 from backapp_core.ports.grants import CanIssueGrants, HasGrants
@@ -76,7 +77,6 @@ class AgentRun:
             ended: Is called at the end, from the run's thread.
         """
         self.run_id = claim.run.id
-        self.job_name = claim.run.job_name
         self._place = place
         self._claim = claim
         self._before = before
@@ -165,26 +165,28 @@ class AgentRun:
         run, file = self._claim.run, self._place.policy_file
         policy = read_policy(file)
         if run.kind is RunKind.BACKUP:
+            if self._claim.job is None:
+                raise InvalidJob("the server ordered a backup and did not say of what")
             policy.check_job(self._claim.job, file)
-            return self._backed_up()
+            return self._backed_up(self._claim.job)
         if run.restore is None:
             raise InvalidJob("the server ordered a restore and did not say of what")
         order = evolve(run.restore, target=policy.check_restore(run.restore.target, file))
         return self._trying(lambda: self._restored(order), self._place.limits.tries)
 
-    def _backed_up(self) -> Done:
+    def _backed_up(self, job: Job) -> Done:
         place, claim = self._place, self._claim
-        if not claim.job.retention.is_empty:
+        if not job.retention.is_empty:
             text = "what the job says of forgetting is not done by agents; see forget and prune"
             self._say(Level.INFO, text)
-        taken = self._trying(self._taken, place.limits.tries)
+        taken = self._trying(lambda: self._taken(job), place.limits.tries)
         objects = () if claim.repository.is_local else taken.objects
         self._trying(
             lambda: place.work.acknowledge(self.run_id, claim.fence, taken.snapshot, objects)
         )
         return taken.snapshot.id, taken.counts
 
-    def _taken(self) -> Taken:
+    def _taken(self, job: Job) -> Taken:
         place = self._place
         opened = place.repositories.open_or_create(self._around, self._claim.repository)
         with opened.repository:
@@ -193,7 +195,7 @@ class AgentRun:
                 self._around,
                 place.ledger,
                 opened,
-                self._claim.job,
+                job,
                 run_id=self.run_id,
             )
 
@@ -297,8 +299,10 @@ class AgentRun:
 
     def _log(self, text: str) -> None:
         """Say on this machine only what the server knows."""
-        name = f"run {self.run_id[:8]} of job {self.job_name}"
-        self._place.surroundings.events(LogLine(Level.INFO, f"{name}: {text}"))
+        job = self._claim.job
+        of = f"job {job.name}" if job else f"repository {self._claim.repository.name}"
+        line = f"run {self.run_id[:8]} of {of}: {text}"
+        self._place.surroundings.events(LogLine(Level.INFO, line))
 
 
 def _may_pass(error: BackappError) -> bool:

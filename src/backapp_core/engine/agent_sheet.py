@@ -82,7 +82,9 @@ class Sheet:
 
 
 def make_sheet(work: Work, repositories: AgentRepositories, name: str) -> Sheet:
-    """Return the sheet of the repository of this id or name; without a server, from what is kept.
+    """Return the sheet of the repository of this id or name.
+
+    Where there is no server, or no repository of that name on it any more, from what is kept here.
 
     Raises:
         RepositoryNotFound: If this machine has none of that name; lists those that it has.
@@ -108,6 +110,9 @@ def _described(work: Work, repositories: AgentRepositories, name: str) -> Manage
             raise
         return kept
     found = next((one for one in there if name in {one.id, one.name}), None)
+    if found is None:
+        # It was removed from the server; what it holds is there all the same.
+        found = repositories.kept(name)
     if found is None:
         names = ", ".join(one.name for one in there) or "none"
         raise RepositoryNotFound(

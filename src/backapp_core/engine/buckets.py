@@ -19,8 +19,8 @@ from backapp_core.manager import PluginManager
 from backapp_core.model.enforcements import Enforcement
 from backapp_core.model.managed_repositories import ManagedRepository
 from backapp_core.ports.closing import Closing
+from backapp_core.ports.managed_repositories import Repositories
 from backapp_core.ports.surroundings import Surroundings
-from backapp_core.ports.tenants import Repositories
 from backapp_core.ports.transports import CanPresign, CanProbe, Transport, check_object_name
 
 

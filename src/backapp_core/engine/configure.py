@@ -8,7 +8,7 @@ from attrs import evolve, field, frozen
 from backapp_core.engine import backup, schedule
 from backapp_core.engine.buckets import Buckets
 from backapp_core.engine.tokens import new_id
-from backapp_core.errors import InvalidAddress, InvalidJob, JobNotFound, RepositoryNotFound
+from backapp_core.errors import InvalidAddress, InvalidJob, RepositoryNotFound
 from backapp_core.manager import PluginManager
 from backapp_core.model.agents import Agent
 from backapp_core.model.enforcements import Enforcement
@@ -69,32 +69,6 @@ def repository_id_of(job: Job) -> str:
     return repository_id if scheme == SCHEME else ""
 
 
-def repository_of(store: TenantStore, job: Job) -> ManagedRepository:
-    """Return the repository that a job fills.
-
-    Raises:
-        RepositoryNotFound: If it is no managed one, or not of this tenant.
-    """
-    repository_id = repository_id_of(job)
-    if not repository_id:
-        raise RepositoryNotFound(f"job '{job.name}' fills no repository of this server")
-    return store.repositories.get(repository_id)
-
-
-def job_filling(store: TenantStore, repository: ManagedRepository) -> Job:
-    """Return a job that fills a repository, the first by name; restores go by it.
-
-    Raises:
-        JobNotFound: If there is none any more.
-    """
-    for job in store.jobs.filling(repository.id, limit=1):
-        return job
-    raise JobNotFound(
-        f"no job fills repository '{repository.name}', and restores go by one; make a job for it"
-        " without a schedule"
-    )
-
-
 def add_repository(
     fleet: Fleet,
     surroundings: Surroundings,
@@ -145,6 +119,18 @@ def add_repository(
     return repository
 
 
+def remove_repository(store: TenantStore, name: str) -> ManagedRepository:
+    """Take the repository of this id or name off the server's lists, and return it.
+
+    Nothing of what it holds is deleted, nor are its receipts.
+
+    Raises:
+        RepositoryNotFound: If there is none.
+        StillInUse: If a job fills it, or a run that is about it waits or goes on.
+    """
+    return store.repositories.remove(store.repositories.get(name).id)
+
+
 def checked_job(
     fleet: Fleet,
     surroundings: Surroundings,
@@ -159,7 +145,7 @@ def checked_job(
     Only moments of the schedule count that come after it was made, changed or switched on.
 
     Raises:
-        RepositoryNotFound: If there is no such repository.
+        RepositoryNotFound: If there is no such repository, or it was removed.
         AgentNotFound: If its machine is gone.
         InvalidJob: If it names no source, one that is not absolute, or one that the machine's own
             policy keeps out.
@@ -167,7 +153,7 @@ def checked_job(
         InvalidSettings: If the scanner's settings do not fit.
         InputError: If a pattern is malformed.
     """
-    repository = store.repositories.get(wish.repository)
+    repository = usable_repository(store.repositories.get(wish.repository))
     agent = usable_agent(store.agents.get(repository.agent_id))
     if not wish.roots:
         raise InvalidJob(f"job '{wish.name}' has no source; name at least one folder or file")
@@ -338,3 +324,14 @@ def usable_agent(agent: Agent) -> Agent:
     if agent.revoked_at is not None:
         raise InvalidJob(f"the machine '{agent.name}' is no longer enrolled")
     return agent
+
+
+def usable_repository(repository: ManagedRepository) -> ManagedRepository:
+    """Return a repository that is on the server's lists.
+
+    Raises:
+        RepositoryNotFound: If it was removed.
+    """
+    if repository.removed_at is not None:
+        raise RepositoryNotFound(f"repository '{repository.name}' was removed from this server")
+    return repository

@@ -98,3 +98,16 @@ def revoke(fleet: Fleet, tenant_id: int, name: str) -> Agent:
     agent = agents.revoke(agents.get(name).id)
     fleet.announce("agents", agent.id)
     return agent
+
+
+def remove(fleet: Fleet, tenant_id: int, name: str) -> Agent:
+    """Take the machine of this id or name, whose key was taken back, off the server's lists.
+
+    Raises:
+        AgentNotFound: If there is none.
+        StillInUse: If its key is good, or a repository of its own is on the lists.
+    """
+    agents = fleet.tenant(tenant_id).agents
+    agent = agents.remove(agents.get(name).id)
+    fleet.announce("agents", agent.id)
+    return agent

@@ -285,6 +285,7 @@ class Desk:
             or repository.id != repository_id
             or repository.agent_id != self._agent_id
             or repository.is_local
+            or repository.removed_at is not None
         ):
             raise RepositoryNotFound(
                 f"this machine has no repository '{rules.shown(repository_id)}' in a bucket"

@@ -6,8 +6,9 @@ from attrs import frozen
 
 from backapp_core.events import Progress
 from backapp_core.model.runs import Run, RunState
+from backapp_core.ports.managed_repositories import RepositoryStanding
 from backapp_core.ports.stores import RunFilter
-from backapp_core.ports.tenants import AgentStanding, RepositoryStanding, TenantStore
+from backapp_core.ports.tenants import AgentStanding, TenantStore
 
 OF_LATE = timedelta(days=7)
 _MOST_OF_A_SORT = 10

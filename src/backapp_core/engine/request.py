@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from backapp_core.engine.configure import absolute_path, is_below, repository_of, usable_agent
+from backapp_core.engine.configure import (
+    absolute_path,
+    is_below,
+    usable_agent,
+    usable_repository,
+)
 from backapp_core.engine.tokens import new_id
 from backapp_core.errors import InvalidJob
 from backapp_core.model.agents import Agent
-from backapp_core.model.jobs import Job
 from backapp_core.model.names import to_text
 from backapp_core.model.runs import RestoreOrder, Run, RunKind, RunState
 from backapp_core.model.work import Question, QuestionKind
@@ -31,8 +35,8 @@ _NEEDED = {
 class RestoreWish:
     """A restore that somebody wants, onto the machine that holds the key."""
 
-    job: str
-    """Name of a job whose repository has the snapshot."""
+    repository: str
+    """Id or name of the repository that has the snapshot."""
     snapshot_id: str
     """Whole id."""
     target: bytes
@@ -61,8 +65,8 @@ def request_run(fleet: Fleet, surroundings: Surroundings, store: TenantStore, jo
         AgentNotFound: If it has none.
     """
     job = store.jobs.get(job_name)
-    usable_agent(store.agents.get(job.agent_id))
-    return _request(fleet, store, _new_run(fleet, surroundings, job))
+    agent = usable_agent(store.agents.get(job.agent_id))
+    return _request(fleet, store, evolve(_new_run(fleet, surroundings, agent), job_name=job.name))
 
 
 def request_restore(
@@ -71,20 +75,19 @@ def request_restore(
     """Ask for a restore of a snapshot that was acknowledged; the same one that waits is enough.
 
     Raises:
-        JobNotFound: If there is no such job.
-        RepositoryNotFound: If it fills none of this server's.
-        SnapshotNotFound: If its repository has no such snapshot.
+        RepositoryNotFound: If there is no such repository, or it was removed.
+        SnapshotNotFound: If it has no such snapshot.
         InvalidJob: If the target makes no sense, the machine's own policy keeps it out, or the
             machine is no longer enrolled.
         AgentNotFound: If there is no machine.
     """
-    job = store.jobs.get(wish.job)
-    repository = repository_of(store, job)
+    repository = usable_repository(store.repositories.get(wish.repository))
     agent = usable_agent(store.agents.get(repository.agent_id))
     store.repositories.snapshot(repository.id, wish.snapshot_id)
     _check_target(agent, wish)
-    order = RestoreOrder(wish.snapshot_id, wish.target, wish.paths)
-    return _request(fleet, store, _new_run(fleet, surroundings, job, order))
+    order = RestoreOrder(repository.id, wish.snapshot_id, wish.target, wish.paths)
+    run = _new_run(fleet, surroundings, agent)
+    return _request(fleet, store, evolve(run, kind=RunKind.RESTORE, restore=order))
 
 
 def ask(
@@ -93,12 +96,12 @@ def ask(
     """Ask the machine that holds a repository's key; the answer is looked for by the id.
 
     Raises:
-        RepositoryNotFound: If there is no such repository.
+        RepositoryNotFound: If there is no such repository, or it was removed.
         InvalidJob: If the machine is no longer enrolled, or what the question needs is missing.
         SnapshotNotFound: If the repository has no such snapshot.
         AgentNotFound: If there is no machine.
     """
-    repository = store.repositories.get(wish.repository)
+    repository = usable_repository(store.repositories.get(wish.repository))
     agent = usable_agent(store.agents.get(repository.agent_id))
     needed = _NEEDED[wish.kind]
     if set(wish.details) != needed:
@@ -134,17 +137,13 @@ def cancel(fleet: Fleet, store: TenantStore, run_id: str) -> Run:
     return run
 
 
-def _new_run(
-    fleet: Fleet, surroundings: Surroundings, job: Job, order: RestoreOrder | None = None
-) -> Run:
+def _new_run(fleet: Fleet, surroundings: Surroundings, agent: Agent) -> Run:
     return Run(
         id=new_id(surroundings),
-        job_name=job.name,
+        job_name="",
         state=RunState.REQUESTED,
         requested_at=fleet.now(),
-        kind=RunKind.RESTORE if order else RunKind.BACKUP,
-        restore=order,
-        agent_id=job.agent_id,
+        agent_id=agent.id,
     )
 
 

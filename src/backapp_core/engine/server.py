@@ -229,6 +229,10 @@ class Server(Closing):
         """Take a machine's key back for good."""
         return enrol.revoke(self.fleet, tenant_id, name)
 
+    def remove_agent(self, tenant_id: int, name: str) -> Agent:
+        """Take a machine whose key was taken back off the lists."""
+        return enrol.remove(self.fleet, tenant_id, name)
+
     def is_online(self, agent: Agent, *, at: datetime | None = None) -> bool:
         """Say whether a machine was in touch lately.
 
@@ -299,6 +303,10 @@ class Server(Closing):
             wish=wish,
             buckets=self._buckets,
         )
+
+    def remove_repository(self, tenant_id: int, name: str) -> ManagedRepository:
+        """Take a repository off the lists; nothing that it holds is deleted."""
+        return configure.remove_repository(self.tenant(tenant_id), name)
 
     def add_job(self, tenant_id: int, wish: JobWish) -> Job:
         """Remember a new job."""

@@ -18,6 +18,7 @@ from backapp_core.engine.configure import (
     check_scanner,
     check_schedule,
     usable_agent,
+    usable_repository,
 )
 from backapp_core.errors import InputError, MissingError, UnknownPlugin
 from backapp_core.manager import PluginManager
@@ -67,7 +68,8 @@ def job_faults(
         faults.append(Fault("repository", "choose the repository that it is to fill"))
     else:
         with _Noting(faults, "repository"):
-            agent = usable_agent(store.agents.get(store.repositories.get(wish.repository).agent_id))
+            repository = usable_repository(store.repositories.get(wish.repository))
+            agent = usable_agent(store.agents.get(repository.agent_id))
     if not wish.roots:
         faults.append(Fault("roots", "name at least one folder or file"))
     for root in wish.roots:
@@ -97,7 +99,8 @@ def repository_faults(
     with _Noting(faults, "name"):
         check_job_name(wish.name)  # the same letters
     with suppress(MissingError):
-        if store.repositories.get(wish.name).name == wish.name:
+        found = store.repositories.get(wish.name)
+        if found.name == wish.name and found.removed_at is None:
             faults.append(Fault("name", f"a repository called '{wish.name}' exists already"))
     agent: Agent | None = None
     if not wish.agent:

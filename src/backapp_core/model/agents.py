@@ -64,6 +64,8 @@ class Agent:
     """When its key was taken back, for good."""
     has_left: bool = False
     """Whether its process said goodbye, and none has said hello since."""
+    removed_at: datetime | None = None
+    """When somebody took it off the server's lists, after its key was taken back."""
 
     def is_online(self, *, at: datetime, within: timedelta) -> bool:
         """Say whether it was in touch during ``within`` before ``at``, and has not left."""

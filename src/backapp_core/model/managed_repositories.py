@@ -32,7 +32,7 @@ class ManagedRepository:
     id: str
     """32 hex digits."""
     name: str = field(validator=_has_name)
-    """Unique in its tenant."""
+    """Unique in its tenant, among those that were not removed."""
     agent_id: str
     """The machine that fills it and holds its key."""
     address: str
@@ -52,6 +52,8 @@ class ManagedRepository:
     initialised_at: datetime | None = None
     sheet_confirmed_at: datetime | None = None
     """When somebody said that the recovery sheet is kept in a safe place."""
+    removed_at: datetime | None = None
+    """When somebody took it off the server's lists; what stands at `address` is as it was."""
 
     @property
     def is_protected(self) -> bool:

@@ -1,4 +1,4 @@
-"""One execution of a job: its states, the legal moves between them, and how it ended.
+"""One execution of a job, or a restore: its states, the legal moves between them, and how it ended.
 
 ::
 
@@ -47,6 +47,8 @@ class RunKind(StrEnum):
 class RestoreOrder:
     """What a run brings back, and whereto on the machine that runs it."""
 
+    repository_id: str
+    """Of the managed repository that holds the snapshot."""
     snapshot_id: str
     target: bytes
     """Absolute path of a folder."""
@@ -62,11 +64,12 @@ _LEGAL = {
 
 @frozen
 class Run:
-    """One execution of a job."""
+    """One execution of a job, or a restore."""
 
     id: str
     """32 hex digits."""
     job_name: str
+    """Empty for a restore, which is of a repository, whichever jobs fill that."""
     state: RunState
     requested_at: datetime
     due_at: datetime | None = None

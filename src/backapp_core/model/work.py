@@ -22,7 +22,8 @@ class Claim:
     lease_until: datetime
     """By the store's clock; unless renewed before, others may take the run over."""
     lease_seconds: float
-    job: Job
+    job: Job | None
+    """None for a restore."""
     repository: ManagedRepository
 
 

@@ -84,7 +84,7 @@ class Runs(ABC):
         Raises:
             NameTaken: If a run of this id exists, or one of the same job for the same due moment.
             InvalidName: If its id is empty or no text that can be stored, or its job has no job
-                name.
+                name; only a restore has no job.
         """
 
     @abstractmethod

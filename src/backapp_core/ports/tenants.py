@@ -8,16 +8,14 @@ from attrs import frozen
 
 from backapp_core.events import Event, Progress
 from backapp_core.model.agents import Agent, EnrolmentToken
-from backapp_core.model.enforcements import Enforcement
 from backapp_core.model.grants import ObjectSeen
 from backapp_core.model.jobs import Job
 from backapp_core.model.managed_repositories import ManagedRepository
-from backapp_core.model.receipts import Receipt
 from backapp_core.model.runs import Run
-from backapp_core.model.snapshots import Snapshot
 from backapp_core.model.tenants import Tenant
 from backapp_core.model.users import ApiToken, Invitation, User
 from backapp_core.model.work import Hold, Holding, Question
+from backapp_core.ports.managed_repositories import Repositories
 from backapp_core.ports.stores import Jobs, Runs
 from backapp_core.ports.work import Work
 
@@ -33,19 +31,12 @@ class AgentStanding:
     """Some that were not."""
 
 
-@frozen
-class RepositoryStanding:
-    """How the repositories of one tenant are."""
-
-    all: int
-    protected: int
-    """How many can be had back although their machine is lost."""
-    unprotected: tuple[ManagedRepository, ...]
-    """Some that cannot."""
-
-
 class FleetJobs(Jobs):
-    """The jobs of one tenant's machines."""
+    """The jobs of one tenant's machines.
+
+    To add a job, or to replace one, raises `RepositoryNotFound` if it fills a repository that was
+    removed.
+    """
 
     @abstractmethod
     def count(self) -> int:
@@ -133,7 +124,8 @@ class Agents(ABC):
     def list(self, *, after: str = "", limit: int | None = None) -> Sequence[Agent]:
         """Return machines by name, revoked ones too, those that come after the id ``after``.
 
-        None for ``limit`` means all, zero or less gives none.
+        Those that were removed are not among them, and are found by `get` and `find`. None for
+        ``limit`` means all, zero or less gives none.
 
         Raises:
             AgentNotFound: If ``after`` is no machine.
@@ -141,7 +133,7 @@ class Agents(ABC):
 
     @abstractmethod
     def find(self, ids: Collection[str]) -> Mapping[str, Agent]:
-        """Return those of these that are there, by id; for a page's worth of ids."""
+        """Return those of these that are there, removed ones too, by id; for a page's worth."""
 
     @abstractmethod
     def standing(self, *, alive_seconds: float, limit: int) -> AgentStanding:
@@ -169,127 +161,15 @@ class Agents(ABC):
             AgentNotFound: If there is none of this id.
         """
 
-
-class Repositories(ABC):
-    """The managed repositories of one tenant. Each method is one transaction."""
-
     @abstractmethod
-    def add(self, repository: ManagedRepository) -> None:
-        """Remember a repository.
+    def remove(self, agent_id: str) -> Agent:
+        """Take a machine whose key was taken back off the lists; doing so again changes nothing.
+
+        Runs and receipts name it all the same.
 
         Raises:
-            NameTaken: If one has this name, or this address.
-            AgentNotFound: If its machine is none of this tenant's, or revoked.
-        """
-
-    @abstractmethod
-    def get(self, name: str) -> ManagedRepository:
-        """Return the repository of this id or name.
-
-        Raises:
-            RepositoryNotFound: If there is none.
-        """
-
-    @abstractmethod
-    def list(self, *, after: str = "", limit: int | None = None) -> Sequence[ManagedRepository]:
-        """Return them by name, those after the name ``after``, which may be none.
-
-        None for ``limit`` means all, zero or less gives none.
-        """
-
-    @abstractmethod
-    def find(self, ids: Collection[str]) -> Mapping[str, ManagedRepository]:
-        """Return those of these that are there, by id; for a page's worth of ids."""
-
-    @abstractmethod
-    def standing(self, *, limit: int) -> RepositoryStanding:
-        """Return how many there are, and ``limit`` unprotected ones by name."""
-
-    @abstractmethod
-    def is_folder_taken(self, agent_id: str, folder: str) -> bool:
-        """Say whether a repository stands in this folder of the machine, as `address` has it."""
-
-    @abstractmethod
-    def record_enforcement(self, repository_id: str, enforces: Enforcement) -> None:
-        """Remember what the bucket makes sure of.
-
-        Raises:
-            RepositoryNotFound: If there is none of this id.
-        """
-
-    @abstractmethod
-    def take_init_grant(self, repository_id: str, name: str, sha256: str) -> bool:
-        """Say whether the ``config`` or the ``key``, as ``name`` has it, may be created.
-
-        There is one of each, whatever the objects are called. True the first time, and again for
-        the same bytes; False for others, for good. One transaction, so that of two that ask at once
-        one is told False.
-
-        Raises:
-            RepositoryNotFound: If there is none of this id.
-        """
-
-    @abstractmethod
-    def add_locks(self, repository_id: str, names: Sequence[str]) -> None:
-        """Remember locks that the repository's machine was let create.
-
-        Raises:
-            RepositoryNotFound: If there is none of this id.
-        """
-
-    @abstractmethod
-    def owns_locks(self, repository_id: str, names: Sequence[str]) -> bool:
-        """Say whether `add_locks` was told of all of them."""
-
-    @abstractmethod
-    def receipts(
-        self, repository_id: str, *, before: int | None = None, limit: int = 100
-    ) -> Sequence[Receipt]:
-        """Return receipts, the newest first, those before number ``before``.
-
-        Raises:
-            RepositoryNotFound: If there is none of this id.
-        """
-
-    @abstractmethod
-    def receipts_after(
-        self, repository_id: str, sequence: int, *, limit: int = 1000
-    ) -> Sequence[Receipt]:
-        """Return receipts in the order of their numbers, those after number ``sequence``.
-
-        Raises:
-            RepositoryNotFound: If there is none of this id.
-        """
-
-    @abstractmethod
-    def snapshots(
-        self, repository_id: str, *, before: str | None = None, limit: int = 100
-    ) -> Sequence[Snapshot]:
-        """Return the snapshots that were acknowledged, the newest first.
-
-        With ``before`` only those that come after the snapshot of that whole id in this order.
-
-        Raises:
-            RepositoryNotFound: If there is no repository of this id.
-            SnapshotNotFound: If ``before`` is none of its snapshots.
-        """
-
-    @abstractmethod
-    def snapshot(self, repository_id: str, snapshot_id: str) -> Snapshot:
-        """Return a snapshot that was acknowledged, by its whole id.
-
-        Raises:
-            RepositoryNotFound: If there is no repository of this id.
-            SnapshotNotFound: If it has no such snapshot.
-        """
-
-    @abstractmethod
-    def latest_snapshots(
-        self, ids: Collection[str], *, each: int
-    ) -> Mapping[str, Sequence[Snapshot]]:
-        """Return the newest ``each`` snapshots of these repositories, by the repository's id.
-
-        Of ids of nothing there are none.
+            AgentNotFound: If there is none of this id.
+            StillInUse: If its key is good, or a repository of its own is on the lists; names them.
         """
 
 
@@ -301,12 +181,13 @@ class FleetRuns(Runs):
         """Remember a new run that somebody asks for, unless one that does the same still waits.
 
         That one, which nobody has claimed, is returned then, as when somebody asks twice; else
-        ``run``. The same is done by runs of one kind, job, machine and, for restores, order. Of
+        ``run``. The same is done by runs of one job and machine, and restores of one order. Of
         several who ask at once one adds a run and all get it.
 
         Raises:
             NameTaken: If a run of this id exists.
             InvalidName: As `Runs.add`.
+            RepositoryNotFound: If the repository to be restored from is not there any more.
         """
 
     @abstractmethod
@@ -339,10 +220,7 @@ class FleetRuns(Runs):
 
     @abstractmethod
     def latest_of_jobs(self, names: Collection[str]) -> Mapping[str, Run]:
-        """Return the latest requested backup of those of these jobs that ever had one, by name.
-
-        Restores go by a job, too, and say nothing of how its backups are.
-        """
+        """Return the latest requested run of those of these jobs that ever had one, by name."""
 
     @abstractmethod
     def events_after(

@@ -46,7 +46,8 @@ class Work(ABC):
     def claim(self, instance: str, *, lease_seconds: float) -> Claim | None:
         """Take over the run that has waited longest, or whose lease ran out; one statement.
 
-        Only runs of this agent's, and none of a job of which another run has a lease that goes on.
+        Only runs of this agent's, and none of a job of which another run has a lease that goes on;
+        neither a restore while another one of the same repository has.
         Of several who ask at once, each gets a different run. The run is running then; what was
         stored when it first began stays (`Run.started_at`). None if there is nothing to do.
         """

@@ -15,6 +15,7 @@ from backapp_core.testing.fleet_people_contract import (
     TokensContract,
     UsersContract,
 )
+from backapp_core.testing.fleet_removal_contract import RemovalContract
 from backapp_core.testing.tenants_apart import TenantsApart
 
 
@@ -28,6 +29,7 @@ class FleetContract(
     MachinesContract,
     RepositoriesContract,
     ListsContract,
+    RemovalContract,
     FleetRunsContract,
     AnnouncementsContract,
     TenantsApart,

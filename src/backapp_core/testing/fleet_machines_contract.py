@@ -235,13 +235,15 @@ class FleetRunsContract(WithFleet):
         ours.runs.wish_cancel(runs[4].id)
         assert ours.runs.request(runs[5]) == runs[5]
 
-    def test_run_that_does_something_else_is_no_answer(self, ours: TenantStore) -> None:
+    def test_run_that_does_something_else_is_no_answer(
+        self, fleet: Fleet, ours: TenantStore
+    ) -> None:
         """Another job, machine, kind or order; what a schedule asked for does the same."""
         due = make_run(1, agent_id="a" * 32, due_at=AT)
         ours.runs.add(due)
         assert ours.runs.request(make_run(2, agent_id="a" * 32)) == due
-        order = RestoreOrder("5a" * 32, b"/restore")
-        restore = {"kind": RunKind.RESTORE, "restore": order}
+        order = RestoreOrder(make_machine(fleet).repository.id, "5a" * 32, b"/restore")
+        restore = {"job_name": "", "kind": RunKind.RESTORE, "restore": order}
         elsewhere = restore | {"restore": evolve(order, target=b"/elsewhere")}
         wanted: tuple[dict[str, Any], ...] = (
             {"agent_id": "b" * 32},
@@ -294,7 +296,7 @@ class FleetRunsContract(WithFleet):
     def test_latest_run_of_every_job_is_found(self, fleet: Fleet) -> None:
         """Of two at the same moment that with the greater id; none of a job that was removed.
 
-        A restore is no run of which somebody wants to know whether the job is well.
+        A restore is no run of a job, also of the only one that fills its repository.
         """
         machine = make_machine(fleet)
         for name in ("home", "idle", "mail", "removed"):
@@ -304,9 +306,8 @@ class FleetRunsContract(WithFleet):
             machine.run(number, job_name=name, requested_at=AT + timedelta(seconds=second))
         machine.run(5, job_name="removed")
         machine.store.jobs.remove("removed")
-        restore = {"kind": RunKind.RESTORE, "restore": RestoreOrder("5a" * 32, b"/restore")}
-        for number, name in ((60, "home"), (61, "idle")):
-            machine.run(number, job_name=name, **restore)
+        order = RestoreOrder(machine.repository.id, "5a" * 32, b"/restore")
+        machine.run(60, job_name="", kind=RunKind.RESTORE, restore=order)
         found = machine.store.runs.latest_of_jobs([job.name for job in machine.store.jobs.list()])
         assert {name: int(run.id, 16) for name, run in found.items()} == {"home": 1, "mail": 4}
 

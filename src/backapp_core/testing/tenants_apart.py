@@ -20,6 +20,7 @@ from backapp_core.model.enforcements import Enforcement
 from backapp_core.model.runs import RunState
 from backapp_core.model.work import Hold, Question
 from backapp_core.ports.fleet import Fleet
+from backapp_core.ports.managed_repositories import Repositories, RepositoryStanding
 from backapp_core.ports.stores import RunFilter
 from backapp_core.ports.tenants import (
     Agents,
@@ -27,8 +28,6 @@ from backapp_core.ports.tenants import (
     FleetJobs,
     FleetRuns,
     Questions,
-    Repositories,
-    RepositoryStanding,
     TenantStore,
     Users,
 )
@@ -113,7 +112,7 @@ CASES: dict[str, _Case] = {
     "runs.list": (lambda other, _: list(other.runs.list(RunFilter())), []),
     "runs.add_events": (lambda other, it: other.runs.add_events(it.run_id, []), RunNotFound),
     "runs.events": (lambda other, it: other.runs.events(it.run_id), RunNotFound),
-    "runs.request": (lambda other, it: _request_the_same(other, it), None),
+    "runs.request": (_request_the_same, None),
     "runs.wish_cancel": (lambda other, it: other.runs.wish_cancel(it.run_id), RunNotFound),
     "runs.progress": (lambda other, it: other.runs.progress(it.run_id), RunNotFound),
     "runs.events_after": (lambda other, it: other.runs.events_after(it.run_id, 0), RunNotFound),
@@ -158,6 +157,7 @@ CASES: dict[str, _Case] = {
     ),
     "agents.enrolments": (lambda other, _: list(other.agents.enrolments()), []),
     "agents.revoke": (lambda other, it: other.agents.revoke(it.machine.id), AgentNotFound),
+    "agents.remove": (lambda other, it: other.agents.remove(it.machine.id), AgentNotFound),
     "runs.holding": (
         lambda other, it: other.runs.holding(it.machine.id, Hold(it.run_id, 1)),
         RunNotFound,
@@ -171,6 +171,11 @@ CASES: dict[str, _Case] = {
         RepositoryNotFound,
     ),
     "repositories.list": (lambda other, _: list(other.repositories.list()), []),
+    "repositories.removed": (lambda other, _: list(other.repositories.removed()), []),
+    "repositories.remove": (
+        lambda other, it: other.repositories.remove(it.repository_id),
+        RepositoryNotFound,
+    ),
     "repositories.find": (
         lambda other, it: dict(other.repositories.find([it.repository_id])),
         {},

@@ -15,7 +15,7 @@ from backapp_core.errors import (
     LeaseLost,
 )
 from backapp_core.events import Level, LogLine, Progress, Verb
-from backapp_core.model.runs import RestoreOrder, RunKind, RunState
+from backapp_core.model.runs import RunKind, RunState
 from backapp_core.model.work import Claim
 from backapp_core.ports.fleet import Fleet
 from backapp_core.ports.work import Work
@@ -156,13 +156,6 @@ class ClaimContract(WithMachine):
         assert (claim.job, claim.repository) == (machine.store.jobs.get("home"), machine.repository)
         assert (claim.lease_seconds, claim.fence > 0) == (LONG, True)
         assert machine.store.runs.get(run.id) == claim.run
-
-    def test_what_is_to_be_restored_comes_with_the_claim(
-        self, machine: Machine, work: Work
-    ) -> None:
-        order = RestoreOrder("f" * 64, b"/tmp/\xff", (b"/home/a",))
-        machine.run(kind=RunKind.RESTORE, restore=order)
-        assert claimed(work).run.restore == order
 
     def test_run_that_waited_longest_comes_first(self, machine: Machine, work: Work) -> None:
         for number in (3, 1, 2):

@@ -46,6 +46,7 @@ from backapp_core.testing.work_receipts_contract import (
     QuestionsOfMachineContract,
     ReceiptsContract,
 )
+from backapp_core.testing.work_restores_contract import RestoresContract
 
 
 @frozen
@@ -169,6 +170,7 @@ class WorkContract(
     PresenceContract,
     ClaimContract,
     HoldingContract,
+    RestoresContract,
     RunningContract,
     ReceiptsContract,
     PartsContract,

@@ -13,7 +13,7 @@ import pytest
 from attrs import evolve
 
 from backapp_core.assembly import assemble_server, load_plugins
-from backapp_core.engine.configure import JobWish, RepositoryWish, is_below, job_filling
+from backapp_core.engine.configure import JobWish, RepositoryWish, is_below
 from backapp_core.engine.request import QuestionWish, RestoreWish
 from backapp_core.engine.schedule import Timetable
 from backapp_core.engine.server import Server
@@ -27,7 +27,6 @@ from backapp_core.errors import (
     InvalidName,
     InvalidSchedule,
     InvalidSettings,
-    JobNotFound,
     NameTaken,
     RepositoryNotFound,
     SnapshotNotFound,
@@ -464,7 +463,7 @@ def backed_up(server, tenant, machine, vault):
 
 def test_restore_goes_to_the_machine_that_holds_the_key(server, tenant, machine, backed_up):
     run = server.request_restore(
-        tenant, RestoreWish("documents", SNAPSHOT, b"/restore/here", (b"/home/ann/letters",))
+        tenant, RestoreWish("vault", SNAPSHOT, b"/restore/here", (b"/home/ann/letters",))
     )
     assert (run.kind, run.agent_id) == (RunKind.RESTORE, machine.agent.id)
     assert run.restore.paths == (b"/home/ann/letters",)
@@ -489,7 +488,7 @@ def test_restore_that_makes_no_sense_is_refused(server, tenant, backed_up, chang
     before = runs(server, tenant)
     with pytest.raises(error):
         server.request_restore(
-            tenant, evolve(RestoreWish("documents", SNAPSHOT, b"/restore"), **changes)
+            tenant, evolve(RestoreWish("vault", SNAPSHOT, b"/restore"), **changes)
         )
     assert runs(server, tenant) == before
 
@@ -520,7 +519,7 @@ def test_nothing_is_asked_of_a_machine_whose_key_was_taken_back(server, tenant, 
     server.revoke(tenant, "pluto")
     for verb in (
         lambda: server.request_run(tenant, "documents"),
-        lambda: server.request_restore(tenant, RestoreWish("documents", SNAPSHOT, b"/restore")),
+        lambda: server.request_restore(tenant, RestoreWish("vault", SNAPSHOT, b"/restore")),
         lambda: server.ask(tenant, QuestionWish("vault", QuestionKind.SNAPSHOTS, {})),
         lambda: server.add_job(tenant, wish(name="another")),
     ):
@@ -623,14 +622,6 @@ def test_every_fault_of_a_repository_is_told_beside_its_field(server, tenant):
     assert fields(server.repository_faults(tenant, elsewhere)) == ["agent", "bucket"]
     fine = RepositoryWish("attic", "pluto", folder=b"/attic")
     assert server.repository_faults(tenant, fine) == []
-
-
-def test_job_that_fills_a_repository_is_found_until_it_is_removed(server, tenant, vault):
-    store = server.tenant(tenant)
-    with pytest.raises(JobNotFound, match="no job fills repository 'vault'"):
-        job_filling(store, vault)
-    server.add_job(tenant, JobWish("documents", "vault", (b"/home",)))
-    assert job_filling(store, vault).name == "documents"
 
 
 def test_schedule_is_put_in_words(server):

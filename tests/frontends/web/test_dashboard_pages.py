@@ -274,6 +274,17 @@ def test_job_is_made_changed_run_and_removed(admin, ours):
     assert "(removed)" in admin.get(run).text
 
 
+@pytest.mark.parametrize("typed", ["0", "0.0000001", "1e-9"])
+def test_size_limit_of_no_byte_is_refused(admin, ours, typed):
+    """It would leave out every file that has anything in it."""
+    answer = admin.post("/jobs", **JOB | {"repository": ours.repository_id, "larger_mib": typed})
+    assert answer.status_code == 400
+    assert faults(answer.text) == {
+        "larger_mib": "That is less than a byte, and would leave every file out; write more."
+    }
+    assert "photos" not in {job.name for job in ours.store.jobs.list()}
+
+
 def test_settings_that_the_form_does_not_show_stay(admin, ours):
     former = ours.store.jobs.get("documents")
     wish = {"one_file_system": True, "includes": ["*.txt"]}

@@ -178,7 +178,7 @@ def test_body_of_somebody_unknown_is_refused_earlier(client, path):
         ),
         (
             *("POST", "/api/v1/restores"),
-            {"job": "documents", "snapshot_id": "5a" * 32, "target": "/restore"},
+            {"repository": "vault", "snapshot_id": "5a" * 32, "target": "/restore"},
             ["agent_id", "id", "state"],
         ),
     ],

@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,11 +19,11 @@ from backapp_core.codec import event_to_plain, to_plain
 from backapp_core.errors import InvalidAddress, JobNotFound, StoreTooNew, StoreUnavailable
 from backapp_core.events import Level, LogLine, void
 from backapp_core.model.jobs import Job
-from backapp_core.model.runs import RunState
+from backapp_core.model.runs import RunKind, RunState
 from backapp_core.ports.stores import RunFilter
 from backapp_core.testing.fleet_fixtures import make_repository
 from backapp_core.testing.store_fixtures import AT, JOB, make_run
-from backapp_plugins.stores.sql import open_fleet
+from backapp_plugins.stores.sql import open_fleet, open_store
 from backapp_plugins.stores.sql.open import path_of
 from backapp_plugins.stores.sql.rows import moment_to_column
 from backapp_plugins.stores.sql.schema import REVISIONS
@@ -325,6 +325,45 @@ def test_full_disk_is_an_error_of_the_store_and_loses_nothing(open_at, path):
     assert store.runs.list(RunFilter()) == []
 
 
+@pytest.fixture
+def full_disk(tmp_path):
+    """Return a function that fills a small disk up to so many bytes, and the folder it is at."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]
+    mounted = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert mounted.returncode == 0, f"this test mounts a tmpfs, as root: {mounted.stderr}"
+
+    def fill(left_bytes):
+        left = shutil.disk_usage(disk).free - left_bytes
+        (disk / "filler").write_bytes(b"x" * left)
+        return disk
+
+    yield fill
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("left_bytes", [0, 16 << 10, 32 << 10])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_store_on_a_full_disk_names_the_disk(
+    full_disk, surroundings, empty_file, left_bytes, is_new
+):
+    """When it is made, opened, or first written."""
+    disk = full_disk(left_bytes + (0 if is_new else empty_file.stat().st_size))
+    if not is_new:
+        shutil.copy(empty_file, disk / "b.db")
+
+    def use():
+        with closing(open_store(f"sqlite://{disk}/b.db", surroundings)) as store:
+            store.jobs.add(JOB)
+
+    with pytest.raises(StoreUnavailable) as refusal:
+        use()
+    assert refusal.value.message == (
+        f"the store {disk}/b.db cannot be written: no space left on the disk that {disk} is on"
+    )
+
+
 # Versions
 
 
@@ -469,6 +508,32 @@ def test_what_lists_go_by_is_taken_from_what_an_earlier_version_kept(open_at, pa
     assert list(store.jobs.filling(vault.id, limit=9)) == jobs[:1]
     standing = store.repositories.standing(limit=9)
     assert (standing.all, standing.protected, standing.unprotected) == (2, 1, (vault,))
+
+
+def test_restore_of_an_earlier_version_names_its_repository(open_at, path):
+    """As the machine that began it said, or else its job; what neither knows stays unknown."""
+    path.parent.mkdir()
+    upgrade(path, "0003")
+    order = {"snapshot_id": "5a" * 32, "target": "/restore", "paths": []}
+    known = (("begun", "c" * 32), ("home", ""), ("removed", ""))
+    for number, (job, repository_id) in enumerate(known, start=1):
+        run = make_run(number, job_name=job, kind=RunKind.RESTORE)
+        write(
+            path,
+            "INSERT INTO runs (tenant_id, id, job_name, state, requested_at, body, kind,"
+            " repository_id) VALUES (1, ?, ?, 'requested', ?, ?, 'restore', ?)",
+            (run.id, job, number, json.dumps(to_plain(run) | {"restore": order}), repository_id),
+        )
+    write(
+        path,
+        "INSERT INTO jobs (tenant_id, name, body, repository_id) VALUES (1, 'home', '{}', ?)",
+        ("d" * 32,),
+    )
+    found = open_at(path, open_fleet).tenant(1).runs.list(RunFilter())
+    assert [(run.job_name, run.restore.repository_id) for run in reversed(found)] == [
+        *(("", "c" * 32), ("", "d" * 32), ("", "")),
+    ]
+    assert {run.restore.target for run in found} == {b"/restore"}
 
 
 def upgrade(path, revision):
@@ -742,7 +807,7 @@ def test_second_server_on_one_file_is_refused(open_at, path, tmp_path):
 
 
 HOLD = """
-from backapp_plugins.stores.sql import open_fleet
+from backapp_plugins.stores.sql import open_fleet, open_store
 with open_fleet("sqlite://" + path, surroundings).hold_alone():
     print("held", flush=True)
     sys.stdin.readline()

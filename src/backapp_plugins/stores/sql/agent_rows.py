@@ -30,6 +30,7 @@ def agent_from_row(row: Any) -> Agent:
         last_seen_at=optional_moment_from_column(row.last_seen_at),
         revoked_at=optional_moment_from_column(row.revoked_at),
         has_left=row.last_seen_at is not None and not row.instance,
+        removed_at=optional_moment_from_column(row.removed_at),
     )
 
 

@@ -26,6 +26,7 @@ from backapp_plugins.stores.sql.rows import (
 )
 from backapp_plugins.stores.sql.runs import UNDER_WAY
 from backapp_plugins.stores.sql.scopes import Scope
+from backapp_plugins.stores.sql.still_needed import check_idle
 from backapp_plugins.stores.sql.tables import AGENTS, ENROLMENTS, RUNS
 
 _SHOWN_CHARACTERS = 64
@@ -66,7 +67,8 @@ class SqlAgents(Agents):
     def list(self, *, after: str = "", limit: int | None = None) -> Sequence[Agent]:
         if after and not is_id(after):
             raise AgentNotFound(no_agent(after))
-        query = select(AGENTS).where(self._scope.of(AGENTS)).order_by(*_IN_ORDER)
+        there = self._scope.of(AGENTS, removed_at=None)
+        query = select(AGENTS).where(there).order_by(*_IN_ORDER)
         if limit is not None:
             query = query.limit(max(limit, 0))
         with self._database.reading() as connection:
@@ -143,6 +145,24 @@ class SqlAgents(Agents):
             self._end_runs(connection, agent, now)
             self._database.announce(connection, "agents", agent_id)
         return evolve(agent, revoked_at=now)
+
+    @override
+    def remove(self, agent_id: str) -> Agent:
+        if not is_id(agent_id):
+            raise AgentNotFound(no_agent(agent_id))
+        with self._database.writing() as connection:
+            row = self._scope.lock(connection, AGENTS, id=agent_id)
+            if row is None:
+                raise AgentNotFound(no_agent(agent_id))
+            agent = agent_from_row(row)
+            if agent.removed_at is not None:
+                return agent
+            check_idle(connection, self._scope, agent)
+            now = self._database.now(connection)
+            removed = {"removed_at": moment_to_column(now)}
+            self._scope.change(connection, AGENTS, removed, id=agent_id)
+            self._database.announce(connection, "agents", agent_id)
+        return evolve(agent, removed_at=now)
 
     def _end_runs(self, connection: Connection, agent: Agent, now: datetime) -> None:
         query = (

@@ -5,7 +5,7 @@ from typing import Any
 from attrs import frozen
 from sqlalchemy import ColumnElement, Connection, FromClause, exists, func, or_, select, update
 
-from backapp_core.plugin_api import LeaseLost, RunNotFound, RunState
+from backapp_core.plugin_api import IllegalTransition, LeaseLost, Run, RunNotFound, RunState
 from backapp_plugins.stores.sql.database import Now
 from backapp_plugins.stores.sql.rows import is_id, seconds_to_column
 from backapp_plugins.stores.sql.runs import UNDER_WAY, no_run
@@ -94,6 +94,8 @@ class Claimant:
         is_busy = exists().where(
             self.scope.of(other, job_name=runs.c.job_name, state=RunState.RUNNING.value),
             other.c.id != runs.c.id,
+            # Restores have no job.
+            or_(runs.c.job_name != "", other.c.repository_id == runs.c.repository_id),
             other.c.lease_until > Now(),
         )
         return (
@@ -106,3 +108,21 @@ class Claimant:
             ),
             ~is_busy,
         )
+
+
+def check_end(ended: Run, stored: Run) -> None:
+    """Refuse what is no end of a run that is stored.
+
+    Raises:
+        IllegalTransition: If the move is not legal, or something else was asked for.
+    """
+    if not (ended.state.is_final and stored.state.may_become(ended.state)):
+        raise IllegalTransition(
+            f"run {ended.id[:8]} is {stored.state} and cannot become {ended.state}"
+        )
+    if _asked(ended) != _asked(stored):
+        raise IllegalTransition(f"run {ended.id[:8]} keeps what was asked for")
+
+
+def _asked(run: Run) -> tuple[object, ...]:
+    return run.job_name, run.requested_at, run.due_at, run.kind, run.restore, run.agent_id

@@ -1,18 +1,19 @@
 """What servers ask about jobs, besides what every store can say."""
 
 from collections.abc import Mapping, Sequence
-from typing import final
+from typing import Any, final
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 from typing_extensions import override
 
 from backapp_core.plugin_api import Job
 from backapp_core.server_api import FleetJobs
 from backapp_plugins.stores.sql.collisions import again_after_collisions
 from backapp_plugins.stores.sql.jobs import SqlJobs
+from backapp_plugins.stores.sql.repository_rows import check_there
 from backapp_plugins.stores.sql.rows import is_id, job_from_body
 from backapp_plugins.stores.sql.scopes import Scope
-from backapp_plugins.stores.sql.tables import JOBS
+from backapp_plugins.stores.sql.tables import JOBS, REPOSITORIES
 
 
 @final
@@ -57,3 +58,10 @@ class SqlFleetJobs(SqlJobs, FleetJobs):
         kept = {body: former.get(body) or job_from_body(body) for body in self._bodies("", None)}
         self._kept = kept
         return [*kept.values()]
+
+    @override
+    def _hold(self, connection: Connection, row: Mapping[str, Any]) -> None:
+        if row["repository_id"]:
+            found = self._scope.lock(connection, REPOSITORIES, id=row["repository_id"])
+            if found is not None:
+                check_there(found)

@@ -15,7 +15,6 @@ from backapp_core.plugin_api import (
     NameTaken,
     Progress,
     Run,
-    RunKind,
     RunNotFound,
     RunState,
 )
@@ -23,6 +22,7 @@ from backapp_core.server_api import FleetRuns, Hold, Holding
 from backapp_plugins.stores.sql.claims import Claimant
 from backapp_plugins.stores.sql.collisions import again_after_collisions
 from backapp_plugins.stores.sql.jobs import is_job_name
+from backapp_plugins.stores.sql.repositories import locked_repository
 from backapp_plugins.stores.sql.rows import (
     event_from_body,
     from_body,
@@ -47,6 +47,8 @@ class SqlFleetRuns(SqlRuns, FleetRuns):
             # There may be no row yet that could be held.
             turn = f"request {self._scope.tenant_id} {run.job_name}"
             self._database.take_turns(connection, hash_of(turn))
+            if run.restore is not None:
+                locked_repository(connection, self._scope, run.restore.repository_id)
             waiting = self._waiting(connection, run)
             if waiting is not None:
                 return waiting
@@ -96,15 +98,13 @@ class SqlFleetRuns(SqlRuns, FleetRuns):
         wanted = {name for name in names if is_job_name(name)}
         if not wanted:
             return {}
-        # A few steps into an index for each job, however many runs there are: those that are
-        # passed over are the restores since.
+        # A few steps into an index for each job, however many runs there are.
         own = RUNS.alias("own")
         latest = (
             select(own.c.id)
             .where(
                 self._scope.of(own),
                 own.c.job_name == JOBS.c.name,
-                own.c.kind == RunKind.BACKUP.value,
             )
             .order_by(own.c.requested_at.desc(), own.c.id.desc())
             .limit(1)

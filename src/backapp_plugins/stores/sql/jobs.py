@@ -1,8 +1,9 @@
 """Jobs in a table; every method is one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from typing_extensions import override
 
 from backapp_core.plugin_api import (
@@ -34,6 +35,7 @@ class SqlJobs(Jobs):
     def add(self, job: Job) -> None:
         row = job_to_row(job)
         with self._database.writing() as connection:
+            self._hold(connection, row)
             if not self._scope.add(connection, JOBS, row):
                 raise NameTaken(f"a job called '{job.name}' exists already")
 
@@ -59,8 +61,12 @@ class SqlJobs(Jobs):
     def replace(self, job: Job) -> None:
         row = job_to_row(job)
         with self._database.writing() as connection:
+            self._hold(connection, row)
             if not self._scope.change(connection, JOBS, row, name=job.name):
                 raise _no_job(job.name)
+
+    def _hold(self, connection: Connection, row: Mapping[str, Any]) -> None:
+        """Hold what a job refers to, until the transaction ends; nothing, without a server."""
 
     @override
     def remove(self, name: str) -> None:

@@ -22,12 +22,14 @@ from backapp_plugins.stores.sql.agents import no_agent
 from backapp_plugins.stores.sql.collisions import again_after_collisions
 from backapp_plugins.stores.sql.repository_rows import (
     change_to_row,
+    check_there,
     folder_hash,
     repository_from_row,
     repository_to_row,
 )
 from backapp_plugins.stores.sql.rows import from_body, is_id
 from backapp_plugins.stores.sql.scopes import Scope, part_by_name
+from backapp_plugins.stores.sql.still_needed import check_unused
 from backapp_plugins.stores.sql.tables import (
     AGENTS,
     INIT_GRANTS,
@@ -73,7 +75,12 @@ class SqlRepositories(Repositories):
                 self._scope.of(REPOSITORIES),
                 or_(REPOSITORIES.c.id == name, REPOSITORIES.c.name == name),
             )
-            .order_by((REPOSITORIES.c.id == name).desc())
+            # Of several that had the name, the one that has it now, or the last that had.
+            .order_by(
+                (REPOSITORIES.c.id == name).desc(),
+                REPOSITORIES.c.removed_at.is_(None).desc(),
+                REPOSITORIES.c.removed_at.desc(),
+            )
             .limit(1)
         )
         with self._database.reading() as connection:
@@ -84,11 +91,41 @@ class SqlRepositories(Repositories):
 
     @override
     def list(self, *, after: str = "", limit: int | None = None) -> Sequence[ManagedRepository]:
-        all_of_them = select(REPOSITORIES).where(self._scope.of(REPOSITORIES))
-        query = part_by_name(all_of_them, REPOSITORIES, after, limit)
+        there = select(REPOSITORIES).where(self._scope.of(REPOSITORIES, removed_at=None))
+        query = part_by_name(there, REPOSITORIES, after, limit)
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return [repository_from_row(row) for row in rows]
+
+    @override
+    def removed(self, *, after: str = "", limit: int | None = None) -> Sequence[ManagedRepository]:
+        in_order = (REPOSITORIES.c.name, REPOSITORIES.c.id)
+        query = (
+            select(REPOSITORIES)
+            .where(self._scope.of(REPOSITORIES), REPOSITORIES.c.removed_at.is_not(None))
+            .order_by(*in_order)
+        )
+        if limit is not None:
+            query = query.limit(max(limit, 0))
+        with self._database.reading() as connection:
+            if after:
+                last = self._row_or_refuse(connection, after)
+                query = query.where(tuple_(*in_order) > tuple_(last.name, last.id))
+            rows = connection.execute(query).all()
+        return [repository_from_row(row) for row in rows]
+
+    @override
+    def remove(self, repository_id: str) -> ManagedRepository:
+        with self._database.writing() as connection:
+            # Held, so that no job and no run begins to need it.
+            row = held_row(connection, self._scope, repository_id)
+            repository = repository_from_row(row)
+            if row.removed_at is not None:
+                return repository
+            check_unused(connection, self._scope, repository)
+            removed = evolve(repository, removed_at=self._database.now(connection))
+            self._scope.change(connection, REPOSITORIES, change_to_row(removed), id=row.id)
+        return removed
 
     @override
     def find(self, ids: Collection[str]) -> Mapping[str, ManagedRepository]:
@@ -105,15 +142,16 @@ class SqlRepositories(Repositories):
     @override
     def standing(self, *, limit: int) -> RepositoryStanding:
         is_protected = REPOSITORIES.c.is_protected
-        count = select(func.count(), func.count(case((is_protected, 1))))
+        is_there = self._scope.of(REPOSITORIES, removed_at=None)
+        count = select(func.count(), func.count(case((is_protected, 1)))).where(is_there)
         query = (
             select(REPOSITORIES)
-            .where(self._scope.of(REPOSITORIES), ~is_protected)
+            .where(is_there, ~is_protected)
             .order_by(REPOSITORIES.c.name)
             .limit(max(limit, 0))
         )
         with self._database.reading() as connection:
-            there, protected = connection.execute(count.where(self._scope.of(REPOSITORIES))).one()
+            there, protected = connection.execute(count).one()
             rows = connection.execute(query).all()
         return RepositoryStanding(there, protected, tuple(map(repository_from_row, rows)))
 
@@ -121,7 +159,8 @@ class SqlRepositories(Repositories):
     def is_folder_taken(self, agent_id: str, folder: str) -> bool:
         place_hash = folder_hash(self._scope.tenant_id, agent_id, folder)
         with self._database.reading() as connection:
-            return self._scope.one(connection, REPOSITORIES, place_hash=place_hash) is not None
+            taken = {"place_hash": place_hash, "removed_at": None}
+            return self._scope.one(connection, REPOSITORIES, **taken) is not None
 
     @override
     def record_enforcement(self, repository_id: str, enforces: Enforcement) -> None:
@@ -264,14 +303,25 @@ class SqlRepositories(Repositories):
         return row
 
     def _taken(self, connection: Connection, repository: ManagedRepository) -> NameTaken:
-        for column, value in (("name", repository.name), ("id", repository.id)):
-            if self._scope.one(connection, REPOSITORIES, **{column: value}) is not None:
-                return NameTaken(f"a repository called '{value}' exists already")
+        for taken in ({"name": repository.name, "removed_at": None}, {"id": repository.id}):
+            if self._scope.one(connection, REPOSITORIES, **taken) is not None:
+                return NameTaken(f"a repository called '{repository.name}' exists already")
         return NameTaken(f"a repository at {to_line(repository.address)} exists already")
 
 
 def locked_repository(connection: Connection, scope: Scope, repository_id: str) -> Any:
     """Return the row of a repository, held until the transaction ends.
+
+    Raises:
+        RepositoryNotFound: If the tenant has none of this id, or it was removed.
+    """
+    row = held_row(connection, scope, repository_id)
+    check_there(row)
+    return row
+
+
+def held_row(connection: Connection, scope: Scope, repository_id: str) -> Any:
+    """Return the row of a repository that may have been removed, held until the transaction ends.
 
     Raises:
         RepositoryNotFound: If the tenant has none of this id.
@@ -291,7 +341,7 @@ def change_repository(
     """Put what ``change`` makes of a repository in its place, and return it.
 
     Raises:
-        RepositoryNotFound: If the tenant has none of this id.
+        RepositoryNotFound: If the tenant has none of this id, or it was removed.
     """
     changed = change(repository_from_row(locked_repository(connection, scope, repository_id)))
     scope.change(connection, REPOSITORIES, change_to_row(changed), id=repository_id)

@@ -2,8 +2,15 @@
 
 from typing import Any
 
+from backapp_core.plugin_api import RepositoryNotFound
 from backapp_core.server_api import ManagedRepository
-from backapp_plugins.stores.sql.rows import check_id, from_body, hash_of, to_body
+from backapp_plugins.stores.sql.rows import (
+    check_id,
+    from_body,
+    hash_of,
+    optional_moment_to_column,
+    to_body,
+)
 
 
 def repository_to_row(repository: ManagedRepository, tenant_id: int) -> dict[str, Any]:
@@ -23,7 +30,11 @@ def repository_to_row(repository: ManagedRepository, tenant_id: int) -> dict[str
 
 def change_to_row(repository: ManagedRepository) -> dict[str, Any]:
     """Return the columns of a repository that may change."""
-    return {"body": to_body(repository), "is_protected": repository.is_protected}
+    return {
+        "body": to_body(repository),
+        "is_protected": repository.is_protected,
+        "removed_at": optional_moment_to_column(repository.removed_at),
+    }
 
 
 def repository_from_row(row: Any) -> ManagedRepository:
@@ -33,6 +44,16 @@ def repository_from_row(row: Any) -> ManagedRepository:
         StoreUnavailable: If this program cannot read it.
     """
     return from_body(row.body, ManagedRepository, "repository")
+
+
+def check_there(row: Any) -> None:
+    """Refuse a repository that was removed.
+
+    Raises:
+        RepositoryNotFound: If it was.
+    """
+    if row.removed_at is not None:
+        raise RepositoryNotFound(f"repository '{row.name}' was removed from this server")
 
 
 def folder_hash(tenant_id: int, agent_id: str, folder: str) -> str:

@@ -12,6 +12,7 @@ from backapp_core.plugin_api import (
     InvalidName,
     InvalidSettings,
     Job,
+    RestoreOrder,
     Run,
     RunKind,
     RunState,
@@ -114,13 +115,20 @@ def job_from_body(body: str) -> Job:
     return from_body(body, Job, "job")
 
 
+def _repository_id(order: RestoreOrder) -> str:
+    # An earlier version did not always know.
+    return check_id(order.repository_id, "repository") if order.repository_id else ""
+
+
 def run_to_row(run: Run) -> dict[str, Any]:
     """Return the columns of a run.
 
     Raises:
-        InvalidName: If its id, the name of its job or its machine cannot be kept in a column.
+        InvalidName: If its id, the name of its job, its machine or its repository cannot be kept in
+            a column.
     """
-    check_job_name(run.job_name)
+    if run.job_name or run.kind is not RunKind.RESTORE:
+        check_job_name(run.job_name)
     if run.agent_id:
         check_id(run.agent_id, "machine")
     return {
@@ -134,6 +142,8 @@ def run_to_row(run: Run) -> dict[str, Any]:
         "started_at": optional_moment_to_column(run.started_at),
         "cancel_wished_at": optional_moment_to_column(run.cancel_wished_at),
         "body": to_body(run),
+        # Of a backup it is known once it was claimed.
+        **({"repository_id": _repository_id(run.restore)} if run.restore else {}),
     }
 
 

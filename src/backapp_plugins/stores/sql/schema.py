@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from backapp_core.plugin_api import StoreTooNew, StoreUnavailable, to_line
 from backapp_plugins.stores.sql.database import Database
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """All migrations, oldest first; known here so that an up-to-date store opens without alembic."""
 
 _NEWEST = REVISIONS[-1]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations  # what only servers need is not loaded for others
 
+import errno
+import shutil
 import sqlite3
 import threading
 from collections.abc import Generator
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -190,13 +192,12 @@ def translated(path: Path) -> Generator[None, None, None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise StoreUnavailable(f"the store {to_line(str(path))} {_reason(error)}") from error
+        raise StoreUnavailable(f"the store {to_line(str(path))} {_reason(error, path)}") from error
 
 
 _REASONS = {
     sqlite3.SQLITE_NOTADB: "is not an SQLite database",
     sqlite3.SQLITE_CORRUPT: "is damaged; put a copy of it in its place",
-    sqlite3.SQLITE_FULL: "cannot be written: no space left on the device",
     sqlite3.SQLITE_READONLY: "may not be written",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened; it and its folder must be readable and writable",
     sqlite3.SQLITE_BUSY: f"is busy: another program has been writing for {_BUSY_SECONDS} seconds",
@@ -205,10 +206,16 @@ _REASONS = {
     sqlite3.SQLITE_AUTH: "may not be opened",
 }
 _PRIMARY_CODE = 0xFF
+_SHARED_BYTES = 64 << 10
+"""More than SQLite makes that file larger by at once, which is 32 KiB."""
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, path: Path) -> str:
     cause: object = getattr(error, "orig", None) or error
+    if _is_disk_full(cause, path):
+        return (
+            f"cannot be written: no space left on the disk that {to_line(str(path.parent))} is on"
+        )
     if isinstance(cause, sqlite3.Error):
         # Extended codes carry the primary one in their low byte. Errors of the driver itself carry
         # none.
@@ -218,3 +225,15 @@ def _reason(error: Exception) -> str:
     if isinstance(cause, OSError) and cause.strerror:
         return f"cannot be opened: {cause.strerror}"
     return f"does not answer: {to_line(str(cause))}"
+
+
+def _is_disk_full(cause: object, path: Path) -> bool:
+    if isinstance(cause, OSError):
+        return cause.errno == errno.ENOSPC
+    code = getattr(cause, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        # All that is said when there is no room for the file in which readers find what was
+        # written; other errors of a disk would be said in the same way.
+        with suppress(OSError):
+            return shutil.disk_usage(path.parent).free < _SHARED_BYTES
+    return code is not None and code & _PRIMARY_CODE == sqlite3.SQLITE_FULL

@@ -59,6 +59,12 @@ def _part_of(table: str, column: str) -> ForeignKeyConstraint:
     return ForeignKeyConstraint(["tenant_id", column], [f"{table}.tenant_id", f"{table}.id"])
 
 
+def _index_while(condition: str, *columns: str) -> Index:
+    """Let no two of the rows for which ``condition`` holds have the same values."""
+    where = text(condition)
+    return Index(None, *columns, unique=True, sqlite_where=where, postgresql_where=where)
+
+
 TENANTS = Table(
     "tenants",
     METADATA,
@@ -216,18 +222,12 @@ AGENTS = Table(
     _moment("last_seen_at", is_optional=True),
     _word("instance", default=""),
     _body("report", is_optional=True),
+    _moment("removed_at", is_optional=True),
     PrimaryKeyConstraint("tenant_id", "id"),
     UniqueConstraint("key_hash"),
     Index(None, "tenant_id", "name", "enrolled_at", "id"),
     # The name of a revoked machine may be used again.
-    Index(
-        None,
-        "tenant_id",
-        "name",
-        unique=True,
-        sqlite_where=text("revoked_at IS NULL"),
-        postgresql_where=text("revoked_at IS NULL"),
-    ),
+    _index_while("revoked_at IS NULL", "tenant_id", "name"),
 )
 
 ENROLMENTS = Table(
@@ -275,10 +275,12 @@ REPOSITORIES = Table(
     _word("place_hash"),
     _body(),
     Column("is_protected", Boolean, nullable=False, server_default=false()),
+    _moment("removed_at", is_optional=True),
     PrimaryKeyConstraint("tenant_id", "id"),
-    UniqueConstraint("tenant_id", "name"),
-    UniqueConstraint("place_hash"),
     _part_of("agents", "agent_id"),
+    # Name and place of one that was removed may be used again.
+    _index_while("removed_at IS NULL", "tenant_id", "name"),
+    _index_while("removed_at IS NULL", "place_hash"),
     Index(None, "tenant_id", "agent_id", "name"),
     Index(None, "tenant_id", "is_protected", "name"),
 )

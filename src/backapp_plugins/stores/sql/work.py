@@ -14,6 +14,7 @@ from backapp_core.plugin_api import (
     AgentRunning,
     Event,
     IllegalTransition,
+    Job,
     ObjectSeen,
     Progress,
     RepositoryExists,
@@ -36,7 +37,7 @@ from backapp_core.server_api import (
     Work,
 )
 from backapp_plugins.stores.sql.acknowledgements import Arrival, Seen, last_seen, seen_before
-from backapp_plugins.stores.sql.claims import Claimant
+from backapp_plugins.stores.sql.claims import Claimant, check_end
 from backapp_plugins.stores.sql.collisions import again_after_collisions
 from backapp_plugins.stores.sql.database import Now
 from backapp_plugins.stores.sql.questions import (
@@ -185,7 +186,7 @@ class SqlWork(Work):
             if row.fence == fence and kept == stored and stored.state.is_final:
                 return  # an answer was lost
             self._claimant.held(connection, ended.id, fence)
-            _check_end(kept, stored)
+            check_end(kept, stored)
             changed = {**run_to_row(kept), "lease_until": None, "seen": None}
             self._scope.change(connection, RUNS, changed, id=ended.id)
             self._database.announce(connection, "runs", ended.id)
@@ -261,7 +262,7 @@ class SqlWork(Work):
     def repositories(self) -> Sequence[ManagedRepository]:
         query = (
             select(REPOSITORIES)
-            .where(self._scope.of(REPOSITORIES, agent_id=self._agent_id))
+            .where(self._scope.of(REPOSITORIES, agent_id=self._agent_id, removed_at=None))
             .order_by(REPOSITORIES.c.name)
         )
         with self._database.reading() as connection:
@@ -329,17 +330,22 @@ class SqlWork(Work):
     def _claim_of(self, connection: Connection, row: Any, lease_seconds: float) -> Claim | None:
         """Return what goes with a claimed run; None if it cannot be run, and then end it."""
         run = run_from_row(row)
-        job = self._scope.one(connection, JOBS, name=run.job_name)
-        if job is None:
-            self._give_up(connection, run, f"the job {run.job_name} was removed meanwhile")
-            return None
-        found = job_from_body(job.body)
+        job: Job | None = None
+        if run.restore is not None:
+            repository_id, whose = run.restore.repository_id, "the repository to restore from"
+        else:
+            found = self._scope.one(connection, JOBS, name=run.job_name)
+            if found is None:
+                self._give_up(connection, run, f"the job {run.job_name} was removed meanwhile")
+                return None
+            job = job_from_body(found.body)
+            repository_id = job.repository.removeprefix(f"{SCHEME}:")
+            whose = f"the repository of {run.job_name}"
         try:
-            repository = self._repository(connection, found.repository.removeprefix(f"{SCHEME}:"))
+            # Held, so that it is not removed meanwhile.
+            repository = self._repository(connection, repository_id, is_held=True)
         except RepositoryNotFound:
-            self._give_up(
-                connection, run, f"the repository of {run.job_name} is none of this machine's"
-            )
+            self._give_up(connection, run, f"{whose} is none of this machine's")
             return None
         self._scope.change(connection, RUNS, {"repository_id": repository.id}, id=run.id)
         return Claim(
@@ -347,7 +353,7 @@ class SqlWork(Work):
             fence=row.fence,
             lease_until=moment_from_column(row.lease_until),
             lease_seconds=lease_seconds,
-            job=found,
+            job=job,
             repository=repository,
         )
 
@@ -364,12 +370,14 @@ class SqlWork(Work):
             seen=Seen(row.fence, snapshot.id),
         )
 
-    def _repository(self, connection: Connection, repository_id: str) -> ManagedRepository:
+    def _repository(
+        self, connection: Connection, repository_id: str, *, is_held: bool = False
+    ) -> ManagedRepository:
         row = None
         if is_id(repository_id):
-            row = self._scope.one(
-                connection, REPOSITORIES, id=repository_id, agent_id=self._agent_id
-            )
+            find = self._scope.lock if is_held else self._scope.one
+            own = {"id": repository_id, "agent_id": self._agent_id, "removed_at": None}
+            row = find(connection, REPOSITORIES, **own)
         if row is None:
             raise RepositoryNotFound(no_repository(repository_id))
         return repository_from_row(row)
@@ -382,16 +390,3 @@ class SqlWork(Work):
     ) -> ManagedRepository:
         self._repository(connection, repository_id)
         return change_repository(connection, self._scope, repository_id, change)
-
-
-def _check_end(ended: Run, stored: Run) -> None:
-    if not (ended.state.is_final and stored.state.may_become(ended.state)):
-        raise IllegalTransition(
-            f"run {ended.id[:8]} is {stored.state} and cannot become {ended.state}"
-        )
-    if _asked(ended) != _asked(stored):
-        raise IllegalTransition(f"run {ended.id[:8]} keeps what was asked for")
-
-
-def _asked(run: Run) -> tuple[object, ...]:
-    return run.job_name, run.requested_at, run.due_at, run.kind, run.restore, run.agent_id

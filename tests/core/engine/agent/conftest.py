@@ -109,8 +109,8 @@ class Site:
         return run.id
 
     def ask_restore(self, snapshot_id, target, paths=()) -> str:
-        order = RestoreOrder(snapshot_id, bytes(target), tuple(map(bytes, paths)))
-        return self.ask(kind=RunKind.RESTORE, restore=order)
+        order = RestoreOrder(REPOSITORY, snapshot_id, bytes(target), tuple(map(bytes, paths)))
+        return self.ask("", kind=RunKind.RESTORE, restore=order)
 
     def question(self, kind: QuestionKind, **details) -> Question:
         """Ask, wait, and return the question with its answer."""

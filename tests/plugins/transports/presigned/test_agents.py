@@ -144,7 +144,7 @@ def test_machine_without_keys_backs_up_and_the_sheet_brings_it_back(
     assert earlier.objects >= 3
     assert earlier.object_bytes > 20 * 50_000
 
-    wish = RestoreWish("documents", second.snapshot_id, bytes(tmp_path / "restored"))
+    wish = RestoreWish(repository.name, second.snapshot_id, bytes(tmp_path / "restored"))
     back = ended(server, server.request_restore(1, wish).id)
     assert (back.state, back.error) == ("completed", "")
     subprocess.run(
