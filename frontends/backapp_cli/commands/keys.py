@@ -18,7 +18,6 @@ _PLACES = {
 _new_password = click.option(
     "--new-password-file",
     metavar="FILE",
-    default="",
     type=values.PathText(),
     help="File that holds the new password; without it, it is asked for twice.",
 )
@@ -83,10 +82,12 @@ def list_keys(session: Session) -> None:
 @repository_options
 @global_options
 @click.pass_obj
-def add(session: Session, new_password_file: str) -> None:
+def add(session: Session, new_password_file: str | None) -> None:
     """Let another password open the repository, too."""
     with session.stoppable(), session.repository() as repository:
-        made = session.engine.upkeep(repository).add_key(session.new_password(new_password_file))
+        made = session.engine.upkeep(repository).add_key(
+            session.new_password(new_password_file or "")
+        )
     _show_made(session, "added", made)
 
 
@@ -111,10 +112,10 @@ def remove(session: Session, name: str) -> None:
 @repository_options
 @global_options
 @click.pass_obj
-def passwd(session: Session, new_password_file: str) -> None:
+def passwd(session: Session, new_password_file: str | None) -> None:
     """Change the password: add a key for the new one, then remove the one in use."""
     with session.stoppable(), session.repository() as repository:
-        new_password = session.new_password(new_password_file)
+        new_password = session.new_password(new_password_file or "")
         made = session.engine.upkeep(repository).change_password(new_password)
     _show_made(session, "changed", made)
 

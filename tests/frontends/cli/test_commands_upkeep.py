@@ -134,6 +134,12 @@ def test_an_empty_new_password_is_refused(cli, vault: Path, tmp_path: Path) -> N
     assert len(cli("key", "list", "--json").of("key")) == 1
 
 
+@pytest.mark.parametrize("command", ["add", "passwd"])
+def test_new_password_that_stands_in_no_file_is_asked_for(cli, vault: Path, command: str) -> None:
+    del vault
+    assert "there is no terminal to ask on" in cli("key", command, code=12).err
+
+
 def test_locks_of_the_dead_go_and_others_stay_until_all_are_meant(cli, vault: Path) -> None:
     assert "removed 0 locks" in cli("unlock").out
     lock = vault / "locks" / ("0" * 64)
