@@ -25,6 +25,7 @@ _PLACES = {
     "enrol": f"{__name__}:enrol",
     "run": f"{__name__}:run",
     "status": f"{__name__}:status",
+    "adopt": "backapp_cli.commands.agent_adopt:adopt",
     "sheet": "backapp_cli.commands.agent_sheet:sheet",
     "install": "backapp_cli.commands.agent_service:install",
     "uninstall": "backapp_cli.commands.agent_service:uninstall",

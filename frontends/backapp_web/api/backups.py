@@ -12,6 +12,7 @@ from backapp_core.model.schedules import Schedule
 from backapp_core.wire import API
 from backapp_web.api.shapes import (
     Buckets,
+    HandOverBody,
     JobBody,
     Jobs,
     JobShown,
@@ -78,6 +79,15 @@ def get_repository(request: Call, repository: FromPath[str]) -> RepositoryShown:
 def remove_repository(request: Call, repository: FromPath[str]) -> None:
     """Take a repository that nothing uses off the lists; receipts stay, and what it holds."""
     server_of(request).remove_repository(member_of(request).tenant_id, repository)
+
+
+@post(f"{API}/repositories/{{repository:str}}/hand-over", status_code=200, sync_to_thread=True)
+def hand_over(
+    request: Call, repository: FromPath[str], data: JSONBody[HandOverBody]
+) -> RepositoryShown:
+    """Let another machine use the repository of one whose key was taken back, and run its jobs."""
+    tenant_id = member_of(request).tenant_id
+    return _shown(server_of(request).hand_over(tenant_id, repository, data.agent))
 
 
 @get(f"{API}/repositories/{{repository:str}}/snapshots", sync_to_thread=True)
@@ -180,7 +190,7 @@ def backups_router() -> Router:
         "/",
         route_handlers=[
             *(list_repositories, add_repository, get_repository, list_snapshots, list_receipts),
-            *(list_removed_repositories, remove_repository, check_receipts),
+            *(list_removed_repositories, remove_repository, hand_over, check_receipts),
             *(list_buckets, list_jobs, add_job, get_job, replace_job, remove_job, run_job, preview),
         ],
         tags=["backups"],

@@ -94,6 +94,14 @@ class EnrolmentBody:
 
 
 @frozen
+class HandOverBody:
+    """Another machine is to use a repository whose own machine is lost."""
+
+    agent: str
+    """Id or name of the other machine."""
+
+
+@frozen
 class JobBody:
     """What a job does; its name stands in the address, or beside it in a new one."""
 

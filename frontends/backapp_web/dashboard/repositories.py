@@ -1,4 +1,4 @@
-"""Pages of repositories: which there are, whether they are protected, one of them, a new one."""
+"""Pages of repositories: which there are, one of them, a new one, giving one away, removing one."""
 
 from attrs import fields as attributes
 from attrs import frozen
@@ -7,7 +7,7 @@ from litestar.params import FromPath, FromQuery
 
 from backapp_core.engine.chain import Chain
 from backapp_core.engine.configure import RepositoryWish
-from backapp_core.errors import BackappError, InputError, StillInUse
+from backapp_core.errors import AgentNotFound, BackappError, ConflictError, InputError, StillInUse
 from backapp_core.model.names import from_text
 from backapp_core.model.repositories import DEFAULT_ARCHIVER
 from backapp_core.model.users import Action
@@ -131,6 +131,17 @@ def remove_repository(request: Call, repository: FromPath[str], data: Form) -> R
     return _repository(request, found.id, error=error, confirmed=typed)
 
 
+@post("/repositories/{repository:str}/hand-over", status_code=200, sync_to_thread=True)
+def hand_over(request: Call, repository: FromPath[str], data: Form) -> Response[bytes]:
+    """Let another machine use one, or show what stands against it."""
+    chosen = field(data, "agent").strip()
+    try:
+        server_of(request).hand_over(member_of(request).tenant_id, repository, chosen)
+    except (InputError, AgentNotFound, ConflictError) as error:
+        return _repository(request, repository, error=error)
+    return going_to(f"/repositories/{repository}")
+
+
 @get("/repositories/{repository:str}/receipts", sync_to_thread=True)
 def receipts(
     request: Call, repository: FromPath[str], *, before: ReceiptNumber = None
@@ -163,6 +174,8 @@ def _repository(
     store, caller = store_of(request), caller_of(request)
     found = store.repositories.get(name)
     agent = store.agents.find([found.agent_id]).get(found.agent_id)
+    is_revoked = bool(agent and agent.revoked_at)
+    is_lost = is_revoked and found.initialised_at is not None and found.removed_at is None
     jobs, last = cut(store.jobs.filling(found.id, limit=OF_A_PAGE + 1), OF_A_PAGE)
     return page(
         request,
@@ -173,12 +186,14 @@ def _repository(
         path=f"/repositories/{found.name}",
         repository=found,
         machine=agent.name if agent else found.agent_id,
-        is_revoked=bool(agent and agent.revoked_at),
+        is_revoked=is_revoked,
+        is_lost=is_lost,
         jobs=jobs,
         has_more_jobs=last is not None,
         snapshots=store.repositories.snapshots(found.id, limit=_LATEST_SNAPSHOTS),
         receipts=store.repositories.receipts(found.id, limit=_LATEST_RECEIPTS),
         chain=chain,
+        machines=machines_to_choose(store, only_enrolled=True) if is_lost else [],
         may_restore=caller.may(Action.RESTORE),
         may_configure=caller.may(Action.CONFIGURE),
     )
@@ -213,6 +228,6 @@ def repositories_router() -> Router:
         "/",
         route_handlers=[
             *(repositories, new_repository, add_repository, repository_page),
-            *(receipts, check_receipts, removed_repositories, remove_repository),
+            *(receipts, check_receipts, removed_repositories, remove_repository, hand_over),
         ],
     )

@@ -20,7 +20,7 @@ from backapp_core.manager import PluginManager
 from backapp_core.model.managed_repositories import ManagedRepository
 from backapp_core.model.names import to_line
 from backapp_core.ports.closing import Closing
-from backapp_core.ports.surroundings import Surroundings
+from backapp_core.ports.surroundings import Keys, Surroundings
 from backapp_core.ports.work import Work
 from backapp_core.secret_files import write_private_file
 
@@ -138,6 +138,21 @@ class Agent:
         """
         with self._working(load(self.folder)) as work:
             return work.confirm_sheet(sheet.repository.id)
+
+    def adopt(self, name: str, keys: Keys) -> ManagedRepository:
+        """Keep the password of a repository that the machine before this one made.
+
+        Args:
+            name: Id or name of a repository that the server has given to this machine.
+            keys: With the password of the recovery sheet, which is asked for if one is needed.
+
+        Raises:
+            InputError: If the machine is not enrolled; besides what `AgentRepositories.adopt`
+                raises.
+        """
+        with self._working(load(self.folder)) as work:
+            repositories = AgentRepositories(self._plugins, work, self._state)
+            return repositories.adopt(self._surroundings, name, keys)
 
     @contextmanager
     def _working(self, enrolment: Enrolment) -> Generator[Work]:

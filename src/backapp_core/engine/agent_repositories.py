@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import final
 
@@ -15,6 +15,7 @@ from backapp_core.engine.agent_passwords import FOLDER as PASSWORDS
 from backapp_core.engine.agent_passwords import Passwords
 from backapp_core.engine.opening import Opened
 from backapp_core.errors import (
+    InputError,
     InvalidAddress,
     InvalidSettings,
     RepositoryError,
@@ -53,10 +54,62 @@ class AgentRepositories:
             BackappError: What `opening.open_repository` raises.
         """
         password = self.passwords.get(repository.id)
-        try:
-            opened = self._opened(
-                surroundings, repository, lambda: self._needed(repository, password)
+        return self._opened_as_known(
+            surroundings, repository, lambda: self._needed(repository, password)
+        )
+
+    def adopt(self, surroundings: Surroundings, name: str, keys: Keys) -> ManagedRepository:
+        """Keep the password of a repository that another machine made, and return it.
+
+        It is kept if it opens the repository; where none is needed, none is asked for.
+
+        Raises:
+            RepositoryNotFound: If this machine has no repository of this id or name.
+            InputError: If its password is here already, or the repository is not created yet.
+            BackappError: What `open` raises, such as `WrongPassword`.
+        """
+        there = self._work.repositories()
+        repository = next((one for one in there if name in {one.id, one.name}), None)
+        if repository is None:
+            raise RepositoryNotFound(none_called(name, there))
+        if repository.initialised_at is None:
+            raise InputError(
+                f"repository '{repository.name}' was not created yet; its first backup does that"
             )
+        path = self.passwords.path(repository.id)
+        if path.exists():
+            raise InputError(
+                f"this machine has the password of '{repository.name}' already, in {path}"
+            )
+        typed: list[str] = []
+
+        def asked() -> str:
+            if keys.password is None:
+                raise WrongPassword(f"repository '{name}' needs a password; see its recovery sheet")
+            if not typed:
+                typed.append(keys.password().strip())
+            return typed[0]
+
+        self._opened_as_known(surroundings, repository, asked).repository.close()
+        if typed:
+            write_private_file(path, f"{typed[0]}\n")
+        self.keep(repository)
+        return repository
+
+    def _opened_as_known(
+        self,
+        surroundings: Surroundings,
+        repository: ManagedRepository,
+        password: Callable[[], str],
+    ) -> Opened:
+        """Open the very repository that the server knows.
+
+        Raises:
+            RepositoryNotFound: If another stands there, or none.
+            BackappError: What `opening.open_repository` raises.
+        """
+        try:
+            opened = self._opened(surroundings, repository, password)
         except RepositoryNotFound as error:
             if not repository.repository_id:
                 raise
@@ -194,9 +247,8 @@ class AgentRepositories:
     def _needed(self, repository: ManagedRepository, password: str | None) -> str:
         if password is None:
             raise WrongPassword(
-                f"this machine does not have the password of repository '{repository.name}'; put "
-                f"it from the recovery sheet into {self.passwords.path(repository.id)}, "
-                "readable by its owner alone"
+                f"this machine does not have the password of repository '{repository.name}'; "
+                f"type it from the recovery sheet: backapp agent adopt {repository.name}"
             )
         return password
 
@@ -216,3 +268,9 @@ def address_of(repository: ManagedRepository) -> str:
             f"{to_line(repository.address)} is no absolute path"
         )
     return address.text
+
+
+def none_called(name: str, there: Sequence[ManagedRepository]) -> str:
+    """Return the sentence that this machine fills no repository called so."""
+    names = ", ".join(one.name for one in there) or "none"
+    return f"this machine fills no repository called '{to_line(name)}'; it fills: {names}"

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from attrs import field, frozen
 
-from backapp_core.engine.agent_repositories import AgentRepositories
+from backapp_core.engine.agent_repositories import AgentRepositories, none_called
 from backapp_core.errors import InputError, RepositoryNotFound, StoreUnavailable
 from backapp_core.model.managed_repositories import ManagedRepository
 from backapp_core.model.names import to_line
@@ -114,10 +114,7 @@ def _described(work: Work, repositories: AgentRepositories, name: str) -> Manage
         # It was removed from the server; what it holds is there all the same.
         found = repositories.kept(name)
     if found is None:
-        names = ", ".join(one.name for one in there) or "none"
-        raise RepositoryNotFound(
-            f"this machine fills no repository called '{to_line(name)}'; it fills: {names}"
-        )
+        raise RepositoryNotFound(none_called(name, there))
     return found
 
 

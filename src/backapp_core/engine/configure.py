@@ -131,6 +131,28 @@ def remove_repository(store: TenantStore, name: str) -> ManagedRepository:
     return store.repositories.remove(store.repositories.get(name).id)
 
 
+def hand_over(store: TenantStore, name: str, agent_name: str) -> ManagedRepository:
+    """Let another machine use a repository whose own machine is lost, and run its jobs.
+
+    The machine needs the password, which only the recovery sheet has; see `Agent.adopt`.
+
+    Raises:
+        RepositoryNotFound: If there is no such repository, or it was removed.
+        AgentNotFound: If there is no such machine.
+        InvalidJob: If its key was taken back, or nothing was ever backed up into the repository.
+        StillInUse: If the key of the repository's own machine is good.
+        NameTaken: If it is a folder, and another repository of that machine's stands there.
+    """
+    repository = usable_repository(store.repositories.get(name))
+    agent = usable_agent(store.agents.get(agent_name))
+    if repository.initialised_at is None:
+        raise InvalidJob(
+            f"nothing was backed up into '{repository.name}' yet; remove it, and make a repository"
+            f" for '{agent.name}'"
+        )
+    return store.repositories.hand_over(repository.id, agent.id)
+
+
 def checked_job(
     fleet: Fleet,
     surroundings: Surroundings,

@@ -308,6 +308,10 @@ class Server(Closing):
         """Take a repository off the lists; nothing that it holds is deleted."""
         return configure.remove_repository(self.tenant(tenant_id), name)
 
+    def hand_over(self, tenant_id: int, repository: str, agent: str) -> ManagedRepository:
+        """Let another machine use a repository whose own machine is lost."""
+        return configure.hand_over(self.tenant(tenant_id), repository, agent)
+
     def add_job(self, tenant_id: int, wish: JobWish) -> Job:
         """Remember a new job."""
         return configure.add_job(

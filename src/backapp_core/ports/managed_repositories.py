@@ -74,6 +74,19 @@ class Repositories(ABC):
         """
 
     @abstractmethod
+    def hand_over(self, repository_id: str, agent_id: str) -> ManagedRepository:
+        """Make a repository another machine's, with all jobs that fill it, and return it.
+
+        Of their schedules only moments count that come afterwards.
+
+        Raises:
+            RepositoryNotFound: If there is none of this id, or it was removed.
+            AgentNotFound: If the other machine is none of this tenant's, or revoked.
+            StillInUse: If the key of the machine that has it is good.
+            NameTaken: If it is a folder, and another repository of that machine's stands there.
+        """
+
+    @abstractmethod
     def find(self, ids: Collection[str]) -> Mapping[str, ManagedRepository]:
         """Return those of these that are there, removed ones too, by id; for a page's worth."""
 

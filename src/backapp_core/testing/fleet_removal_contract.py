@@ -176,6 +176,53 @@ class RemovalContract(WithFleet):
         for word in [*HOSTILE, "f" * 32, "machine-1"]:
             assert outcome_of(remove, word) is AgentNotFound
 
+    def test_repository_of_a_revoked_machine_is_given_to_another(
+        self, fleet: Fleet, ours: TenantStore
+    ) -> None:
+        """With its jobs; its receipts stay, and the place is the other machine's."""
+        lost, new = make_machine(fleet, 1), make_machine(fleet, 2)
+        own, give = lost.repository, ours.repositories.hand_over
+        folder = make_repository(lost.id, 5, address="/srv", is_local=True)
+        ours.repositories.add(folder)
+        job, other = lost.job(due_after=None), new.job("other")
+        with pytest.raises(StillInUse, match=lost.known.agent.name):
+            give(own.id, new.id)
+        ours.agents.revoke(lost.id)
+        before = fleet.now()
+        given = give(own.id, new.id)
+        assert given == evolve(own, agent_id=new.id) == ours.repositories.get(own.name)
+        moved = ours.jobs.get("home")
+        assert moved.due_after is not None
+        assert before <= moved.due_after <= fleet.now()
+        assert moved == evolve(job, agent_id=new.id, due_after=moved.due_after)
+        assert ours.jobs.get("other") == other
+        new.run(1)
+        claim = claimed(ours.work(new.id, sees_all))
+        assert (claim.job, claim.repository) == (moved, given)
+        taken = make_repository(new.id, 6, address="/srv", is_local=True)
+        ours.repositories.add(taken)
+        with pytest.raises(NameTaken, match="/srv"):
+            give(folder.id, new.id)
+        ours.repositories.remove(taken.id)
+        give(folder.id, new.id)
+        assert ours.repositories.is_folder_taken(new.id, "/srv")
+        assert not ours.repositories.is_folder_taken(lost.id, "/srv")
+
+    def test_repository_is_given_to_a_machine_that_may_work(
+        self, fleet: Fleet, ours: TenantStore
+    ) -> None:
+        """And one that was removed to nobody."""
+        lost, new, other = (make_machine(fleet, number) for number in (1, 2, 3))
+        give = ours.repositories.hand_over
+        for machine in (lost, other):
+            ours.agents.revoke(machine.id)
+        for word in [*HOSTILE, "f" * 32, other.id, lost.id]:
+            assert outcome_of(give, lost.repository.id, word) is AgentNotFound
+        for word in [*HOSTILE, "f" * 32]:
+            assert outcome_of(give, word, new.id) is RepositoryNotFound
+        ours.repositories.remove(lost.repository.id)
+        assert outcome_of(give, lost.repository.id, new.id) is RepositoryNotFound
+
 
 def restore_of(machine: Machine) -> Run:
     """Return a restore from a machine's repository."""

@@ -176,6 +176,10 @@ CASES: dict[str, _Case] = {
         lambda other, it: other.repositories.remove(it.repository_id),
         RepositoryNotFound,
     ),
+    "repositories.hand_over": (
+        lambda other, it: other.repositories.hand_over(it.repository_id, it.machine.id),
+        AgentNotFound,
+    ),
     "repositories.find": (
         lambda other, it: dict(other.repositories.find([it.repository_id])),
         {},

@@ -190,6 +190,57 @@ def test_machine_with_a_repository_is_not_removed(site):
     assert gone["removed_at"] is not None
 
 
+# --- a machine that replaces another
+
+
+def test_repository_of_a_lost_machine_is_given_to_the_one_that_replaces_it(site):
+    """With its jobs; the page says what is to be done on that machine."""
+    here = "/repositories/vault"
+    agent_id, _ = site.world.machine("ceres")
+    assert f"{here}/hand-over" not in site.get(here).text
+    good = site.post(f"{here}/hand-over", agent=agent_id)
+    assert good.status_code == 409
+    assert "that of &#39;pluto&#39;, whose key is good" in good.text
+    site.ask("POST", "/agents/pluto/revoke")
+    page = site.get(here).text
+    assert f'action="{here}/hand-over"' in page
+    assert "backapp agent adopt vault" in page
+    assert f'<option value="{agent_id}">ceres</option>' in page
+    told = site.get(here, Role.VIEWER).text
+    assert "Have an administrator let it use this repository" in told
+    assert "/hand-over" not in told
+    assert f'href="{here}"' in site.get(HERE).text
+    for chosen, status in (("", 404), ("nobody", 404), ("charon", 400)):
+        refused = site.post(f"{here}/hand-over", agent=chosen)
+        assert refused.status_code == status, chosen
+        assert 'role="alert"' in refused.text
+    done = site.post(f"{here}/hand-over", agent=agent_id)
+    assert (done.status_code, done.headers["location"]) == (303, here)
+    page = site.get(here).text
+    assert "<dt>Machine</dt><dd>ceres</dd>" in page
+    assert "/hand-over" not in page
+    assert site.ask("GET", "/jobs/documents").json()["agent_id"] == agent_id
+    assert site.ask("DELETE", "/agents/pluto").status_code == 204
+
+
+def test_program_gives_a_repository_to_another_machine(site):
+    agent_id, _ = site.world.machine("ceres")
+    site.ask("POST", "/agents/pluto/revoke")
+    given = site.ask("POST", "/repositories/vault/hand-over", json={"agent": "ceres"})
+    assert (given.status_code, given.json()["repository"]["agent_id"]) == (200, agent_id)
+    world = site.world
+    world.server.revoke(world.tenant_id, "ceres")
+    site.world.machine("sedna")
+    wish = RepositoryWish("empty", "sedna", folder=b"/empty")
+    world.server.add_repository(world.tenant_id, wish)
+    site.world.machine("eris")
+    site.ask("POST", "/agents/sedna/revoke")
+    empty = site.ask("POST", "/repositories/empty/hand-over", json={"agent": "eris"})
+    assert empty.status_code == 400
+    assert "nothing was backed up into 'empty' yet" in empty.json()["detail"]
+    assert "/hand-over" not in site.get("/repositories/empty").text
+
+
 # --- restores
 
 

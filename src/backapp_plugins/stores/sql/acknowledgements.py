@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 
 from backapp_core.plugin_api import IllegalTransition, InputError, ObjectSeen, Snapshot
 from backapp_core.server_api import NOTHING_BEFORE, ManagedRepository, Receipt
-from backapp_plugins.stores.sql.repositories import locked_repository
+from backapp_plugins.stores.sql.held_repositories import locked_repository
 from backapp_plugins.stores.sql.rows import check_id, from_body, moment_to_column, to_body
 from backapp_plugins.stores.sql.scopes import Scope
 from backapp_plugins.stores.sql.tables import RECEIPTS, RUNS, SNAPSHOTS

@@ -21,8 +21,8 @@ from backapp_core.plugin_api import (
 from backapp_core.server_api import FleetRuns, Hold, Holding
 from backapp_plugins.stores.sql.claims import Claimant
 from backapp_plugins.stores.sql.collisions import again_after_collisions
+from backapp_plugins.stores.sql.held_repositories import locked_repository
 from backapp_plugins.stores.sql.jobs import is_job_name
-from backapp_plugins.stores.sql.repositories import locked_repository
 from backapp_plugins.stores.sql.rows import (
     event_from_body,
     from_body,

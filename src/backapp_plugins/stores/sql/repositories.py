@@ -1,6 +1,6 @@
 """The managed repositories of one tenant, in tables; every method is one transaction."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, final
 
 from attrs import evolve
@@ -20,9 +20,15 @@ from backapp_core.plugin_api import (
 from backapp_core.server_api import ManagedRepository, Receipt, Repositories, RepositoryStanding
 from backapp_plugins.stores.sql.agents import no_agent
 from backapp_plugins.stores.sql.collisions import again_after_collisions
+from backapp_plugins.stores.sql.handing_over import give
+from backapp_plugins.stores.sql.held_repositories import (
+    change_repository,
+    held_row,
+    locked_repository,
+    no_repository,
+)
 from backapp_plugins.stores.sql.repository_rows import (
     change_to_row,
-    check_there,
     folder_hash,
     repository_from_row,
     repository_to_row,
@@ -126,6 +132,13 @@ class SqlRepositories(Repositories):
             removed = evolve(repository, removed_at=self._database.now(connection))
             self._scope.change(connection, REPOSITORIES, change_to_row(removed), id=row.id)
         return removed
+
+    @override
+    def hand_over(self, repository_id: str, agent_id: str) -> ManagedRepository:
+        with self._database.writing() as connection:
+            given = give(connection, self._scope, repository_id, agent_id)
+            self._database.announce(connection, "agents", agent_id)
+        return given
 
     @override
     def find(self, ids: Collection[str]) -> Mapping[str, ManagedRepository]:
@@ -307,50 +320,6 @@ class SqlRepositories(Repositories):
             if self._scope.one(connection, REPOSITORIES, **taken) is not None:
                 return NameTaken(f"a repository called '{repository.name}' exists already")
         return NameTaken(f"a repository at {to_line(repository.address)} exists already")
-
-
-def locked_repository(connection: Connection, scope: Scope, repository_id: str) -> Any:
-    """Return the row of a repository, held until the transaction ends.
-
-    Raises:
-        RepositoryNotFound: If the tenant has none of this id, or it was removed.
-    """
-    row = held_row(connection, scope, repository_id)
-    check_there(row)
-    return row
-
-
-def held_row(connection: Connection, scope: Scope, repository_id: str) -> Any:
-    """Return the row of a repository that may have been removed, held until the transaction ends.
-
-    Raises:
-        RepositoryNotFound: If the tenant has none of this id.
-    """
-    row = scope.lock(connection, REPOSITORIES, id=repository_id) if is_id(repository_id) else None
-    if row is None:
-        raise RepositoryNotFound(no_repository(repository_id))
-    return row
-
-
-def change_repository(
-    connection: Connection,
-    scope: Scope,
-    repository_id: str,
-    change: Callable[[ManagedRepository], ManagedRepository],
-) -> ManagedRepository:
-    """Put what ``change`` makes of a repository in its place, and return it.
-
-    Raises:
-        RepositoryNotFound: If the tenant has none of this id, or it was removed.
-    """
-    changed = change(repository_from_row(locked_repository(connection, scope, repository_id)))
-    scope.change(connection, REPOSITORIES, change_to_row(changed), id=repository_id)
-    return changed
-
-
-def no_repository(name: str) -> str:
-    """Return the sentence that there is no such repository."""
-    return f"there is no repository '{to_line(name[:_SHOWN_CHARACTERS])}' here"
 
 
 def _is_object_name(name: str) -> bool:

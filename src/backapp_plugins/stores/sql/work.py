@@ -40,13 +40,13 @@ from backapp_plugins.stores.sql.acknowledgements import Arrival, Seen, last_seen
 from backapp_plugins.stores.sql.claims import Claimant, check_end
 from backapp_plugins.stores.sql.collisions import again_after_collisions
 from backapp_plugins.stores.sql.database import Now
+from backapp_plugins.stores.sql.held_repositories import change_repository, no_repository
 from backapp_plugins.stores.sql.questions import (
     has_questions,
     keep_answer,
     remove_expired,
     take_question,
 )
-from backapp_plugins.stores.sql.repositories import change_repository, no_repository
 from backapp_plugins.stores.sql.repository_rows import repository_from_row
 from backapp_plugins.stores.sql.rows import (
     check_id,

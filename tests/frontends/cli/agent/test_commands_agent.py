@@ -4,6 +4,7 @@ import json
 import os
 import plistlib
 import pty
+import shutil
 import socket
 import stat
 import subprocess
@@ -155,7 +156,9 @@ def test_address_that_is_no_server_is_refused(cli, url):
     cli("agent", "enrol", url, "--token", "backapp_enrol_" + "e" * 64, code=2)
 
 
-@pytest.mark.parametrize("command", [["run"], ["status"], ["sheet", "x", "--print"], ["install"]])
+@pytest.mark.parametrize(
+    "command", [["run"], ["status"], ["sheet", "x", "--print"], ["adopt", "x"], ["install"]]
+)
 def test_machine_that_is_not_enrolled_is_told_how(cli, command):
     assert "backapp agent enrol" in cli("agent", *command, code=2).err
 
@@ -185,27 +188,34 @@ def test_key_that_others_may_read_is_not_used(cli, enrolled, folder):
 
 
 @pytest.fixture
-def created(cli, enrolled, tmp_path, source):
-    """A repository with a snapshot in it, made by the agent within this process."""
-    enrolled.repository(tmp_path / "repository")
-    enrolled.job(source)
-    import threading
-
+def worked(tmp_path):
+    """Return a function: let the machine do a run that is asked for now, and return its end."""
     from backapp_core.assembly import assemble
     from backapp_core.engine.agent import Agent
     from backapp_core.engine.agent_limits import AgentLimits
     from backapp_core.ports.surroundings import CancelToken
 
-    cancel = CancelToken()
-    with assemble(cancel=cancel) as engine:
-        folder = tmp_path / "home" / "config" / "backapp" / "agent"
-        agent = Agent(engine.plugins, engine.surroundings, folder)
-        thread = threading.Thread(target=agent.run, args=(AgentLimits(hello_seconds=0.1),))
-        thread.start()
-        ended = enrolled.ended(enrolled.ask())
-        cancel.cancel()
-        thread.join()
-    assert ended.error == ""
+    def worked(office):
+        cancel = CancelToken()
+        with assemble(cancel=cancel) as engine:
+            folder = tmp_path / "home" / "config" / "backapp" / "agent"
+            agent = Agent(engine.plugins, engine.surroundings, folder)
+            thread = threading.Thread(target=agent.run, args=(AgentLimits(hello_seconds=0.1),))
+            thread.start()
+            ended = office.ended(office.ask())
+            cancel.cancel()
+            thread.join()
+        return ended
+
+    return worked
+
+
+@pytest.fixture
+def created(enrolled, tmp_path, source, worked):
+    """A repository with a snapshot in it, made by the agent within this process."""
+    enrolled.repository(tmp_path / "repository")
+    enrolled.job(source)
+    assert worked(enrolled).error == ""
     return enrolled
 
 
@@ -220,6 +230,48 @@ def test_sheet_opens_the_repository(cli, created, tmp_path, monkeypatch):
     assert "--print" in refused.err
     assert refused.out == ""
     assert "it fills: documents" in cli("agent", "sheet", "letters", "--print", code=10).err
+
+
+def test_sheet_of_a_repository_that_was_removed_is_still_had(cli, created):
+    (sheet,) = cli("agent", "sheet", "documents", "--print", "--json").of("sheet")
+    created.store.jobs.remove("documents")
+    created.server.remove_repository(1, "documents")
+    (again,) = cli("agent", "sheet", "documents", "--print", "--json").of("sheet")
+    assert again == sheet
+
+
+def test_machine_that_replaces_a_lost_one_goes_on_with_its_repository(
+    cli, created, worked, tmp_path
+):
+    """With the password of the sheet, which is kept if it is the right one."""
+    (sheet,) = cli("agent", "sheet", "documents", "--print", "--json").of("sheet")
+    shutil.rmtree(tmp_path / "home")
+    created.server.revoke(1, "laptop")
+    cli("agent", "enrol", created.url, "--token", created.token("desk"))
+    assert "it fills: none" in cli("agent", "adopt", "documents", code=10).err
+    created.server.hand_over(1, "documents", "desk")
+    assert "backapp agent adopt documents" in worked(created).error
+    password = tmp_path / "password"
+    password.touch(0o600)
+    password.write_text("not-it\n")
+    cli("agent", "adopt", "documents", "--password-file", password, code=12)
+    assert "backapp agent adopt documents" in worked(created).error
+    password.write_text(f"{sheet['password']}\n")
+    (said,) = cli("agent", "adopt", "documents", "--password-file", password, "--json").of(
+        "adopted"
+    )
+    assert (said["repository"], len(said["id"])) == ("documents", 32)
+    password.unlink()
+    ended = worked(created)
+    assert (ended.error, ended.counts.files_new) == ("", 0)
+    assert (
+        "has the password of 'documents' already" in cli("agent", "adopt", "documents", code=2).err
+    )
+    (again,) = cli("agent", "sheet", "documents", "--print", "--json").of("sheet")
+    assert again == sheet
+    repository = created.store.repositories.get("documents")
+    machines = [one.agent_id for one in created.store.repositories.receipts(repository.id)]
+    assert machines == [created.store.agents.get(name).id for name in ("desk", "laptop")]
 
 
 @pytest.mark.interop  # three programs on terminals
