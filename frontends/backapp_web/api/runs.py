@@ -80,10 +80,7 @@ def cancel(request: Call, run_id: FromPath[str]) -> Run:
 
 @post(f"{API}/restores", status_code=202, sync_to_thread=True)
 def restore(request: Call, data: JSONBody[RestoreWish]) -> Run:
-    """Ask for a restore to a folder on the machine that holds the key.
-
-    While the same restore waits, that one is given.
-    """
+    """Ask for a restore on the machine that holds the key; while the same waits, that is given."""
     return server_of(request).request_restore(member_of(request).tenant_id, data)
 
 
