@@ -34,8 +34,12 @@ def _restores_name_repositories() -> None:
     """Take the repository from the run, where a machine has begun it, or else from its job."""
     runs = sa.table(
         "runs",
-        *(sa.column("tenant_id"), sa.column("id"), sa.column("kind"), sa.column("job_name")),
-        *(sa.column("repository_id"), sa.column("body")),
+        sa.column("tenant_id"),
+        sa.column("id"),
+        sa.column("kind"),
+        sa.column("job_name"),
+        sa.column("repository_id"),
+        sa.column("body"),
     )
     jobs = sa.table("jobs", sa.column("tenant_id"), sa.column("name"), sa.column("repository_id"))
     is_its = sa.and_(jobs.c.tenant_id == runs.c.tenant_id, jobs.c.name == runs.c.job_name)
