@@ -9,6 +9,7 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 
 from backapp_core.engine.configure import repository_id_of
+from backapp_core.engine.tokens import new_id
 from backapp_core.errors import BackappError
 from backapp_core.model.jobs import Job
 from backapp_core.model.users import Action
@@ -50,6 +51,7 @@ def jobs(request: Call, *, after: FromQuery[str] = "") -> Response[bytes]:
         older=address_of("/jobs", after=last.name) if last else "",
         may_configure=caller.may(Action.CONFIGURE),
         may_run=caller.may(Action.RUN),
+        once=new_id(server.surroundings),
     )
 
 
@@ -94,6 +96,7 @@ def job_page(request: Call, job: FromPath[str]) -> Response[bytes]:
         called=run_names(store, runs),
         may_configure=caller.may(Action.CONFIGURE),
         may_run=caller.may(Action.RUN),
+        once=new_id(server_of(request).surroundings),
     )
 
 
@@ -112,9 +115,10 @@ def change_job(request: Call, job: FromPath[str], data: Form) -> Response[bytes]
 
 
 @post("/jobs/{job:str}/run", status_code=200, sync_to_thread=True)
-def run_job(request: Call, job: FromPath[str]) -> Response[bytes]:
-    """Ask for a run now, and go to where it can be watched."""
-    run = server_of(request).request_run(member_of(request).tenant_id, job)
+def run_job(request: Call, job: FromPath[str], data: Form) -> Response[bytes]:
+    """Ask for a run now, once for each time that the button was shown; go to watch it."""
+    once = field(data, "once")
+    run = server_of(request).request_run(member_of(request).tenant_id, job, once=once)
     return going_to(f"/runs/{run.id}")
 
 

@@ -1,6 +1,7 @@
 """Somebody asks for something: a run now, a restore, a look into a repository."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 from attrs import evolve, frozen
@@ -11,8 +12,8 @@ from backapp_core.engine.configure import (
     usable_agent,
     usable_repository,
 )
-from backapp_core.engine.tokens import new_id
-from backapp_core.errors import InvalidJob
+from backapp_core.engine.tokens import hash_of, new_id
+from backapp_core.errors import InvalidJob, NameTaken
 from backapp_core.model.agents import Agent
 from backapp_core.model.names import to_text
 from backapp_core.model.runs import RestoreOrder, Run, RunKind, RunState
@@ -56,8 +57,23 @@ class QuestionWish:
     """What the kind needs besides the repository."""
 
 
-def request_run(fleet: Fleet, surroundings: Surroundings, store: TenantStore, job_name: str) -> Run:
+def request_run(
+    fleet: Fleet,
+    surroundings: Surroundings,
+    store: TenantStore,
+    job_name: str,
+    *,
+    once: str = "",
+) -> Run:
     """Ask for a run of a job now; return the one that waits already, if there is one.
+
+    Args:
+        fleet: Whose clock counts.
+        surroundings: Where ids come from.
+        store: What the tenant owns.
+        job_name: Which job.
+        once: Any words; who sends the same ones again for this job, as by a second click, is given
+            the same run, also after it began, until it has ended. Empty: nothing is told by them.
 
     Raises:
         JobNotFound: If there is no such job.
@@ -66,7 +82,13 @@ def request_run(fleet: Fleet, surroundings: Surroundings, store: TenantStore, jo
     """
     job = store.jobs.get(job_name)
     agent = usable_agent(store.agents.get(job.agent_id))
-    return _request(fleet, store, evolve(_new_run(fleet, surroundings, agent), job_name=job.name))
+    run = evolve(_new_run(fleet, surroundings, agent), job_name=job.name)
+    if once:
+        # As long as an id; that of another tenant is another one's run.
+        own = hash_of(f"{once} {job.name}")[: len(run.id)]
+        with suppress(NameTaken):
+            return _request(fleet, store, evolve(run, id=own))
+    return _request(fleet, store, run)
 
 
 def request_restore(

@@ -344,9 +344,10 @@ class Server(Closing):
 
     # --- runs
 
-    def request_run(self, tenant_id: int, job_name: str) -> Run:
-        """Ask for a run now; the one that waits already is enough."""
-        return request.request_run(self.fleet, self.surroundings, self.tenant(tenant_id), job_name)
+    def request_run(self, tenant_id: int, job_name: str, *, once: str = "") -> Run:
+        """Ask for a run now; the one that waits already is enough. See `request.request_run`."""
+        store = self.tenant(tenant_id)
+        return request.request_run(self.fleet, self.surroundings, store, job_name, once=once)
 
     def request_restore(self, tenant_id: int, wish: RestoreWish) -> Run:
         """Ask for a restore; the same one that waits already is enough."""

@@ -182,10 +182,11 @@ class FleetRuns(Runs):
 
         That one, which nobody has claimed, is returned then, as when somebody asks twice; else
         ``run``. The same is done by runs of one job and machine, and restores of one order. Of
-        several who ask at once one adds a run and all get it.
+        several who ask at once one adds a run and all get it. A run of this id that does the same
+        is returned as it is, until it has ended.
 
         Raises:
-            NameTaken: If a run of this id exists.
+            NameTaken: If a run of this id has ended, or does something else.
             InvalidName: As `Runs.add`.
             RepositoryNotFound: If the repository to be restored from is not there any more.
         """

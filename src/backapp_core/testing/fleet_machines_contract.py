@@ -257,8 +257,14 @@ class FleetRunsContract(WithFleet):
             assert [ours.runs.request(one) for one in (run, again)] == [run, run]
         assert len(ours.runs.list(RunFilter())) == 1 + len(wanted)
 
-    def test_id_of_a_run_is_asked_for_once(self, ours: TenantStore) -> None:
-        ours.runs.add(make_run(state=RunState.FAILED))
+    def test_run_of_an_id_is_given_until_it_has_ended(self, ours: TenantStore) -> None:
+        """To who asks for the same; a new run under that id there is none."""
+        running = make_run(state=RunState.RUNNING)
+        ours.runs.add(running)
+        assert ours.runs.request(make_run()) == running
+        with pytest.raises(NameTaken):
+            ours.runs.request(make_run(job_name="mail"))
+        ours.runs.move(running.fail(at=AT, error="no"), from_state=RunState.RUNNING)
         with pytest.raises(NameTaken):
             ours.runs.request(make_run())
 

@@ -340,6 +340,51 @@ def test_form_works_by_keyboard_alone(site):
         page.get_by_label("The command").wait_for()
 
 
+def make_and_remove(site: Site, page, name: str) -> str:
+    """Make a repository, take it off the lists again, and return where it is shown then."""
+    page.goto("/new-repository")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Machine", exact=True).select_option(label="pluto")
+    page.get_by_label("Folder", exact=True).fill(str(site.folder / "kept" / name))
+    page.get_by_role("button", name="Make the repository").click()
+    page.get_by_text("Remove this repository").click()
+    remove = page.get_by_role("button", name=f"Remove {name}")
+    page.get_by_label("Its name, to confirm").fill("vault")
+    remove.click()
+    page.get_by_role("alert").get_by_text(f"Type the name of the repository, {name}").wait_for()
+    picture(site, page, "remove-repository")
+    page.get_by_label("Its name, to confirm").fill(name)
+    remove.click()
+    page.get_by_role("heading", name="Repositories").wait_for()
+    assert page.get_by_role("link", name=name, exact=True).count() == 0
+    page.get_by_role("link", name="Repositories that were removed").click()
+    page.locator("td.lead a").first.click()
+    page.get_by_text("Nothing in the folder was deleted").wait_for()
+    return page.url.removeprefix(site.url)
+
+
+def test_second_click_while_the_server_thinks_sends_nothing(site):
+    with site.page() as page:
+        make_job(site, page, "twice")
+        asked = []
+
+        def hold(route):
+            asked.append(route)
+
+        page.route("**/jobs/twice/run", hold)
+        box = page.get_by_role("button", name="Run now").bounding_box()
+        place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        with page.expect_request("**/jobs/twice/run"):
+            page.mouse.click(*place)
+        page.mouse.click(*place)
+        # Had the second click sent anything, nobody would wait for this answer any more.
+        asked[0].continue_()
+        page.wait_for_url("**/runs/*")
+        page.locator("h1").get_by_text("completed").wait_for()
+        page.goto("/runs?job=twice")
+        assert page.locator("#runs tbody tr").count() == 1
+
+
 @pytest.fixture(scope="module")
 def addresses(site) -> dict[str, str]:
     """Every page by name, of things that have something to show."""
@@ -348,12 +393,15 @@ def addresses(site) -> dict[str, str]:
         run = run_job(page).removeprefix(site.url)
         page.goto("/snapshots")
         snapshot = page.locator("td.lead a").first.get_attribute("href")
+        removed = make_and_remove(site, page, "attic")
     return {
         "overview": "/overview",
         "machines": "/machines",
         "repositories": "/repositories",
         "repository": "/repositories/vault",
         "new-repository": "/new-repository",
+        "removed-repositories": "/removed-repositories",
+        "removed-repository": removed,
         "jobs": "/jobs",
         "job": "/jobs/documents",
         "edit-job": "/jobs/documents/edit",

@@ -488,6 +488,25 @@ def test_second_click_on_run_now_leads_to_the_run_that_waits(admin, client, ours
     admin.post(f"/runs/{again['id']}/cancel")
 
 
+@pytest.mark.parametrize("address", ["/jobs", "/jobs/documents"])
+def test_button_that_is_shown_once_asks_for_one_run_until_that_has_ended(
+    admin, ours, work, address
+):
+    """However late the second click comes; another button asks for another run."""
+    once = [re.search(r'name="once" value="(.+?)"', admin.get(address).text)[1] for _ in range(2)]
+    first = admin.post("/jobs/documents/run", once=once[0]).headers["location"]
+    claim = work.claim("ab" * 16, lease_seconds=60)
+    assert first == f"/runs/{claim.run.id}"
+    assert admin.post("/jobs/documents/run", once=once[0]).headers["location"] == first
+    other = admin.post("/jobs/documents/run", once=once[1]).headers["location"]
+    assert other != first
+    admin.post(f"{other}/cancel")
+    work.finish(claim.fence, claim.run.fail(at=ours.server.fleet.now(), error="no"))
+    third = admin.post("/jobs/documents/run", once=once[0]).headers["location"]
+    assert third not in {first, other}
+    admin.post(f"{third}/cancel")
+
+
 def test_runs_are_chosen_and_shown_a_page_at_a_time(admin, ours):
     wanted = []
     for _ in range(53):

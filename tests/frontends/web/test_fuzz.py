@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,ignored_auth"
 CHECKS += ",response_schema_conformance,response_headers_conformance"
-TESTED = 62
+TESTED = 66
 """Operations; a new one is taken up here by hand, so that none is left out unseen."""
 EXAMPLES = "6"
 

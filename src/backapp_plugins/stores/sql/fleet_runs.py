@@ -53,7 +53,7 @@ class SqlFleetRuns(SqlRuns, FleetRuns):
             if waiting is not None:
                 return waiting
             if not self._scope.add(connection, RUNS, row):
-                raise NameTaken(f"run {run.id} exists already")
+                return self._the_same(connection, run)
             self._database.announce(connection, "runs", run.id)
         return run
 
@@ -138,6 +138,19 @@ class SqlFleetRuns(SqlRuns, FleetRuns):
             (row.sequence, moment_from_column(row.happened_at), event_from_body(row.body))
             for row in rows
         ]
+
+    def _the_same(self, connection: Connection, run: Run) -> Run:
+        """Return the run of the same id, if it does the same and has not ended.
+
+        Raises:
+            NameTaken: If not.
+        """
+        there = run_from_row(self._scope.one(connection, RUNS, id=run.id))
+        asked = (run.job_name, run.agent_id, run.kind, run.restore)
+        is_same = asked == (there.job_name, there.agent_id, there.kind, there.restore)
+        if there.state.is_final or not is_same:
+            raise NameTaken(f"run {run.id} exists already")
+        return there
 
     def _waiting(self, connection: Connection, run: Run) -> Run | None:
         """Return the run that has waited longest of those that do the same as ``run``."""
