@@ -1,30 +1,15 @@
 """Taking repositories and machines off the lists, and restores that no job stands for."""
 
 import pytest
-from litestar.testing import TestClient
 
 from backapp_core.engine.configure import JobWish, RepositoryWish
 from backapp_core.model.runs import RunKind
 from backapp_core.model.users import Role
 from backapp_core.ports.stores import RunFilter
-from backapp_web.app import create_app
 
 HTML = {"accept": "text/html"}
 SNAPSHOT = "5a" * 32
 HERE = f"/repositories/vault/snapshots/{SNAPSHOT}"
-
-
-@pytest.fixture(scope="module")
-def server(new_server, tmp_path_factory):
-    """One of its own: what is changed here is nobody else's."""
-    with new_server(tmp_path_factory.mktemp("removal")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def open_client(server):
-    with TestClient(create_app(server, goes_round=False)) as client:
-        yield client
 
 
 class Site:
