@@ -1,6 +1,7 @@
 """How commands are found and how their help looks."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, cast
 
@@ -46,16 +47,19 @@ class Group(click.Group):
         examples: str = "",
         places: Mapping[str, str] | None = None,
         contributed: str = "",
+        foreign: Mapping[str, str] | None = None,
         **keywords: Any,
     ) -> None:
         """Make a group whose commands stand at ``places``, as ``module:object`` by name.
 
         Further ones come from installed packages, as entry points of the group ``contributed``.
+        Names that other programs have for something stand in ``foreign``, with what it is here.
         """
         super().__init__(*arguments, **keywords)
         self.examples = examples
         self._places = places or {}
         self._contributed = contributed
+        self._foreign = foreign or {}
 
     @override
     def get_short_help_str(self, limit: int = _SHORT_HELP) -> str:
@@ -73,6 +77,21 @@ class Group(click.Group):
         if cmd_name not in self.commands and (point := self._points().get(cmd_name)) is not None:
             self.add_command(_command_at(point), cmd_name)
         return super().get_command(ctx, cmd_name)
+
+    @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not (ctx.resilient_parsing or name.startswith("-") or self.get_command(ctx, name)):
+            raise click.UsageError(f"no such command '{name}'{self._instead(ctx, name)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def _instead(self, ctx: click.Context, name: str) -> str:
+        if name in self._foreign:
+            return f"; here it is {self._foreign[name]}"
+        close = get_close_matches(name, self.list_commands(ctx), n=1)
+        return f" (did you mean '{close[0]}'?)" if close else ""
 
     def _points(self) -> "Mapping[str, EntryPoint]":
         if not self._contributed:
@@ -110,7 +129,21 @@ def _command_at(point: "EntryPoint") -> click.Command:
         ) from error
     if not isinstance(found, click.Command):
         raise PluginMisbehaved(f"'{point.value}', the command '{point.name}', is no Click command")
+    if not isinstance(found, click.Group):
+        found = _dressed(found)
     return global_options(found)
+
+
+def _dressed(plain: click.Command) -> Command:
+    """Return a command whose help looks as that of ours; its examples are its epilog."""
+    return Command(
+        plain.name,
+        callback=plain.callback,
+        params=[*plain.params],
+        help=plain.help,
+        short_help=plain.short_help,
+        examples=(plain.epilog or "").replace("\b", "").strip().removeprefix("Examples:"),
+    )
 
 
 def _write_options(
@@ -121,6 +154,7 @@ def _write_options(
             record
             for param in params
             if isinstance(param, GlobalOption) is is_global
+            and not isinstance(param, click.Argument)  # the line of usage names them
             and (record := param.get_help_record(ctx)) is not None
         ]
         if records:

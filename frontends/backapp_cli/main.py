@@ -2,6 +2,7 @@
 
 import click
 
+from backapp_cli import foreign
 from backapp_cli.grammar import Group
 from backapp_cli.options import global_options, repository_options
 
@@ -46,6 +47,7 @@ PLACES = {
     name="backapp",
     places=PLACES,
     contributed=CONTRIBUTED,
+    foreign=foreign.COMMANDS,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
     examples="""

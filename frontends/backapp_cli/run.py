@@ -10,6 +10,7 @@ from click.shell_completion import shell_complete
 
 from backapp_cli.assemble import COMPLETE, asked_to_complete, wants_traceback
 from backapp_cli.exits import ExitCode, code_for
+from backapp_cli.foreign import OPTIONS
 from backapp_cli.main import backapp
 from backapp_cli.session import Session
 from backapp_cli.show import OutputLost
@@ -51,6 +52,10 @@ def _guarded(arguments: Sequence[str], session: Session) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         sys.stderr.write(f"{error.format_message()}\n")
         return ExitCode.BAD_USAGE
+    except click.NoSuchOption as error:
+        path = error.ctx.command_path if error.ctx else "backapp"
+        sentence = f"no such option '{error.option_name}'{_instead(error)}"
+        return _fail(session, f"{sentence}; see: {path} --help", ExitCode.BAD_USAGE)
     except click.UsageError as error:
         hint = f"; see: {error.ctx.command_path} --help" if error.ctx else ""
         return _fail(session, f"{_sentence(error.format_message())}{hint}", ExitCode.BAD_USAGE)
@@ -82,6 +87,13 @@ def _run(arguments: Sequence[str], session: Session) -> int:
 def _fail(session: Session, sentence: str, code: int) -> int:
     session.output.error(sentence, code)
     return code
+
+
+def _instead(error: click.NoSuchOption) -> str:
+    if error.option_name in OPTIONS:
+        return f"; {OPTIONS[error.option_name]}"
+    quoted = " or ".join(f"'{name}'" for name in sorted(error.possibilities or ()))
+    return f" (did you mean {quoted}?)" if quoted else ""
 
 
 def _is_nowhere(error: BaseException | None) -> bool:

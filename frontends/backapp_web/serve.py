@@ -28,7 +28,6 @@ class _Invocation(Protocol):
 
 
 @click.command(
-    short_help="Serve the dashboard, and the interface for machines and programs",
     epilog="""\b
     Examples:
       backapp serve

@@ -74,12 +74,12 @@ class LogLine:
 
 @frozen
 class FileDone:
-    """One file was handled; sent only where a listener asked for every file."""
+    """One file was handled; sent only where a listener asked for every file, or for a dry run."""
 
     verb: Verb
     path: bytes
     action: str
-    """``new``, ``changed``, ``unmodified``, ``restored``, ``kept``."""
+    """``new``, ``changed``, ``unmodified``, ``restored``, ``kept``; ``found`` if only looked for."""
     size_bytes: int
 
 

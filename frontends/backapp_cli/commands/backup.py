@@ -60,7 +60,7 @@ from backapp_core.model.snapshots import Counts, Snapshot
     "-n",
     "--dry-run",
     is_flag=True,
-    help="Only count how much is there; nothing is compared or named.",
+    help="Only look: count what would be backed up, and with -vv name it. Nothing is compared.",
 )
 @compression_option
 @repository_options
@@ -112,7 +112,7 @@ def backup(
         session.repository(sources=None if dry_run else request) as repository,
     ):
         if dry_run:
-            return _show_estimate(session, engine.estimate(request))
+            return _show_estimate(session, engine.estimate(request, repository))
         snapshot = engine.backup(repository, request).snapshot
     _show_summary(session, snapshot, time.monotonic() - began)
     return ExitCode.INCOMPLETE if snapshot.counts.problems else ExitCode.DONE

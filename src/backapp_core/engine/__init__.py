@@ -170,10 +170,7 @@ class Engine(Closing):
         from backapp_core.engine import backup, opening
 
         if repository not in self._transports:
-            raise InputError(
-                "the repository was not opened by this engine; use the engine that opened it, "
-                "or open it with this one"
-            )
+            raise InputError("the repository was not opened by this engine; use the one that did")
         return backup.backup(
             self.plugins,
             self.surroundings,
@@ -183,11 +180,15 @@ class Engine(Closing):
             ahead=self._ahead.pop(repository, None),
         )
 
-    def estimate(self, sources: Sources) -> Counts:
-        """Say how much there is, by a walk that reads no file; may run beside a backup."""
+    def estimate(self, sources: Sources, repository: Repository | None = None) -> Counts:
+        """Say how much there is, by a walk that reads no file; may run beside a backup.
+
+        With the ``repository`` that a backup would fill, entries and problems are told as events.
+        """
         from backapp_core.engine import backup
 
-        return backup.estimate(self.plugins, self.surroundings, as_request(sources))
+        transport = self._transports[repository] if repository is not None else None
+        return backup.estimate(self.plugins, self.surroundings, as_request(sources), transport)
 
     # --- looking
 

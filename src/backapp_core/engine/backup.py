@@ -12,9 +12,10 @@ from backapp_core import processes
 from backapp_core.codec import from_plain
 from backapp_core.engine import watch
 from backapp_core.engine.browse import choose
+from backapp_core.engine.opening import local_folder
 from backapp_core.engine.scan_ahead import Ahead, ahead_of
 from backapp_core.errors import BackappError, CommandFailed, InputError, InvalidJob
-from backapp_core.events import Level, LogLine, Problem, Verb, void
+from backapp_core.events import FileDone, Level, LogLine, Problem, Verb, void
 from backapp_core.manager import PluginManager
 from backapp_core.model.jobs import BackupOptions
 from backapp_core.model.names import to_text
@@ -23,6 +24,7 @@ from backapp_core.model.snapshots import Counts, Snapshot
 from backapp_core.ports.archivers import BackupResult, Repository
 from backapp_core.ports.scanners import Scanner
 from backapp_core.ports.surroundings import Surroundings
+from backapp_core.ports.transports import Transport
 
 _SUSPICIOUSLY_MANY_FILES = 100
 
@@ -128,18 +130,29 @@ class LookAhead:
         return Ahead(self.request, scanner)
 
 
-def estimate(plugins: PluginManager, surroundings: Surroundings, request: BackupRequest) -> Counts:
-    """Walk the sources without reading a file, and return how much there is; reports nothing.
+def estimate(
+    plugins: PluginManager,
+    surroundings: Surroundings,
+    request: BackupRequest,
+    transport: Transport | None = None,
+) -> Counts:
+    """Walk the sources without reading a file, and return how much there is.
+
+    With the ``transport`` of the repository that a backup would fill, what a backup would take and
+    what it could not read are told as events, and that repository is left out where it lies in a
+    source; without it nothing is told.
 
     Raises:
         InputError: If there is no source, a pattern is malformed, or only reading tells how much.
+        InvalidJob: If a source lies in the repository.
         SourceNotFound: If none of the sources exists.
         PluginError: If the scanner is not installed.
         RunCancelled: If the run is asked to stop.
     """
     request = evolve(request, roots=absolute_roots(request.roots))
-    quiet = evolve(surroundings, events=void)
-    scanner = open_scanner(plugins, quiet, request, folder=None)
+    tell = surroundings.events if transport is not None else void
+    around = evolve(surroundings, events=tell)
+    scanner = open_scanner(plugins, around, request, folder=local_folder(transport))
     if scanner.has_streams:
         raise InputError("how much a command or a pipe delivers shows only when it is backed up")
     files = directories = others = total_bytes = 0
@@ -150,6 +163,9 @@ def estimate(plugins: PluginManager, surroundings: Surroundings, request: Backup
             files += len(sizes)
             others += len(found.entries) - len(sizes)
             total_bytes += sum(sizes)
+            for entry in found.entries:
+                path = os.path.join(found.path, entry.name)  # noqa: PTH118  # bytes
+                tell(FileDone(Verb.BACKUP, path, "found", entry.size_bytes))
     return Counts(
         files_new=files,
         directories=directories,

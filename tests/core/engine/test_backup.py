@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backapp_core import BackupRequest, LogLine, Problem, assemble
+from backapp_core import BackupRequest, FileDone, LogLine, Problem, assemble
 from backapp_core.errors import (
     CommandFailed,
     InputError,
@@ -100,6 +100,15 @@ def test_estimate_counts_without_reading_or_telling(engine, tree, events):
     counts = engine.estimate(["/home"])
     assert (counts.files, counts.processed_bytes) == (3, 7)
     assert events.events == []
+
+
+def test_estimate_for_a_repository_tells_what_a_backup_would_take(engine, repository, tree, events):
+    tree.update({b"/home/a": b"123", b"/home/sub/b": b"4567", b"/home/c": Unreadable()})
+    counts = engine.estimate(["/home"], repository)
+    assert (counts.files, counts.processed_bytes) == (3, 7)
+    found = {(one.path, one.action, one.size_bytes) for one in events.of(FileDone)}
+    assert found >= {(b"/home/a", "found", 3), (b"/home/sub/b", "found", 4)}
+    assert engine.snapshots(repository) == []
 
 
 class FolderedTransport(MemoryTransport):

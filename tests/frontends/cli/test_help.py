@@ -1,11 +1,13 @@
 """Every command explains itself, and the reference is what the commands say."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
+from backapp_cli import foreign
 from backapp_cli.main import backapp
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "cli.md"
@@ -76,9 +78,20 @@ Not there yet:
 
 | restic | here |
 |---|---|
+| `--no-lock` | not needed: a repository that cannot be written is read without a lock |
+| `--retry-lock` | nothing; exit code 11 says that the repository is locked |
+| `--compression`, `--pack-size` | nothing; whatever shrinks is compressed, packs have 16 MiB and more |
+| `--limit-upload`, `--limit-download` | nothing; let the operating system limit it |
+| `--no-cache` | `--cache-dir` with a folder that you throw away |
+| `--repository-file` | `$BACKAPP_REPOSITORY_FILE` |
 | `backup --skip-if-unchanged` | every backup makes a snapshot |
+| `backup --ignore-inode`, `--ignore-ctime` | nothing; a file of which only that differs is read again |
+| `backup --time`, `--with-atime` | nothing; a snapshot is of the time at which it was begun |
 | `restore --verify` | contents are verified while they are written |
 | `restore --delete` | nothing; entries that the snapshot lacks stay |
+| `find --newest`, `--oldest`, `--blob`, `--tree`, `--pack` | nothing |
+| `dump --archive zip` | `dump`, which writes tar |
+| `snapshots --json`, `ls --json` and others | one object per line, and no list around them: `jq -s .` makes one |
 | `rebuild-index` | `repair index` |
 | `migrate` | `copy` into a new repository |
 | `rewrite`, `list` | nothing |
@@ -155,6 +168,48 @@ def test_the_reference_is_what_the_commands_say(request: pytest.FixtureRequest) 
     if request.config.getoption("--rewrite-docs"):
         PAGE.write_text(text)
     assert PAGE.read_text() == text, "run pytest --rewrite-docs"
+
+
+def test_help_names_options_and_no_arguments_among_them() -> None:
+    for command, context in ALL:
+        options = command.get_help(context).partition("\nOptions:\n")[2].partition("\n\n")[0]
+        assert all(
+            line.lstrip().startswith("-")
+            for line in options.splitlines()
+            if line.startswith("  ") and not line.startswith("   ")
+        ), command.name
+
+
+def test_command_of_another_package_looks_like_the_others() -> None:
+    text = {context.command_path: command.get_help(context) for command, context in ALL}
+    shared = text["backapp plugins"].partition("Global options:")[2].partition("Examples:")[0]
+    assert shared.strip()
+    assert shared in text["backapp serve"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        (["chekc"], "no such command 'chekc' (did you mean 'check'?); see: backapp --help"),
+        (["job", "ad"], "no such command 'ad' (did you mean 'add'?); see: backapp job --help"),
+        (["rebuild-index"], "no such command 'rebuild-index'; here it is 'backapp repair index';"),
+        (["xyzzy"], "no such command 'xyzzy'; see: backapp --help"),
+        (["backup", "--exlude-file", "x"], "(did you mean '--exclude' or '--exclude-file'"),
+        (["check", "--no-lock"], "no such option '--no-lock'; not needed: a repository that"),
+    ],
+)
+def test_what_is_not_there_is_answered_with_what_may_be_meant(cli, typed, answer) -> None:
+    assert answer in cli(*typed, code=2).err
+
+
+def test_what_others_call_something_is_not_called_so_here() -> None:
+    names = {context.info_name for _, context in ALL if context.parent is ALL[0][1]}
+    assert names.isdisjoint(foreign.COMMANDS)
+    for text in foreign.COMMANDS.values():
+        named = re.findall(r"'backapp ([a-z]+)", text)
+        assert names.issuperset(named), text
+    options = {flag for command, _ in ALL for param in command.params for flag in param.opts}
+    assert options.isdisjoint(foreign.OPTIONS)
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])

@@ -220,6 +220,28 @@ def test_a_repository_may_stand_at_any_bytes(cli, source: Path, tmp_path: Path) 
     assert len(cli("snapshots", "--json", "-r", place).of("snapshot")) == 2
 
 
+def test_a_dry_backup_names_what_it_would_take(cli, repository: Path, source: Path) -> None:
+    (source / "mine.tmp").write_text("x")
+    inside = source / "backups"
+    cli("init", "-r", inside)
+    arguments = ("backup", source, source.parent / "gone", "-e", "*.tmp", "-r", inside, "-n")
+    dry = cli(*arguments, "-vv", code=3)
+    named = {line.split(maxsplit=1)[1] for line in dry.out.splitlines() if line.startswith("found")}
+    assert named == {str(one) for one in source.rglob("*") if not _is_left_out(one, inside)}
+    assert f"{source.parent}/gone: " in dry.err
+    # What is named is what is counted, and both are what is then backed up.
+    assert "found" not in cli(*arguments, code=3).out
+    counted = cli(*arguments, "--json", code=3).of("summary")[0]
+    done = cli(*arguments[:-1], "--json", code=3).of("summary")[0]
+    same = ("total_files_processed", "total_bytes_processed", "others", "error_count")
+    assert {name: counted[name] for name in same} == {name: done[name] for name in same}
+
+
+def _is_left_out(path: Path, repository: Path) -> bool:
+    is_folder = path.is_dir() and not path.is_symlink()
+    return is_folder or path.suffix == ".tmp" or path.is_relative_to(repository)
+
+
 def test_a_dry_backup_only_counts(cli, repository: Path, source: Path) -> None:
     before = sorted(repository.rglob("*"))
     assert "would back up 3 files" in cli("backup", source, "-n").out
