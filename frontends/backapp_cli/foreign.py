@@ -1,4 +1,4 @@
-"""What restic, Borg and others call something, and what it is here; for whoever types it by habit."""
+"""What restic, Borg and others call something, and what it is here."""
 
 COMMANDS = {
     "cache": "nothing; caches look after themselves, and --cache-dir says where they are",

@@ -129,9 +129,8 @@ def _command_at(point: "EntryPoint") -> click.Command:
         ) from error
     if not isinstance(found, click.Command):
         raise PluginMisbehaved(f"'{point.value}', the command '{point.name}', is no Click command")
-    if not isinstance(found, click.Group):
-        found = _dressed(found)
-    return global_options(found)
+    command: click.Command = found if isinstance(found, click.Group) else _dressed(found)
+    return global_options(command)
 
 
 def _dressed(plain: click.Command) -> Command:

@@ -164,7 +164,8 @@ def _option(*names: str, store: _Store, **keywords: Any) -> Callable[[_F], _F]:
 
 def _add(function: _F, *options: Callable[[_F], _F]) -> _F:
     # A function collects its options from the last to the first, a command as they come.
-    for option in options if isinstance(function, click.Command) else reversed(options):
+    is_command = isinstance(function, click.Command)
+    for option in options if is_command else reversed(options):
         function = option(function)
     return function
 

@@ -52,13 +52,8 @@ def _guarded(arguments: Sequence[str], session: Session) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         sys.stderr.write(f"{error.format_message()}\n")
         return ExitCode.BAD_USAGE
-    except click.NoSuchOption as error:
-        path = error.ctx.command_path if error.ctx else "backapp"
-        sentence = f"no such option '{error.option_name}'{_instead(error)}"
-        return _fail(session, f"{sentence}; see: {path} --help", ExitCode.BAD_USAGE)
     except click.UsageError as error:
-        hint = f"; see: {error.ctx.command_path} --help" if error.ctx else ""
-        return _fail(session, f"{_sentence(error.format_message())}{hint}", ExitCode.BAD_USAGE)
+        return _fail(session, _misused(error), ExitCode.BAD_USAGE)
     except click.ClickException as error:
         return _fail(session, _sentence(error.format_message()), ExitCode.FAILED)
     except (KeyboardInterrupt, click.Abort, Terminated):
@@ -87,6 +82,14 @@ def _run(arguments: Sequence[str], session: Session) -> int:
 def _fail(session: Session, sentence: str, code: int) -> int:
     session.output.error(sentence, code)
     return code
+
+
+def _misused(error: click.UsageError) -> str:
+    if isinstance(error, click.NoSuchOption):
+        sentence = f"no such option '{error.option_name}'{_instead(error)}"
+    else:
+        sentence = _sentence(error.format_message())
+    return f"{sentence}; see: {error.ctx.command_path} --help" if error.ctx else sentence
 
 
 def _instead(error: click.NoSuchOption) -> str:

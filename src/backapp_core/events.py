@@ -79,7 +79,7 @@ class FileDone:
     verb: Verb
     path: bytes
     action: str
-    """``new``, ``changed``, ``unmodified``, ``restored``, ``kept``; ``found`` if only looked for."""
+    """``new``, ``changed``, ``unmodified``, ``restored``, ``kept``; in a dry run ``found``."""
     size_bytes: int
 
 

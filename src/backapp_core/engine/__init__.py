@@ -392,7 +392,7 @@ class Engine(Closing):
             target=target,
             keys=keys,
             probes_writing=probes_writing,
-            buckets=self.settings.server.buckets,
+            settings=self.settings,
         )
 
 

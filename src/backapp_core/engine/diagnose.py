@@ -1,14 +1,14 @@
 """Looks for whatever would stand in the way of a backup or a restore."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from backapp_core.engine import enforcements, opening
 from backapp_core.engine.bucket_faults import bucket_faults
 from backapp_core.engine.diagnose_machine import diagnose_machine
 from backapp_core.engine.diagnose_sources import diagnose_sources
 from backapp_core.engine.diagnose_target import diagnose_target
+from backapp_core.engine.notify import open_notifiers
 from backapp_core.errors import BackappError, TransportError
 from backapp_core.manager import PluginManager
 from backapp_core.model.diagnoses import Diagnosis, Verdict
@@ -16,6 +16,7 @@ from backapp_core.model.requests import BackupRequest
 from backapp_core.model.snapshots import Snapshot
 from backapp_core.ports.surroundings import Keys, Surroundings
 from backapp_core.ports.transports import Transport
+from backapp_core.settings import Settings
 
 
 def diagnose(
@@ -27,9 +28,9 @@ def diagnose(
     target: Path | None,
     keys: Keys,
     probes_writing: bool,
-    buckets: Mapping[str, str] = MappingProxyType({}),
+    settings: Settings,
 ) -> list[Diagnosis]:
-    """Look at the machine, a server's buckets, the repository, the sources and a restore's target.
+    """Look at the machine, the settings, the repository, the sources and a restore's target.
 
     What cannot be done is a finding and not raised.
 
@@ -42,13 +43,14 @@ def diagnose(
         keys: What opens the repository.
         probes_writing: Whether a small object may be stored, read and deleted in the repository,
             and a small folder made and removed in the target.
-        buckets: In which repositories of machines may be made, by name, if this is a server.
+        settings: Which notifiers there are, and the buckets if this is a server.
 
     Raises:
         RunCancelled: If the run is asked to stop.
     """
     found = [*diagnose_machine(surroundings, plugins)]
-    impossible = dict(bucket_faults(plugins, surroundings, buckets))
+    found += _look_at_notifiers(plugins, surroundings, settings)
+    impossible = dict(bucket_faults(plugins, surroundings, settings.server.buckets))
     found += [Diagnosis(name, Verdict.PROBLEM, what) for name, what in impossible.items()]
     folder: Path | None = None
     if address:
@@ -65,6 +67,20 @@ def diagnose(
     if target is not None:
         found += diagnose_target(target, probes_writing=probes_writing)
     return found
+
+
+def _look_at_notifiers(
+    plugins: PluginManager, surroundings: Surroundings, settings: Settings
+) -> Iterator[Diagnosis]:
+    """Say whether runs could tell anybody; with a fault in here no job runs at all."""
+    try:
+        listeners = open_notifiers(plugins, surroundings, settings)
+    except BackappError as error:
+        yield Diagnosis("notifiers", Verdict.PROBLEM, error.message)
+        return
+    if listeners:
+        names = ", ".join(f"'{one.name}'" for one in listeners)
+        yield Diagnosis("notifiers", Verdict.FINE, f"{names} can be used; nothing was sent")
 
 
 def _look_at(

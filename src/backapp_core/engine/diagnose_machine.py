@@ -15,7 +15,8 @@ from backapp_core.ports.surroundings import Surroundings
 
 _BEFORE_US = datetime(2026, 1, 1, tzinfo=UTC)
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+).*extra == [\"']([a-z0-9]+)[\"']")
-_GATHERING = {"all", "dev"}
+_NOT_OF_USE = {"all", "dev", "browser"}
+"""Extras that gather others, and what only tests need."""
 
 
 def diagnose_machine(surroundings: Surroundings, plugins: PluginManager) -> Iterator[Diagnosis]:
@@ -48,17 +49,13 @@ def _parts() -> Iterator[Diagnosis]:
         wanted = requires("backapp") or []
     except PackageNotFoundError:
         return
-    missing: dict[str, list[str]] = {}
-    for requirement in wanted:
-        match = _REQUIREMENT.match(requirement)
-        if match and match[2] not in _GATHERING and not _is_installed(match[1]):
-            missing.setdefault(match[2], []).append(match[1])
-    for extra, names in sorted(missing.items()):
-        yield Diagnosis(
-            f"extra {extra}",
-            Verdict.NOTE,
-            f"{', '.join(names)} is not installed; to add it: pip install 'backapp[{extra}]'",
-        )
+    matches = [match for match in map(_REQUIREMENT.match, wanted) if match]
+    missing = {match[2] for match in matches if not _is_installed(match[1])} - _NOT_OF_USE
+    if missing:
+        names = ", ".join(sorted(missing))
+        example = min(missing)
+        message = f"not installed: {names}; to add one: pip install 'backapp[{example}]'"
+        yield Diagnosis("extras", Verdict.NOTE, message)
 
 
 def _is_installed(name: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
+from backapp_core import processes
 from backapp_core.codec import from_plain
 from backapp_core.errors import DeliveryError, InvalidSettings
 from backapp_core.events import Level, LogLine
@@ -71,7 +72,8 @@ def _open(
     kind_name = rest.pop("kind", None)
     occasion = rest.pop("when", "failure")
     if not isinstance(kind_name, str):
-        raise InvalidSettings(name, [("kind", "must be the name of a notifier")])
+        known = ", ".join(sorted(one.kind.name for one in plugins.notifiers.offers))
+        raise InvalidSettings(name, [("kind", f"must name a notifier; installed: {known}")])
     if not isinstance(occasion, str) or occasion not in _OCCASIONS:
         raise InvalidSettings(name, [("when", f"must be one of {', '.join(_OCCASIONS)}")])
     kind = plugins.notifiers.get(kind_name)
@@ -101,15 +103,16 @@ def _message(surroundings: Surroundings, job: Job, run: Run) -> Notification:
     urgency, ending = _ending(run)
     return Notification(
         id=surroundings.random_bytes(16).hex(),
-        subject=f"backup '{job.name}' {ending}",
+        subject=f"backup '{job.name}' on {processes.host_name()} {ending}",
         text=_text(job, run),
         urgency=urgency,
         created_at=surroundings.clock.now(),
         facts=(
             ("job", job.name),
+            ("machine", processes.host_name()),
             ("run", run.id),
             ("state", run.state.value),
-            ("snapshot", run.snapshot_id or ""),
+            *((("snapshot", run.snapshot_id),) if run.snapshot_id else ()),
         ),
     )
 
@@ -125,7 +128,12 @@ def _ending(run: Run) -> tuple[Urgency, str]:
 
 
 def _text(job: Job, run: Run) -> str:
-    lines = [f"Job: {job.name}", f"Repository: {job.repository}", f"State: {run.state.value}"]
+    lines = [
+        f"Job: {job.name}",
+        f"Machine: {processes.host_name()}",
+        f"Repository: {job.repository}",
+        f"State: {run.state.value}",
+    ]
     if run.error:
         lines.append(f"Error: {run.error}")
     if run.snapshot_id:

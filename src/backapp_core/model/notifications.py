@@ -27,4 +27,4 @@ class Notification:
     urgency: Urgency
     created_at: datetime
     facts: tuple[tuple[str, str], ...] = field(default=())
-    """Names and values for programs (``job``, ``run``, ``snapshot``)."""
+    """Names and values for programs: ``job``, ``machine``, ``run``, ``state``, ``snapshot``."""

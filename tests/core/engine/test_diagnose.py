@@ -52,6 +52,28 @@ def test_missing_repository_is_a_problem_and_the_rest_is_looked_at(engine, tree)
     assert told(found, "/home", Verdict.FINE)
 
 
+@pytest.mark.parametrize(
+    ("plain", "fault"),
+    [
+        ({"kind": "nobody"}, "no notifier called 'nobody'"),
+        ({}, "notifiers.me.kind: must name a notifier; installed: "),
+        ({"kind": "email"}, "notifiers.me.host: is missing"),
+    ],
+)
+def test_notifier_that_could_tell_nobody_is_a_problem(engine, plain, fault):
+    settings = Settings.parse({"notifiers": {"me": plain}})
+    with assemble(settings, surroundings=engine.surroundings) as other:
+        assert fault in told(other.diagnose(), "notifiers", Verdict.PROBLEM)[0]
+
+
+def test_notifier_that_can_be_made_is_named(engine):
+    mail = {"kind": "email", "host": "localhost", "sender": "a@b.org", "recipients": ["c@b.org"]}
+    settings = Settings.parse({"notifiers": {"me": mail}})
+    with assemble(settings, surroundings=engine.surroundings) as other:
+        assert "'me'" in told(other.diagnose(), "notifiers", Verdict.FINE)[0]
+    assert told(engine.diagnose(), "notifiers") == []
+
+
 def test_bucket_of_a_server_that_can_hold_nothing_is_a_problem(engine):
     def looked(buckets):
         settings = Settings(server=ServerSettings(buckets=buckets))

@@ -16,6 +16,7 @@ from backapp_core import (
     RunState,
     Schedule,
     Settings,
+    processes,
 )
 from backapp_core.assembly import assemble
 from backapp_core.errors import (
@@ -282,8 +283,12 @@ def test_failure_is_told(bell, around, job, fakes):
     run = bell().run_job("nightly")
     (message,) = around.rung
     assert message.urgency is Urgency.FAILURE
-    assert message.subject == "backup 'nightly' failed"
-    assert ("run", run.id) in message.facts
+    # Whoever gets the messages of several machines sees which one it is.
+    machine = processes.host_name()
+    assert message.subject == f"backup 'nightly' on {machine} failed"
+    assert {("run", run.id), ("machine", machine)} <= {*message.facts}
+    assert "snapshot" not in dict(message.facts)
+    assert f"Machine: {machine}\n" in message.text
     assert run.error in message.text
 
 

@@ -80,18 +80,18 @@ Not there yet:
 |---|---|
 | `--no-lock` | not needed: a repository that cannot be written is read without a lock |
 | `--retry-lock` | nothing; exit code 11 says that the repository is locked |
-| `--compression`, `--pack-size` | nothing; whatever shrinks is compressed, packs have 16 MiB and more |
+| `--compression`, `--pack-size` | nothing; all that shrinks is compressed, packs have 16 MiB |
 | `--limit-upload`, `--limit-download` | nothing; let the operating system limit it |
 | `--no-cache` | `--cache-dir` with a folder that you throw away |
 | `--repository-file` | `$BACKAPP_REPOSITORY_FILE` |
 | `backup --skip-if-unchanged` | every backup makes a snapshot |
-| `backup --ignore-inode`, `--ignore-ctime` | nothing; a file of which only that differs is read again |
+| `backup --ignore-inode`, `--ignore-ctime` | a file of which only that differs is read again |
 | `backup --time`, `--with-atime` | nothing; a snapshot is of the time at which it was begun |
 | `restore --verify` | contents are verified while they are written |
 | `restore --delete` | nothing; entries that the snapshot lacks stay |
 | `find --newest`, `--oldest`, `--blob`, `--tree`, `--pack` | nothing |
 | `dump --archive zip` | `dump`, which writes tar |
-| `snapshots --json`, `ls --json` and others | one object per line, and no list around them: `jq -s .` makes one |
+| lists, such as `snapshots --json` | one object per line; `jq -s .` makes a list |
 | `rebuild-index` | `repair index` |
 | `migrate` | `copy` into a new repository |
 | `rewrite`, `list` | nothing |
@@ -190,7 +190,7 @@ def test_command_of_another_package_looks_like_the_others() -> None:
 @pytest.mark.parametrize(
     ("typed", "answer"),
     [
-        (["chekc"], "no such command 'chekc' (did you mean 'check'?); see: backapp --help"),
+        (["checks"], "no such command 'checks' (did you mean 'check'?); see: backapp --help"),
         (["job", "ad"], "no such command 'ad' (did you mean 'add'?); see: backapp job --help"),
         (["rebuild-index"], "no such command 'rebuild-index'; here it is 'backapp repair index';"),
         (["xyzzy"], "no such command 'xyzzy'; see: backapp --help"),
