@@ -127,6 +127,8 @@ class AgentLoop:
                         self._work.hand_back(begun.run_id, begun.fence)
         note_instance(self._folder, self._instance)
         self._become_the_one()
+        if not self._surroundings.cancel.is_cancelled:
+            self._say(Level.INFO, "the server answers; working for it until stopped")
 
     def _become_the_one(self) -> None:
         """Say hello until nobody else counts as alive.

@@ -12,7 +12,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -90,7 +92,7 @@ def running(arguments: list[str], folder: Path) -> Iterator[subprocess.Popen]:
 
 
 def surroundings(folder: Path) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
     return kept | {"HOME": str(folder), "BACKAPP_CONFIG": str(folder / "settings.toml")}
 
 
@@ -325,6 +327,29 @@ def sign_out_elsewhere(page) -> None:
     other.get_by_role("button", name="Sign out").click()
     other.get_by_role("heading", name="Sign in").wait_for()
     other.close()
+
+
+def test_command_is_copied_and_moments_are_told_in_the_time_of_here(site):
+    here = {"timezone_id": "America/New_York", "locale": "en-US"}
+    may = ["clipboard-read", "clipboard-write"]
+    with site.page(permissions=may, **here) as page:
+        page.goto("/machines")
+        page.get_by_label("What the machine is to be called").fill("jupiter")
+        page.get_by_role("button", name="Show the command").click()
+        page.get_by_role("button", name="Copy", exact=True).click()
+        page.get_by_role("button", name="Copied").wait_for()
+        shown = page.get_by_label("The command").inner_text()
+        assert page.evaluate("navigator.clipboard.readText()") == shown
+        assert violations(page) == []
+        moment = page.locator("time[datetime]").first
+        moment.hover()
+        at = datetime.fromisoformat(moment.get_attribute("datetime"))
+        local = at.astimezone(ZoneInfo("America/New_York"))
+        told = moment.get_attribute("title")
+        assert f"{local.month}/{local.day}/{local.year}" in told
+        assert f":{local:%M}:" in told
+        assert told.endswith("here")
+        assert page.said == []
 
 
 def test_form_works_by_keyboard_alone(site):

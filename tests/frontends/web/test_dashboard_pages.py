@@ -464,6 +464,8 @@ def test_run_that_ended_says_how_and_is_no_longer_fetched(admin, ours, going, wo
     assert "2 entries could not be read" in page
     assert "http-equiv" not in page
     assert "hx-trigger" not in page
+    assert "the run is completed with warnings" in page
+    assert "by hand" in page
     assert admin.post(f"/runs/{going.run.id}/cancel").status_code == 409
 
 
@@ -474,6 +476,9 @@ def test_failure_needs_attention_and_its_words_are_only_text(admin, ours, going,
         page = admin.get(address).text
         assert "No space &#34;&gt;&lt;script&gt;" in page, address
         assert "<script>alert" not in page
+    log = admin.get(f"/runs/{going.run.id}/log?after=0").text
+    assert '<li class="bad">' in log
+    assert "the run is failed: no space" in log
 
 
 def test_second_click_on_run_now_leads_to_the_run_that_waits(admin, client, ours):

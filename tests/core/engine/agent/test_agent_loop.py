@@ -49,11 +49,13 @@ def snapshots(working, site):
 
 
 def test_wished_run_is_claimed_carried_out_and_acknowledged(site):
-    site.working()
+    working = site.working()
     ended = site.ended(site.ask())
     assert (ended.state, ended.error, ended.counts.files) == (RunState.COMPLETED, "", 2)
     (receipt,) = site.tenant.repositories.receipts(site.repository.id)
     assert (receipt.snapshot_id, receipt.run_id) == (ended.snapshot_id, ended.id)
+    # Whoever started it sees that it works, also where there is nothing to do.
+    assert [one for one in working.events.of(LogLine) if "until stopped" in one.text]
 
 
 def test_first_run_creates_the_repository_with_a_password_that_only_this_machine_has(site):
