@@ -5,7 +5,8 @@
     import backapp_core
 
     engine = backapp_core.assemble()
-    with engine.create_repository("/srv/backup") as repository:
+    keys = backapp_core.keys_from(password_file="password")
+    with engine.create_repository("/srv/backup", keys=keys) as repository:
         result = engine.backup(repository, ["/home/me/documents"])
         print(result.snapshot.short_id, result.snapshot.counts.files)
 """
