@@ -23,7 +23,7 @@ def snapshot_fields(snapshot: Snapshot) -> Fields:
         "id": snapshot.id,
         "short_id": snapshot.short_id,
         "program_version": snapshot.program,
-        "summary": count_fields(snapshot.counts),
+        "summary": count_fields(snapshot.counts) if snapshot.counts.are_known else None,
     }
     if snapshot.parent_id:
         fields["parent"] = snapshot.parent_id

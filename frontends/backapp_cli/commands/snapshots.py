@@ -173,7 +173,7 @@ def _listing(members: Sequence[Snapshot]) -> list[str]:
             local_time(one.taken_at),
             to_line(one.hostname),
             "\n".join(map(to_line, one.tags)),
-            size(one.counts.processed_bytes),
+            size(one.counts.processed_bytes) if one.counts.are_known else "",
             "\n".join(map(to_text, one.roots)),
         )
         for one in members

@@ -26,6 +26,11 @@ class Counts:
     """Bytes that this backup added to the repository, after compression and encryption."""
 
     @property
+    def are_known(self) -> bool:
+        """Whether anything was recorded; restic before 0.17 records nothing."""
+        return self != Counts()
+
+    @property
     def files(self) -> int:
         """Regular files of the snapshot, hard links counted by name."""
         return self.files_new + self.files_changed + self.files_unmodified

@@ -2,11 +2,15 @@
 
 import json
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backapp_cli.commands.snapshots import _listing
+from backapp_cli.plain import snapshot_fields
 from backapp_cli.show import (
     Output,
     json_line,
@@ -14,6 +18,7 @@ from backapp_cli.show import (
     table,
     width,
 )
+from backapp_core.model.snapshots import Counts, Snapshot
 
 _NASTY = "a\x1b[31m\r\n\x07\x9b\u202e\u2028\u2066\x7f\udcff\ud800b"
 
@@ -77,3 +82,13 @@ def test_times_are_local(monkeypatch) -> None:
     assert local_time(moment)[14:] == "00:07"
     assert iso_time(moment) == "2026-05-01T12:00:07+00:00"
     assert iso_time(None) is None
+
+
+def test_nothing_is_said_of_counts_that_nobody_recorded() -> None:
+    plain = Snapshot("ab" * 32, datetime(2026, 1, 2, tzinfo=UTC), "host", "user", (b"/a",))
+    assert snapshot_fields(plain)["summary"] is None
+    empty_file = evolve(plain, counts=Counts(files_new=1, directories=1))
+    summary = cast("dict[str, object]", snapshot_fields(empty_file)["summary"])
+    assert summary["total_bytes_processed"] == 0
+    sizes = [line.split()[4] for line in _listing([plain, empty_file])[-2:]]
+    assert sizes == ["/a", "0"]  # and its unit
