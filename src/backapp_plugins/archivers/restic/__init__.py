@@ -26,17 +26,19 @@ def _create(
 ) -> Repository:
     try:
         from backapp_plugins.archivers.restic.opening import create
+
+        return create(transport, settings, keys, surroundings)
     except ModuleNotFoundError as error:
         raise _lacking(error) from error
-    return create(transport, settings, keys, surroundings)
 
 
 def _open(transport: Transport, keys: Keys, surroundings: Surroundings) -> Repository:
     try:
         from backapp_plugins.archivers.restic.opening import open_repository
+
+        return open_repository(transport, keys, surroundings)
     except ModuleNotFoundError as error:
         raise _lacking(error) from error
-    return open_repository(transport, keys, surroundings)
 
 
 def _lacking(error: ModuleNotFoundError) -> PartMissing:

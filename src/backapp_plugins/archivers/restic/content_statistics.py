@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from backapp_core.plugin_api import ContentStats, DamagedRepository
 from backapp_plugins.archivers.restic.format.layout import ID_BYTES, SEAL_BYTES, BlobKind
 from backapp_plugins.archivers.restic.format.tree_links import Links
-from backapp_plugins.archivers.restic.index.ids import Rows
+from backapp_plugins.archivers.restic.index.ids import Rows, distinct
 from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.reading.link_reader import LinkReader
@@ -102,7 +102,7 @@ class _ContentCount:
             if digest not in self._long_files:
                 self._long_files.add(digest)
                 self._long_bytes += self._sum(self._content_bytes[rows[start:end]])
-                self._long_blobs += len(np.unique(rows[start:end]))
+                self._long_blobs += len(distinct(rows[start:end]))
 
     def _rows_of(self, kind: BlobKind, blob_ids: bytes) -> Rows:
         rows = self._table.rows_of(kind, blob_ids)
@@ -116,7 +116,7 @@ class _ContentCount:
         return rows
 
     def _fresh(self, rows: Rows) -> Rows:
-        fresh = np.unique(rows[~self._is_needed[rows]])
+        fresh = distinct(rows[~self._is_needed[rows]])
         self._is_needed[fresh] = True
         return fresh
 

@@ -1,5 +1,9 @@
 """Creates a repository, and opens one with a password."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
 from backapp_core.plugin_api import (
     DamagedRepository,
     Keys,
@@ -33,12 +37,11 @@ from backapp_plugins.archivers.restic.format.unpacked import (
     open_document,
     seal_description,
 )
-from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.presence import has_any, has_config
-from backapp_plugins.archivers.restic.repository import ResticRepository
 from backapp_plugins.archivers.restic.settings import ResticSettings
 
 _TRIES = 2
+_Opened: TypeAlias = Callable[[Transport, Config, OpenedKey, Surroundings], Repository]
 
 
 def create(
@@ -55,7 +58,7 @@ def create(
         RepositoryExists: If one stands there, or parts of one.
         WrongPassword: If there is no password.
     """
-    password = _password(keys)
+    opened, password = _imported(), _password(keys)
     config = new_config(surroundings.random_bytes, settings.chunker, settings.polynomial)
     transport.prepare()
     address = transport.address
@@ -82,7 +85,7 @@ def create(
         # What stands there is ours if only the answer to storing it was lost: no two seal alike.
         if transport.read(CONFIG_NAME) != sealed:
             raise RepositoryExists(f"a repository already stands at {address}") from error
-    return _opened(transport, config, key, surroundings)
+    return opened(transport, config, key, surroundings)
 
 
 def open_repository(transport: Transport, keys: Keys, surroundings: Surroundings) -> Repository:
@@ -93,14 +96,25 @@ def open_repository(transport: Transport, keys: Keys, surroundings: Surroundings
         UnknownFormat: If it is of a version that this program does not know.
         DamagedRepository: If the description is altered or gone, or no key is whole.
     """
-    key = open_key(transport, _password(keys), surroundings)
-    return _opened(transport, _read_config(transport, key, surroundings), key, surroundings)
+    password = _password(keys)
+    with ThreadPoolExecutor(1, "key") as pool:
+        opening = pool.submit(open_key, transport, password, surroundings)
+        opened = _imported()  # beside the half second of native code that makes a key
+        key = opening.result()
+    return opened(transport, _read_config(transport, key, surroundings), key, surroundings)
 
 
-def _opened(
-    transport: Transport, config: Config, key: OpenedKey, surroundings: Surroundings
-) -> Repository:
-    return ResticRepository(Place(transport, config, key, surroundings))
+def _imported() -> _Opened:
+    """Return what makes a repository of what was opened; its imports take a tenth of a second."""
+    from backapp_plugins.archivers.restic.place import Place
+    from backapp_plugins.archivers.restic.repository import ResticRepository
+
+    def opened(
+        transport: Transport, config: Config, key: OpenedKey, surroundings: Surroundings
+    ) -> Repository:
+        return ResticRepository(Place(transport, config, key, surroundings))
+
+    return opened
 
 
 def _read_config(transport: Transport, key: OpenedKey, surroundings: Surroundings) -> Config:

@@ -33,7 +33,6 @@ from backapp_core.plugin_api import (
 )
 from backapp_plugins.archivers.restic import listing
 from backapp_plugins.archivers.restic.access import locks
-from backapp_plugins.archivers.restic.backup.run import BackupRun
 from backapp_plugins.archivers.restic.format.layout import INDEX
 from backapp_plugins.archivers.restic.format.polynomial import polynomial_to_text
 from backapp_plugins.archivers.restic.index.index import Index
@@ -63,6 +62,8 @@ class ResticRepository(Repository):
 
     @override
     def backup(self, scanner: Scanner, options: BackupOptions) -> BackupResult:
+        from backapp_plugins.archivers.restic.backup.run import BackupRun
+
         return BackupRun(self._place, scanner, options).run()
 
     @override

@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 
 from backapp_plugins.archivers.restic.index.columns import Flags
-from backapp_plugins.archivers.restic.index.ids import Rows
+from backapp_plugins.archivers.restic.index.ids import Rows, distinct
 from backapp_plugins.archivers.restic.index.table import Table
 
 
@@ -53,4 +53,4 @@ class Damage:
         order = np.argsort(packs, kind="stable")
         numbers, starts = np.unique(packs[order], return_index=True)
         blobs = np.split(first[group[rows[order]]], starts[1:])
-        return dict(zip(numbers.tolist(), map(np.unique, blobs), strict=True)) if len(rows) else {}
+        return dict(zip(numbers.tolist(), map(distinct, blobs), strict=True)) if len(rows) else {}

@@ -11,6 +11,7 @@ from backapp_plugins.archivers.restic.check.damage import Damage
 from backapp_plugins.archivers.restic.check.findings import Findings
 from backapp_plugins.archivers.restic.format.layout import DATA, pack_name
 from backapp_plugins.archivers.restic.index.columns import Flags
+from backapp_plugins.archivers.restic.index.ids import distinct
 from backapp_plugins.archivers.restic.index.pack_table import PackTable
 from backapp_plugins.archivers.restic.parallel import in_threads
 from backapp_plugins.archivers.restic.place import Place
@@ -113,7 +114,7 @@ class PackCheck:
         is_off = offset != wanted[:-1]
         if not is_off.any():
             return
-        for number in np.unique(columns.pack_number[rows[is_off]]).tolist():
+        for number in distinct(columns.pack_number[rows[is_off]]).tolist():
             self.is_consecutive[number] = False
             self._damage.pack(number, self._order_fault(number))
 

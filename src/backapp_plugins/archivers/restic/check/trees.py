@@ -14,7 +14,7 @@ from backapp_plugins.archivers.restic.check.tree import MOST_FAULTS, CheckedTree
 from backapp_plugins.archivers.restic.check.walk import TreeSource, walk
 from backapp_plugins.archivers.restic.format.layout import ID_BYTES, SEAL_BYTES, BlobKind
 from backapp_plugins.archivers.restic.index.columns import Flags
-from backapp_plugins.archivers.restic.index.ids import Rows
+from backapp_plugins.archivers.restic.index.ids import Rows, distinct
 from backapp_plugins.archivers.restic.index.table import Table
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.reading.spans import Span
@@ -131,7 +131,7 @@ class _Gathering:
         self._look_up_files()
         return _Seen(
             self._rows(BlobKind.TREE, b"".join(self.subtrees)),
-            np.unique(np.concatenate(self._data)),
+            distinct(np.concatenate(self._data)),
             self._unindexed,
             self._faults,
             self._files,
@@ -145,7 +145,7 @@ class _Gathering:
         is_known = rows >= 0
         self._note_unindexed(BlobKind.DATA, contents, rows)
         known = rows[is_known]
-        self._data.append(np.unique(known))
+        self._data.append(distinct(known))
         columns = self._table.columns
         plain = columns.uncompressed[known]
         lengths = np.zeros(len(rows), np.int64)
@@ -188,7 +188,7 @@ class _Gathering:
     def _rows(self, kind: BlobKind, blob_ids: bytes) -> Rows:
         rows = self._table.rows_of(kind, blob_ids)
         self._note_unindexed(kind, blob_ids, rows)
-        return np.unique(rows[rows >= 0])
+        return distinct(rows[rows >= 0])
 
     def _note_unindexed(self, kind: BlobKind, blob_ids: bytes, rows: Rows) -> None:
         for place in np.flatnonzero(rows < 0).tolist():

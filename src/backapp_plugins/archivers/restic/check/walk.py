@@ -15,7 +15,7 @@ from backapp_plugins.archivers.restic.check.sealed import BlobBatch
 from backapp_plugins.archivers.restic.format.blobs import BlobBroken
 from backapp_plugins.archivers.restic.format.layout import BlobKind, pack_name
 from backapp_plugins.archivers.restic.index.columns import Flags
-from backapp_plugins.archivers.restic.index.ids import Rows
+from backapp_plugins.archivers.restic.index.ids import Rows, distinct
 from backapp_plugins.archivers.restic.index.table import Table
 from backapp_plugins.archivers.restic.parallel import in_threads
 from backapp_plugins.archivers.restic.place import Place
@@ -107,10 +107,10 @@ def walk(
         RunCancelled: If the run is asked to stop.
     """
     is_met = np.zeros(len(table), np.bool_)
-    level = np.unique(first)
+    level = distinct(first)
     while len(level):
         is_met[level] = True
         found = [take(one) for one in in_threads(place, work, spans(table, level))]
-        following = np.unique(np.concatenate(found))
+        following = distinct(np.concatenate(found))
         level = following[~is_met[following]]
     return is_met

@@ -16,7 +16,7 @@ from backapp_plugins.archivers.restic.index.columns import (
     new_column,
     no_columns,
 )
-from backapp_plugins.archivers.restic.index.ids import Numbers, Rows, words_of
+from backapp_plugins.archivers.restic.index.ids import Numbers, Rows, distinct, words_of
 
 _SLAB = 1 << 18
 """Rows with repeated ids that are put in order at once."""
@@ -156,7 +156,7 @@ class _RowsOfKind:
         words = np.empty((len(rows), 4), np.uint64)
         facts = np.empty((len(rows), 4), np.uint32)
         owner = np.searchsorted(self.ends, rows, side="right")
-        owners: list[int] = np.unique(owner).tolist()
+        owners: list[int] = distinct(owner).tolist()
         for at in owners:
             here = np.flatnonzero(owner == at)
             part = self._parts[at]
@@ -172,7 +172,7 @@ def _whole_groups(tied: Rows, is_tied: NDArray[np.bool_]) -> Iterator[Rows]:
     """Yield places of tied rows in slabs that part no group."""
     begins = np.flatnonzero(~is_tied[tied])
     marks = np.arange(_SLAB, len(tied), _SLAB)
-    cuts = np.unique(begins[np.searchsorted(begins, marks, side="right") - 1])
+    cuts = distinct(begins[np.searchsorted(begins, marks, side="right") - 1])
     yield from (slab for slab in np.split(tied, cuts) if len(slab))
 
 

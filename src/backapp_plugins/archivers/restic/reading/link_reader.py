@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from typing import final
 
-import numpy as np
-
 from backapp_core.plugin_api import DamagedRepository, HasFolder
 from backapp_plugins.archivers.restic.format.blobs import BlobBroken
 from backapp_plugins.archivers.restic.format.tree_links import Links, links_of
 from backapp_plugins.archivers.restic.format.trees import TreeBroken
-from backapp_plugins.archivers.restic.index.ids import Rows
+from backapp_plugins.archivers.restic.index.ids import Rows, distinct
 from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.parallel import in_threads
 from backapp_plugins.archivers.restic.place import Place
@@ -40,7 +38,7 @@ class LinkReader:
             RunCancelled: If the run is asked to stop.
         """
         if self._cache is not None:
-            packs = np.unique(self._table.columns.pack_number[rows])
+            packs = distinct(self._table.columns.pack_number[rows])
             self._cache.fetch(self._table.columns.pack_id[packs].tolist())
         return in_threads(self._place, self._read_span, spans(self._table, rows))
 
