@@ -12,8 +12,9 @@ from backapp_plugins.archivers.restic.check.documents import (
     check_snapshots,
 )
 from backapp_plugins.archivers.restic.check.findings import Findings
+from backapp_plugins.archivers.restic.check.pack_readers import PackReaders
 from backapp_plugins.archivers.restic.check.progress import CheckProgress
-from backapp_plugins.archivers.restic.format.layout import INDEX
+from backapp_plugins.archivers.restic.format.layout import DATA, INDEX
 from backapp_plugins.archivers.restic.index.index import Index
 from backapp_plugins.archivers.restic.place import Place
 
@@ -37,6 +38,13 @@ class Check:
             TransportError: If the destination fails.
             RunCancelled: If the run is asked to stop.
         """
+        with PackReaders(self._place) as readers:
+            if self._subset == DataSubset():
+                # They get ready while the index is read here.
+                readers.expect(info.size_bytes for _, info in self._place.listed(DATA))
+            return self._run(readers)
+
+    def _run(self, readers: PackReaders) -> CheckReport:
         self._objects += check_keys(self._place, self._findings)
         locks, are_readable = check_locks(self._place, self._findings)
         self._objects += locks
@@ -44,7 +52,7 @@ class Check:
         with self._place.hold_to_read() if are_readable else nullcontext():
             roots = check_snapshots(self._place, self._findings)
             self._objects += len(roots)
-            self._check_content(roots, self._load_index())
+            self._check_content(roots, self._load_index(), readers)
         self._progress.end()
         return CheckReport(
             snapshots=len(roots),
@@ -72,8 +80,10 @@ class Check:
         self._objects += len(index.files)
         return index
 
-    def _check_content(self, roots: Mapping[bytes, bytes], index: Index) -> None:
+    def _check_content(
+        self, roots: Mapping[bytes, bytes], index: Index, readers: PackReaders
+    ) -> None:
         content = ContentCheck(self._place, index, self._findings, self._progress)
-        content.look(roots, self._subset)
+        content.look(roots, self._subset, readers)
         content.report(roots)
         self._objects += content.packs

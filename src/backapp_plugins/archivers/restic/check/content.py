@@ -51,12 +51,19 @@ class ContentCheck:
         """How many packs are there."""
         return self._stored.listed
 
-    def look(self, roots: Mapping[bytes, bytes], subset: DataSubset | None) -> None:
+    def look(
+        self, roots: Mapping[bytes, bytes], subset: DataSubset | None, readers: PackReaders
+    ) -> None:
         """Compare packs with the index, read all trees below ``roots``, and a share of the data.
 
         Workers that read the data are started before the trees are read. Once they are ready they
         read the packs without trees meanwhile; without workers one comes after the other, for side
         by side, what is gained on processors is lost on the interpreter.
+
+        Args:
+            roots: The trees of snapshots, by their ids.
+            subset: Which share; None for no data.
+            readers: The workers, which may have been started.
 
         Raises:
             TransportError: If the destination fails.
@@ -69,10 +76,8 @@ class ContentCheck:
         plain = [number for number in wanted if not has_trees[number]]
         is_doubtful = self._damage.is_bad.copy()  # of later damage the index knew nothing
         is_given_up = threading.Event()
-        with (
-            PackReaders(self._place, self._size_of(wanted)) as readers,
-            ThreadPoolExecutor(1, "data") as pool,
-        ):
+        readers.expect(self._stored.listed_bytes[wanted].tolist())
+        with ThreadPoolExecutor(1, "data") as pool:
             data = DataCheck(self._place, self._packs, self._stored, self._damage, readers)
             beside = pool.submit(self._look_beside, readers, data, plain, is_given_up)
             try:

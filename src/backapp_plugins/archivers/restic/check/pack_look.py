@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, final
 from attrs import frozen
 from typing_extensions import override
 
-from backapp_plugins.archivers.restic.check.sealed import BlobBatch
+from backapp_plugins.archivers.restic.format.blob_batch import BlobBatch
 from backapp_plugins.archivers.restic.format.blobs import BlobCodec
 from backapp_plugins.archivers.restic.format.crypto import MasterKey, SealBroken
 from backapp_plugins.archivers.restic.format.layout import pack_name

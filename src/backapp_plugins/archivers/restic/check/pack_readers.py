@@ -1,5 +1,7 @@
 """Has packs looked at by workers."""
 
+from collections.abc import Iterable
+from itertools import accumulate
 from typing import Final, final
 
 from typing_extensions import override
@@ -22,19 +24,28 @@ class PackReaders(Closing):
     to whoever asked.
     """
 
-    def __init__(self, place: Place, read_bytes: int) -> None:
-        """Start workers if so much that is to be read pays for them, without waiting for them."""
+    def __init__(self, place: Place) -> None:
+        """Prepare; none is started before `expect`."""
         self._place = place
         self._check = place.surroundings.cancel.check
         self._crew = self._recruited()
-        if self._crew is not None:
-            self._crew.prepare(read_bytes)
 
     @override
     def close(self) -> None:
         """End all of them."""
         if self._crew is not None:
             self._crew.close()
+
+    def expect(self, sizes: Iterable[int]) -> None:
+        """Start workers if what is to be read pays for them and none were started; never waits.
+
+        Args:
+            sizes: How large each pack is that is to be read, in bytes; asked for as far as needed.
+        """
+        if self._crew is not None and any(
+            total >= _WORTH_WORKERS_BYTES for total in accumulate(sizes)
+        ):
+            self._crew.prepare(_WORTH_WORKERS_BYTES)
 
     def are_ready(self) -> bool:
         """Wait until workers are ready, and say whether any are.

@@ -11,7 +11,7 @@ import numpy as np
 
 from backapp_core.plugin_api import ObjectMissing, TransferCut
 from backapp_plugins.archivers.restic.check.damage import Damage
-from backapp_plugins.archivers.restic.check.sealed import BlobBatch
+from backapp_plugins.archivers.restic.format.blob_batch import BlobBatch
 from backapp_plugins.archivers.restic.format.blobs import BlobBroken
 from backapp_plugins.archivers.restic.format.layout import BlobKind, pack_name
 from backapp_plugins.archivers.restic.index.columns import Flags

@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from typing import final
 
+from typing_extensions import Buffer
+
 from backapp_core.plugin_api import DamagedRepository, HasFolder
+from backapp_plugins.archivers.restic.format.blob_batch import BlobBatch
 from backapp_plugins.archivers.restic.format.blobs import BlobBroken
 from backapp_plugins.archivers.restic.format.tree_links import Links, links_of
 from backapp_plugins.archivers.restic.format.trees import TreeBroken
@@ -47,17 +50,21 @@ class LinkReader:
         self._reader.report()
 
     def _read_span(self, span: Span) -> tuple[Span, list[Links | str]]:
-        trees = sealed_blobs(self._place, self._table, span, self._cache)
-        return span, [self._links(tree) for tree in trees]
+        trees = list(sealed_blobs(self._place, self._table, span, self._cache))
+        contents = BlobBatch(self._place.codec).decode(
+            [tree.sealed for tree in trees],
+            [tree.wanted.uncompressed for tree in trees],
+            [tree.wanted.blob_id for tree in trees],
+        )
+        return span, list(map(self._links, trees, contents))
 
-    def _links(self, tree: SealedBlob) -> Links | str:
-        blob_id, _, _, uncompressed = tree.wanted
+    def _links(self, tree: SealedBlob, found: Buffer | BlobBroken) -> Links | str:
         content: Content
-        try:
-            content = self._place.codec.decode(tree.sealed, uncompressed, blob_id)
-        except BlobBroken as error:
-            reason = tree.reason or str(error)
+        if isinstance(found, BlobBroken):
+            reason = tree.reason or str(found)
             content = self._reader.read_again(tree.kind, tree.pack_id, tree.wanted, reason)
+        else:
+            content = bytes(found)
         if isinstance(content, DamagedRepository):
             return content.message
         try:

@@ -38,19 +38,15 @@ def sealed_blobs(
     Raises:
         TransportError: If the destination fails.
     """
-    columns = table.columns
+    columns, rows = table.columns, span.rows
     pack_id = columns.pack_id[span.pack_number].tobytes()
     data, reason = _read(place, pack_id, span, cache)
-    for row in span.rows.tolist():
-        wanted = Wanted(
-            columns.blob_id[row].tobytes(),
-            int(columns.offset[row]),
-            int(columns.length[row]),
-            int(columns.uncompressed[row]),
-        )
-        at = wanted.offset - span.offset
-        kind = BlobKind.TREE if row >= columns.tree_start else BlobKind.DATA
-        yield SealedBlob(kind, pack_id, wanted, data[at : at + wanted.length], reason)
+    facts = (columns.blob_id, columns.offset, columns.length, columns.uncompressed)
+    wanted = map(Wanted, *(fact[rows].tolist() for fact in facts))
+    for is_tree, one in zip((rows >= columns.tree_start).tolist(), wanted, strict=True):
+        at = one.offset - span.offset
+        kind = BlobKind.TREE if is_tree else BlobKind.DATA
+        yield SealedBlob(kind, pack_id, one, data[at : at + one.length], reason)
 
 
 def _read(
