@@ -1,9 +1,10 @@
 """Ids are found where a plain search finds them, however they were made."""
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backapp_plugins.archivers.restic.index.ids import SortedIds, to_ids
+from backapp_plugins.archivers.restic.index.ids import SortedIds, distinct, to_ids
 
 _NUMBER = st.integers(0, 3)
 _CRAFTED = st.builds(  # same first bytes, same first eight bytes, ids inside neighbouring ids
@@ -51,3 +52,8 @@ def test_starts_that_were_kept_serve_as_well_as_new_ones():
         *range(200),
         *[-1] * 56,
     ]
+
+
+@given(st.lists(st.integers(0, 50)))
+def test_distinct_numbers_are_those_of_a_set(numbers):
+    assert distinct(np.array(numbers, np.int64)).tolist() == sorted(set(numbers))

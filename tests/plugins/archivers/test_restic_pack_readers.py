@@ -15,6 +15,7 @@ from typing_extensions import override
 from backapp_core.errors import RunCancelled, TransportError
 from backapp_core.events import Event, LogLine, Progress
 from backapp_core.model.repositories import CheckReport
+from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.surroundings import CancelToken
 from backapp_core.testing.fakes import FrozenClock, MemoryTransport
 from backapp_core.testing.faults import flip_bit
@@ -183,6 +184,29 @@ def test_workers_read_whole_packs_and_none_of_those_is_left(filled, mirrored, wa
         len(filled.bucket.objects[one]) for one in filled.names("data/")
     )
     assert len(watched.workers) == filled.surroundings.threads
+    assert watched.are_gone
+
+
+@pytest.mark.parametrize("share", [DataSubset(), DataSubset(part=1, parts=2)])
+def test_workers_of_a_whole_check_get_ready_while_the_index_is_read(
+    filled, tmp_path, watched, share
+):
+    filled.write_out(tmp_path / "repository")
+    started: list[int] = []
+
+    @frozen
+    class Counting(Mirrored):
+        @override
+        def get(self, name, **part):
+            if name.startswith("index/"):
+                started.append(len(watched.workers))
+            return super().get(name, **part)
+
+    place = filled.reach(Counting(filled.bucket, folder=tmp_path / "repository"))
+    assert Check(place, read_data=share).run().findings == ()
+    threads = filled.surroundings.threads
+    assert set(started) == {threads if share == DataSubset() else 0}
+    assert len(watched.workers) == threads
     assert watched.are_gone
 
 
