@@ -4,7 +4,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -457,8 +456,7 @@ class Watched:
 
     def kill(self) -> None:
         for worker in self.workers:
-            if worker._process.returncode is None:
-                os.kill(worker._process.pid, signal.SIGKILL)
+            worker.kill()  # also if another thread has just taken note that it ended
 
 
 @pytest.fixture
