@@ -17,14 +17,14 @@ from backapp_core.clock import Clock
 from backapp_core.events import Event, EventSink
 from backapp_core.model.requests import BackupRequest
 from backapp_core.ports.closing import Closing
+from backapp_core.ports.packed_entries import PackedEntries
 from backapp_core.ports.scanners import FoundDirectory, Scanner
 from backapp_core.ports.surroundings import Keys, Surroundings
 
 _MOST_AHEAD = 100_000
 """So many entries, directories included, are looked at before anybody asks for them.
 
-About what can be looked at in that half a second; they take some 35 MB, which the backup needs for
-other things later.
+About what can be looked at in that half a second; packed, they take some 7 MB.
 """
 
 
@@ -143,8 +143,10 @@ class AheadScanner(Scanner, Closing):
         try:
             self._scan = self._inner.scan()
             for found in self._scan:
-                self._found.append(found)
                 seen += 1 + len(found.entries)
+                if found.entries:
+                    found.entries = PackedEntries(found.entries)
+                self._found.append(found)
                 if self._rests.is_set() or seen >= _MOST_AHEAD:
                     return
         except BaseException as error:  # noqa: BLE001  # raised where the scan is asked for

@@ -79,7 +79,8 @@ class FoundDirectory(Closing):
     entry: Entry
     """The directory itself."""
     entries: Sequence[Entry]
-    """Everything in it that is kept and no directory, in byte order of names."""
+    """Everything in it that is kept and no directory, in byte order of names. May be set to another
+    sequence of the same entries by who keeps the directory for later."""
 
     @abstractmethod
     def open(self, entry: Entry) -> OpenedFile:

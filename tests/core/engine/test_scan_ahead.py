@@ -1,7 +1,8 @@
 """What is looked at while a key is made is what a scan finds, and nothing is told early."""
 
 import threading
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from typing_extensions import override
@@ -11,7 +12,9 @@ from backapp_core.engine.scan_ahead import AheadScanner, HeldEvents
 from backapp_core.errors import SourceNotFound, WrongPassword
 from backapp_core.events import Level, LogLine, Recording
 from backapp_core.hookspecs import hookimpl
+from backapp_core.model.entries import Entry
 from backapp_core.ports.archivers import ArchiverKind
+from backapp_core.ports.packed_entries import encoded_entries
 from backapp_core.ports.scanners import FoundDirectory, Scanner
 from backapp_core.ports.surroundings import Keys
 from backapp_core.testing.fakes import FrozenClock
@@ -23,10 +26,9 @@ KEYED = "fake:keyed"
 class Folder(FoundDirectory):
     """A directory of which nothing but its number matters."""
 
-    entries = ()
-
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, entries: Sequence[Entry]) -> None:
         self.number = number
+        self.entries = entries
         self.is_closed = False
 
     open = attributes = link_target = None
@@ -48,6 +50,8 @@ class Numbers(Scanner):
         self.events = events
         self.error = error
         self.made: list[Folder] = []
+        self.entries: list[Entry] = []
+        self.make: Callable[[], list[Entry]] = lambda: self.entries
         self.threads: set[str] = set()
         self.is_over = False
         self.goes_on = threading.Event()
@@ -60,7 +64,7 @@ class Numbers(Scanner):
                 self.goes_on.wait(30)
                 self.threads.add(threading.current_thread().name)
                 self.events(LogLine(Level.INFO, f"{number}"))
-                self.made.append(Folder(number))
+                self.made.append(Folder(number, self.make()))
                 yield self.made[-1]
             if self.error is not None:
                 raise self.error
@@ -285,3 +289,39 @@ def test_what_is_wrong_with_sources_is_said_by_the_backup(engine, opened, roots)
     request = BackupRequest(roots)
     with opened(request) as repository, pytest.raises(Exception, match="source"):
         engine.backup(repository, request)
+
+
+def entry(number: int) -> Entry:
+    """Return an entry with all kinds of facts."""
+    return Entry(
+        b"\xff%d" % number, 0o100644, 2**32 - 2, 0, number, -5, 10**18, 2**63, 7, 1, 0, number * 512
+    )
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 20_000])
+def test_entries_that_waited_are_the_same_ones(ahead, count):
+    scanner, inner = ahead(2)
+    inner.entries = entries = [entry(number) for number in range(count)]
+    scanner.begin()
+    until_over(inner)
+    for found in scanner.scan():
+        assert list(encoded_entries(found.entries)) == list(encoded_entries(entries))
+        assert len(found.entries) == count
+        assert list(found.entries) == entries
+        assert list(found.entries[1:3]) == entries[1:3]
+        assert all(type(one) is Entry for one in found.entries)
+        assert found.entries[-1:] == entries[-1:]
+
+
+def test_entries_that_wait_take_little_memory(ahead):
+    scanner, inner = ahead(50)
+    inner.make = lambda: [entry(number + 10**9) for number in range(1000)]
+    tracemalloc.start()
+    try:
+        scanner.begin()
+        until_over(inner)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 50 * 1000 * 100
+    assert sum(len(found.entries) for found in scanner.scan()) == 50 * 1000

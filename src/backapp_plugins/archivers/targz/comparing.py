@@ -4,7 +4,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from backapp_core.plugin_api import Entry, EntryKind, FoundDirectory
+from backapp_core.plugin_api import Entry, EntryKind, FoundDirectory, encoded_entries
 from backapp_plugins.archivers.targz.manifest import ENTRIES_PER_BLOCK, DirLine, EntryLine
 
 Inode = tuple[int, int, int, int, int, int]
@@ -15,7 +15,9 @@ def fingerprint(found: FoundDirectory) -> str:
     """Return a hash of all facts of a directory and its entries; empty for a very large one."""
     if len(found.entries) > ENTRIES_PER_BLOCK:
         return ""
-    return blake2b(_encode_facts((found.entry, found.entries)), digest_size=16).hexdigest()
+    (entries,) = encoded_entries(found.entries)  # so few are one piece
+    facts = _encode_facts((found.entry, msgspec.Raw(entries)))
+    return blake2b(facts, digest_size=16).hexdigest()
 
 
 def is_unchanged(old: EntryLine, kind: EntryKind, entry: Entry) -> bool:

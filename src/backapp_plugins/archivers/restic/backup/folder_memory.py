@@ -22,7 +22,7 @@ from typing import NamedTuple, final
 
 import msgspec
 
-from backapp_core.plugin_api import Entry, FoundDirectory
+from backapp_core.plugin_api import Entry, FoundDirectory, encoded_entries
 from backapp_plugins.archivers.restic.format.layout import ID_BYTES
 from backapp_plugins.archivers.restic.kept_files import write_kept
 
@@ -33,7 +33,6 @@ _HASH_BYTES = 16
 _KEY_BYTES = 8
 _MOST_FOLDERS = 4_000_000
 """Beyond that the records would take more memory than the shortcut is worth."""
-_ENTRIES_AT_ONCE = 1 << 14
 _KEYS_AT_ONCE = 1 << 16
 _UNSETTLED = bytes(_HASH_BYTES)
 _encode = msgspec.msgpack.Encoder().encode
@@ -67,12 +66,9 @@ class Remembered(NamedTuple):
 
 def hash_of_entries(found: FoundDirectory) -> bytes:
     """Return a hash of all facts of what is in a directory and is none."""
-    entries = found.entries
-    if len(entries) <= _ENTRIES_AT_ONCE:
-        return _hash(_encode(entries))
     hasher = blake2b(digest_size=_HASH_BYTES)
-    for at in range(0, len(entries), _ENTRIES_AT_ONCE):
-        hasher.update(_encode(entries[at : at + _ENTRIES_AT_ONCE]))
+    for piece in encoded_entries(found.entries):
+        hasher.update(piece)
     return hasher.digest()
 
 
