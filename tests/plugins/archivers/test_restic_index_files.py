@@ -1,6 +1,8 @@
 """Index files are read whole or refused with a reason, and written as restic writes them."""
 
 import json
+import random
+import tracemalloc
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,9 +13,11 @@ from backapp_plugins.archivers.restic.format.packs import PackEntry
 from backapp_plugins.archivers.restic.index.files import (
     IndexBroken,
     MarkedPack,
+    WaitingPack,
     decode_index,
     encode_index,
     encode_indexes,
+    index_of,
 )
 
 _FILE = b"f" * 32
@@ -175,3 +179,35 @@ def test_files_hold_no_more_blobs_than_they_may_and_packs_are_never_parted():
 
 def test_nothing_to_list_makes_no_file():
     assert list(encode_indexes([])) == []
+
+
+def test_packs_that_waited_make_up_the_same_file():
+    packs = [(bytes([number]) * 32, [_DATA, _TREE] * number) for number in range(4)]
+    document = index_of([WaitingPack(*pack) for pack in packs])
+    expected = encode_index(packs)
+    assert b"".join(document.each()) == b"".join(document.each()) == expected
+    assert document.size_bytes == len(expected)
+    alone = index_of([WaitingPack(*packs[1])])
+    assert (b"".join(alone.each()), alone.size_bytes) == (
+        encode_index(packs[1:2]),
+        len(encode_index(packs[1:2])),
+    )
+
+
+def test_reading_a_file_takes_little_more_than_its_columns():
+    chance = random.Random(3)
+    packs = [
+        (
+            chance.randbytes(32),
+            [PackEntry(BlobKind.DATA, chance.randbytes(32), 0, 99, 700) for _ in range(500)],
+        )
+        for _ in range(40)
+    ]
+    document = encode_index(packs)
+    tracemalloc.start()
+    try:
+        decode_index(document, _FILE)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000 * 150

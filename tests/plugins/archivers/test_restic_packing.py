@@ -142,3 +142,46 @@ def test_nothing_is_listed_that_a_disk_took_and_could_not_make_sure_of(restic_be
         with pytest.raises(TransportError, match="could not make sure"):
             saver.finish()
     assert not place.load_index(uses_cache=False).has(BlobKind.DATA, blob_id)
+
+
+@pytest.mark.parametrize("length", [1, 1000, MIB - 1, MIB, MIB + 1, 3 * MIB + 5])
+def test_blobs_that_begin_and_end_anywhere_are_stored_whole(place, length):
+    chance = random.Random(length)
+    sizes = [chance.randrange(1, length + 1) for _ in range(8)]
+    contents = [chance.randbytes(size) for size in [length, *sizes, length]]
+    with BlobSaver(place, place.load_index()) as saver:
+        ids = [saver.save(BlobKind.DATA, content) for content in contents]
+        saver.finish()
+    index = place.load_index(uses_cache=False)
+    assert [place.read_blob(index, BlobKind.DATA, one) for one in ids] == contents
+
+
+@frozen
+class Breaking(MemoryTransport):
+    """Takes the first bytes of packs and no more, for a while."""
+
+    folder: Path = field(kw_only=True)
+    left: list[int] = field(kw_only=True)
+
+    @override
+    def put(self, name, body, **how):
+        if name.startswith("data/") and self.left:
+            self.left.pop()
+            next(iter(body))
+            raise TransportError("the disk is gone")
+        return super().put(name, body, **how)
+
+
+def test_a_pack_that_a_disk_took_in_part_spoils_none_that_follow(restic_bench, tmp_path):
+    chance = random.Random(10)
+    contents = [chance.randbytes(MIB) for _ in range(PACK_BYTES // MIB)]
+    disk = Breaking(restic_bench.bucket, folder=tmp_path, left=[1])
+    place = restic_bench.open(disk)._place
+    writer = PackWriter(place)
+    for number, content in enumerate(contents):
+        writer.add(BlobKind.DATA, b"%032d" % number, content, MIB)
+    with pytest.raises(TransportError, match="gone"):
+        writer.finish()
+    pieces = [id(piece) for piece in writer._spare]
+    assert len(pieces) == len(set(pieces))
+    writer.__exit__(TransportError)

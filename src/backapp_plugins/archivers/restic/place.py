@@ -33,8 +33,10 @@ from backapp_plugins.archivers.restic.format.layout import (
 )
 from backapp_plugins.archivers.restic.format.unpacked import (
     DocumentBroken,
+    Pieces,
     open_document,
     seal_document,
+    seal_pieces,
 )
 from backapp_plugins.archivers.restic.index.cache import IndexVanished, load_index
 from backapp_plugins.archivers.restic.index.index import Index, Location
@@ -166,7 +168,17 @@ class Place:
 
     def write_document(self, prefix: str, document: bytes) -> tuple[bytes, int]:
         """Store a document and return the id of its object and the object's size in bytes."""
-        sealed = seal_document(self.codec, document, version=self.config.version)
+        return self._write_sealed(
+            prefix, seal_document(self.codec, document, version=self.config.version)
+        )
+
+    def write_pieces(self, prefix: str, document: Pieces) -> tuple[bytes, int]:
+        """Do what `write_document` does with one that never stands in memory as a whole."""
+        return self._write_sealed(
+            prefix, seal_pieces(self.codec, document, version=self.config.version)
+        )
+
+    def _write_sealed(self, prefix: str, sealed: bytes) -> tuple[bytes, int]:
         object_id = id_of(sealed)
         self.store(prefix + object_id.hex(), [sealed], len(sealed))
         return object_id, len(sealed)

@@ -109,7 +109,7 @@ class BlobCodec:
                 return sealed
         raise DamagedRepository(altered_here(f"blob {blob_id.hex()}"))
 
-    def seal(self, plain: bytes) -> bytes:
+    def seal(self, plain: bytes | bytearray) -> bytes:
         """Return ``plain`` sealed, after proving that it comes back.
 
         Raises:
@@ -137,6 +137,7 @@ class BlobCodec:
             return []
         packed = self._compress_all(contents, threads=1)
         sealed = self.sealer.seal_all(packed[at].tobytes() for at in range(len(packed)))
+        del packed  # it has room for the worst case
         try:
             plains = self._decompress_all(
                 self.sealer.open_all(sealed),

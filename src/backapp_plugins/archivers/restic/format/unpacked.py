@@ -4,6 +4,10 @@ In version 2 the document is compressed and begins with the byte 2; a document a
 with a bracket and is read in every version.
 """
 
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from typing import NamedTuple
+
 import zstandard
 
 from backapp_core.plugin_api import DamagedRepository
@@ -30,6 +34,34 @@ def seal_document(codec: BlobCodec, document: bytes, *, version: int) -> bytes:
     return codec.seal(_compressed(codec, document) if version > 1 else document)
 
 
+class Pieces(NamedTuple):
+    """A document that need not stand in memory as a whole."""
+
+    each: Callable[[], Iterator[bytes]]
+    """Yields it, the same each time."""
+    size_bytes: int
+
+
+def seal_pieces(codec: BlobCodec, document: Pieces, *, version: int) -> bytes:
+    """Return what `seal_document` returns, in a fraction of the memory.
+
+    Raises:
+        DamagedRepository: If it does not come back, twice.
+    """
+    if version == 1:
+        return codec.seal(b"".join(document.each()))
+    for _ in range(_TRIES):
+        compressor = zstandard.ZstdCompressor(level=LEVEL).compressobj(size=document.size_bytes)
+        packed, digest = bytearray([_COMPRESSED]), sha256()
+        for piece in document.each():
+            digest.update(piece)
+            packed += compressor.compress(piece)
+        packed += compressor.flush()
+        if _hash_within(memoryview(packed)[1:]) == digest.digest():
+            return codec.seal(packed)
+    raise DamagedRepository(altered_here("a document"))
+
+
 def seal_description(codec: BlobCodec, document: bytes) -> bytes:
     """Return the bytes of ``config``, which is never compressed.
 
@@ -46,12 +78,13 @@ def open_document(codec: BlobCodec, sealed: bytes) -> bytes:
         DocumentBroken: If the object was altered or holds something else.
     """
     try:
-        plain = codec.sealer.open(sealed)
+        plain = codec.sealer.open_view(sealed)
     except SealBroken as error:
         raise DocumentBroken(str(error)) from error
-    if plain[:1] and plain[0] in _BRACKETS:
-        return plain
-    if plain[:1] != bytes([_COMPRESSED]):
+    first = plain[0] if plain else 0
+    if first in _BRACKETS:
+        return bytes(plain)
+    if first != _COMPRESSED:
         raise DocumentBroken("it begins with neither a bracket nor the byte 2")
     packed = plain[1:]
     try:
@@ -77,7 +110,18 @@ def _compressed(codec: BlobCodec, document: bytes) -> bytes:
     raise DamagedRepository(altered_here("a document"))
 
 
-def _expand_unknown(packed: bytes) -> bytes:
+def _hash_within(packed: memoryview) -> bytes:
+    """Return the hash of what was compressed; empty if it does not come back."""
+    digest = sha256()
+    try:
+        for piece in zstandard.ZstdDecompressor().read_to_iter(packed):
+            digest.update(piece)
+    except zstandard.ZstdError:
+        return b""
+    return digest.digest()
+
+
+def _expand_unknown(packed: memoryview) -> bytes:
     try:
         with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader:
             document = reader.read(_MOST_BYTES + 1)

@@ -4,24 +4,31 @@ Rustic's ``packs_to_delete`` is read and written, too. What restic calls ``super
 over, as by restic since 0.17: an older index file that is still there is merged like any other.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import Annotated, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias, final
 
 import msgspec
 import numpy as np
+import zstandard
 
+from backapp_core.plugin_api import DamagedRepository
+from backapp_plugins.archivers.restic.format.blobs import altered_here
 from backapp_plugins.archivers.restic.format.layout import (
     ID_BYTES,
     MAX_INDEX_BLOBS,
     SEAL_BYTES,
 )
 from backapp_plugins.archivers.restic.format.packs import PackEntry
+from backapp_plugins.archivers.restic.format.unpacked import Pieces
 from backapp_plugins.archivers.restic.index.columns import Columns, new_column, no_columns
-from backapp_plugins.archivers.restic.index.ids import ID, Ids
+from backapp_plugins.archivers.restic.index.ids import ID
 
 _MOST = 2**32 - 1
+_BEFORE_PACKS = b'{"packs":['
+_AFTER_PACKS = b"]}\n"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=2 * ID_BYTES, max_length=2 * ID_BYTES)]
@@ -62,8 +69,10 @@ class _Pack(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class _Document(msgspec.Struct, gc=False, omit_defaults=True):
-    packs: list[_Pack] | None
-    packs_to_delete: list[_Pack] | None = None
+    """What an index file holds; packs as they stand in it, since as objects they are many."""
+
+    packs: list[msgspec.Raw] | None
+    packs_to_delete: list[msgspec.Raw] | None = None
 
 
 class _Written(msgspec.Struct, gc=False, omit_defaults=True):
@@ -73,7 +82,8 @@ class _Written(msgspec.Struct, gc=False, omit_defaults=True):
     packs_to_delete: Sequence[msgspec.Raw] | None = None
 
 
-_decoder = msgspec.json.Decoder(_Document)
+_decode_document = msgspec.json.Decoder(_Document).decode
+_decode_pack = msgspec.json.Decoder(_Pack).decode
 _encoder = msgspec.json.Encoder()
 
 
@@ -84,30 +94,52 @@ def decode_index(document: bytes, file_id: bytes) -> Columns:
         IndexBroken: If it is no index file, or names lengths and offsets that no blob can have.
     """
     try:
-        decoded = _decoder.decode(document)
+        decoded = _decode_document(document)
         kept, marked = decoded.packs or [], decoded.packs_to_delete or []
-        packs = [*kept, *marked]
-        blobs = [blob for pack in packs for blob in pack.blobs or ()]
-        blob_ids = _ids_of(blobs)
+        packs: list[_Pack] = []
+        rows = _Rows()
+        for raw in chain(kept, marked):
+            pack = _decode_pack(raw)
+            rows.add(pack.blobs or ())
+            pack.blobs = None
+            packs.append(pack)
         columns = _columns_of_packs(packs, len(kept))
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
         raise IndexBroken(" ".join(str(error).split())) from error
     columns.file_id = np.frombuffer(file_id, ID)
-    is_tree = np.array([blob.type == "tree" for blob in blobs], np.bool_)
-    columns.tree_start = len(blobs) - int(np.count_nonzero(is_tree))
+    is_tree = np.frombuffer(rows.is_tree, np.bool_)
+    columns.tree_start = len(is_tree) - int(np.count_nonzero(is_tree))
     order = np.argsort(is_tree, kind="stable")
-    pack_number = np.repeat(columns.naming_pack, [len(pack.blobs or ()) for pack in packs])
     for name, values in (
-        ("blob_id", blob_ids),
-        ("pack_number", pack_number),
-        ("offset", np.array([blob.offset for blob in blobs], np.uint32)),
-        ("length", np.array([blob.length for blob in blobs], np.uint32)),
-        ("uncompressed", np.array([blob.uncompressed_length for blob in blobs], np.uint32)),
+        ("blob_id", np.frombuffer(rows.ids, ID)),
+        ("pack_number", np.repeat(columns.naming_pack, rows.counts)),
+        *((name, np.array(values, np.uint32)) for name, values in rows.numbers.items()),
     ):
-        column = new_column(name, len(blobs))
+        column = new_column(name, len(order))
         column[:] = values[order]
         setattr(columns, name, column)
     return columns
+
+
+@final
+class _Rows:
+    """Blobs of one pack after another, without an object for each."""
+
+    def __init__(self) -> None:
+        self.ids = bytearray()
+        self.is_tree = bytearray()
+        self.numbers = {"offset": array("I"), "length": array("I"), "uncompressed": array("I")}
+        self.counts: list[int] = []
+        """How many each pack has."""
+
+    def add(self, blobs: Sequence[_Blob]) -> None:
+        self.ids += _hashes_of(blobs)
+        self.is_tree += bytes([blob.type == "tree" for blob in blobs])
+        offsets, lengths, uncompressed = self.numbers.values()
+        offsets.extend([blob.offset for blob in blobs])
+        lengths.extend([blob.length for blob in blobs])
+        uncompressed.extend([blob.uncompressed_length for blob in blobs])
+        self.counts.append(len(blobs))
 
 
 def encode_index(
@@ -119,7 +151,9 @@ def encode_index(
         packs: Id and blobs of each pack.
         marked: Packs to be deleted later; restic knows nothing of them.
     """
-    return join_packs([encode_pack(*pack) for pack in packs], [encode_pack(*one) for one in marked])
+    said = [encode_pack(*pack) for pack in packs]
+    said_of_marked = [encode_pack(*one) for one in marked]
+    return _encoder.encode(_Written(said, said_of_marked or None)) + b"\n"
 
 
 def encode_pack(
@@ -128,13 +162,56 @@ def encode_pack(
     noted_at: datetime | None = None,
     size_bytes: int | None = None,
 ) -> msgspec.Raw:
-    """Return what an index file says of one pack; in that form it takes the least memory."""
+    """Return what an index file says of one pack."""
     return msgspec.Raw(_encoder.encode(_to_pack(pack_id, entries, noted_at, size_bytes)))
 
 
-def join_packs(packs: Sequence[msgspec.Raw], marked: Sequence[msgspec.Raw] = ()) -> bytes:
-    """Return the index file that these packs make up."""
-    return _encoder.encode(_Written(packs, marked or None)) + b"\n"
+@final
+class WaitingPack:
+    """What an index file is going to say of one pack, in a third of the memory."""
+
+    __slots__ = ("_packed", "pack_id", "size_bytes")
+
+    def __init__(self, pack_id: bytes, entries: Sequence[PackEntry]) -> None:
+        self.pack_id = pack_id
+        said = encode_pack(pack_id, entries)
+        self.size_bytes = len(said)
+        """Length of what is said."""
+        # Ids are noise in hexadecimal digits, of which no level makes less.
+        packed = zstandard.ZstdCompressor(level=1, write_checksum=True).compress(said)
+        # What the library returns keeps room for the worst case.
+        self._packed = bytes(memoryview(packed))
+
+    def said(self) -> bytes:
+        """Return it.
+
+        Raises:
+            DamagedRepository: If it does not come back: memory or a library is broken here.
+        """
+        try:
+            return zstandard.ZstdDecompressor().decompress(self._packed)
+        except zstandard.ZstdError as error:
+            raise DamagedRepository(altered_here("a part of the index")) from error
+
+
+def index_of(packs: Sequence[WaitingPack]) -> Pieces:
+    """Return the index file that some packs make up, as `encode_index` would.
+
+    One pack of it at a time stands in memory.
+    """
+    commas = len(packs) - 1
+    around = len(_BEFORE_PACKS) + commas + len(_AFTER_PACKS)
+    size_bytes = around + sum(pack.size_bytes for pack in packs)
+
+    def pieces() -> Iterator[bytes]:
+        before = _BEFORE_PACKS
+        for pack in packs:
+            yield before
+            yield pack.said()
+            before = b","
+        yield _AFTER_PACKS
+
+    return Pieces(pieces, size_bytes)
 
 
 def encode_indexes(
@@ -176,7 +253,7 @@ def _to_pack(
 
 def _columns_of_packs(packs: Sequence[_Pack], marked_from: int) -> Columns:
     columns = no_columns()
-    columns.pack_id = _ids_of(packs)
+    columns.pack_id = np.frombuffer(_hashes_of(packs), ID)
     columns.pack_noted_at = np.array([_to_utc(pack.time) for pack in packs], "datetime64[us]")
     columns.pack_claimed_bytes = np.array([pack.size or 0 for pack in packs], np.uint32)
     columns.naming_pack = np.arange(len(packs), dtype=np.uint32)
@@ -185,11 +262,11 @@ def _columns_of_packs(packs: Sequence[_Pack], marked_from: int) -> Columns:
     return columns
 
 
-def _ids_of(named: Sequence[_Blob] | Sequence[_Pack]) -> Ids:
+def _hashes_of(named: Sequence[_Blob] | Sequence[_Pack]) -> bytes:
     ids = bytes.fromhex("".join([one.id for one in named]))
     if len(ids) != ID_BYTES * len(named):
         raise ValueError("an id has characters that are no hexadecimal digits")
-    return np.frombuffer(ids, ID)
+    return ids
 
 
 def _to_utc(moment: datetime | None) -> np.datetime64:

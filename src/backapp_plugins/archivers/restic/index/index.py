@@ -15,7 +15,7 @@ from backapp_plugins.archivers.restic.index.table import Location, Table
 
 __all__ = ["Index", "Location"]
 
-_FOLD_AT = 1 << 15
+_FOLD_AT = 1 << 13
 """Blobs in dictionaries at most; there one takes some 400 bytes instead of 50."""
 _GROWTH = 4
 """A table is joined with a new one once it is at most so many times as long."""

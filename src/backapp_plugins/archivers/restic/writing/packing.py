@@ -6,9 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from hashlib import sha256
 from typing import Self, TypeAlias, final
-
-import msgspec
 
 from backapp_core.plugin_api import (
     AccessRefused,
@@ -23,19 +22,15 @@ from backapp_plugins.archivers.restic.format.layout import (
     MAX_INDEX_BLOBS,
     MAX_PACK_BLOBS,
     PACK_BYTES,
-    SEAL_BYTES,
     BlobKind,
-    id_of,
     pack_name,
 )
 from backapp_plugins.archivers.restic.format.packs import (
-    COMPRESSED_ENTRY_BYTES,
-    TRAILER_BYTES,
     PackEntry,
     encode_header,
     encode_trailer,
 )
-from backapp_plugins.archivers.restic.index.files import encode_pack, join_packs
+from backapp_plugins.archivers.restic.index.files import WaitingPack, index_of
 from backapp_plugins.archivers.restic.place import Place
 from backapp_plugins.archivers.restic.writing.withdrawing import withdraw_false
 
@@ -43,7 +38,6 @@ _INDEX_SECONDS = 240.0
 """So much work at most is done again after an interruption."""
 _PIECE_BYTES = 1 << 20
 _ROOM_BYTES = PACK_BYTES + (1 << 20)
-_TAIL_BYTES = SEAL_BYTES + MAX_PACK_BLOBS * COMPRESSED_ENTRY_BYTES + TRAILER_BYTES
 _LOCAL_UPLOADS = 3
 """At a time; a disk that makes sure of three packs does so in hardly more time than of one."""
 _LOCAL_BUFFERS = 1
@@ -56,28 +50,52 @@ StoredPack: TypeAlias = Callable[[bytes, Sequence[PackEntry]], None]
 
 @final
 class _OpenPack:
-    """A pack that is being filled.
+    """A pack that is being filled, in pieces of memory that others fill when they were sent."""
 
-    Its buffer is a mapping of its own: of the many that are never filled only what is written to
-    takes memory.
-    """
+    __slots__ = ("_take", "entries", "pieces", "size_bytes")
 
-    __slots__ = ("buffer", "entries", "size_bytes")
-
-    def __init__(self, buffer: mmap.mmap) -> None:
-        self.buffer = buffer
+    def __init__(self, take: Callable[[], mmap.mmap]) -> None:
+        self._take = take
+        self.pieces: list[mmap.mmap] = []
         self.entries: list[PackEntry] = []
         self.size_bytes = 0
 
     def add(
         self, kind: BlobKind, blob_id: bytes, sealed: bytes | memoryview, uncompressed: int
     ) -> None:
-        at, length = self.size_bytes, len(sealed)
-        if at + length > len(self.buffer) - _TAIL_BYTES:
-            self.buffer = _mapping(length + _TAIL_BYTES)  # it is the first and has no room
-        self.buffer[at : at + length] = sealed
-        self.entries.append(PackEntry(kind, blob_id, at, length, uncompressed))
-        self.size_bytes = at + length
+        self.entries.append(PackEntry(kind, blob_id, self.size_bytes, len(sealed), uncompressed))
+        self.append(sealed)
+
+    def append(self, data: bytes | memoryview) -> None:
+        at, length = self.size_bytes % _PIECE_BYTES, len(data)
+        if at and at + length <= _PIECE_BYTES:  # nearly all that are many
+            self.pieces[-1][at : at + length] = data
+            self.size_bytes += length
+            return
+        with memoryview(data) as view:
+            done = 0
+            while done < length:
+                at = self.size_bytes % _PIECE_BYTES
+                if not at:
+                    self.pieces.append(self._take())
+                some = view[done : done + _PIECE_BYTES - at]
+                self.pieces[-1][at : at + len(some)] = some
+                done += len(some)
+                self.size_bytes += len(some)
+
+    def filled(self) -> Iterator[tuple[mmap.mmap, int]]:
+        """Yield each piece, and how many bytes of it are the pack's."""
+        left = self.size_bytes
+        for piece in self.pieces:
+            yield piece, min(left, _PIECE_BYTES)
+            left -= _PIECE_BYTES
+
+    def pack_id(self) -> bytes:
+        digest = sha256()
+        for piece, length in self.filled():
+            with memoryview(piece) as view:
+                digest.update(view[:length])
+        return digest.digest()
 
     @property
     def is_full(self) -> bool:
@@ -119,13 +137,13 @@ class PackWriter:
         self._is_local = is_local
         self._lock = threading.Lock()
         self._spare: list[mmap.mmap] = []
-        self._open = {kind: _OpenPack(self._buffer()) for kind in BlobKind}
+        self._open = {kind: _OpenPack(self._piece) for kind in BlobKind}
         self._slots = threading.BoundedSemaphore(_LOCAL_BUFFERS if is_local else uploads)
         self._filling = threading.Lock()
         """Held by who adds blobs, and waits for a slot with a full pack: nobody begins another."""
         self._pool = ThreadPoolExecutor(uploads, "upload")
         self._sent: list[Future[None]] = []
-        self._unlisted: list[tuple[bytes, msgspec.Raw]] = []
+        self._unlisted: list[WaitingPack] = []
         self._unlisted_blobs = 0
         self._listed_at = place.surroundings.clock.monotonic_seconds()
         self._failure: BaseException | None = None
@@ -195,13 +213,13 @@ class PackWriter:
     def _next(self, kind: BlobKind) -> _OpenPack:
         """Send the open pack and return an empty one; nobody else adds blobs meanwhile."""
         self._send(self._open[kind])
-        pack = self._open[kind] = _OpenPack(self._buffer())
+        pack = self._open[kind] = _OpenPack(self._piece)
         return pack
 
-    def _buffer(self) -> mmap.mmap:
+    def _piece(self) -> mmap.mmap:
         with self._lock:
             spare = self._spare.pop() if self._spare else None
-        return spare or _mapping(_ROOM_BYTES + _TAIL_BYTES)
+        return spare or _mapping(_PIECE_BYTES)
 
     def _send(self, pack: _OpenPack) -> None:
         self._slots.acquire()
@@ -215,42 +233,50 @@ class PackWriter:
 
     def _store(self, pack: _OpenPack) -> None:
         with ExitStack() as held:
-            held.callback(self._free, pack.buffer)
+            held.callback(self._slots.release)
+            held.callback(self._free, pack.pieces)
             try:
                 if self._failure is None:
-                    self._store_pack(pack, held.close if self._is_local else _wait)
+                    self._store_pack(pack, held.close)
             except BaseException as error:
                 self._failure = error
                 raise
 
-    def _free(self, buffer: mmap.mmap) -> None:
-        """Let another pack have the buffer of one, and its turn."""
-        if len(buffer) == _ROOM_BYTES + _TAIL_BYTES:
-            with self._lock:
-                self._spare.append(buffer)
-        self._slots.release()
+    def _free(self, pieces: list[mmap.mmap]) -> None:
+        """Let another pack have the memory of one."""
+        with self._lock:
+            self._spare += pieces
+        pieces.clear()
 
     def _store_pack(self, pack: _OpenPack, taken: Callable[[], None]) -> None:
-        """Store and note a pack; ``taken`` is called once nothing is needed of its buffer."""
+        """Store and note a pack; ``taken`` is called once a local file has all of it."""
         header = self._place.codec.seal(encode_header(pack.entries))
-        tail = header + encode_trailer(header)
-        buffer, end = pack.buffer, pack.size_bytes + len(tail)
-        buffer[pack.size_bytes : end] = tail
-        with memoryview(buffer) as view:
-            pack_id = id_of(view[:end])
-            name = pack_name(pack_id)
-            self._place.store(name, _pieces(view[:end], taken), end)
+        pack.append(header)
+        pack.append(encode_trailer(header))
+        pack_id, end = pack.pack_id(), pack.size_bytes
+        name = pack_name(pack_id)
+        parts = self._handed_over(pack, taken) if self._is_local else _contents(pack)
+        self._place.store(name, parts, end)
         if self._tell_stored is not None:
             self._tell_stored(pack_id, pack.entries)
-        said = encode_pack(pack_id, pack.entries)
+        waiting = WaitingPack(pack_id, pack.entries)
         with self._lock:
             self.objects.append((name, end))
-            self._unlisted.append((pack_id, said))
+            self._unlisted.append(waiting)
             self._unlisted_blobs += len(pack.entries)
             waited = self._place.surroundings.clock.monotonic_seconds() - self._listed_at
             is_due = self._unlisted_blobs >= MAX_INDEX_BLOBS or waited >= _INDEX_SECONDS
         if is_due:
             self._list_packs()
+
+    def _handed_over(self, pack: _OpenPack, taken: Callable[[], None]) -> Iterator[bytes]:
+        """Yield the content of a pack, and give each piece of memory back behind it."""
+        left, pieces = pack.size_bytes, pack.pieces
+        while pieces:
+            yield pieces[0][: min(left, _PIECE_BYTES)]
+            left -= _PIECE_BYTES
+            self._free([pieces.pop(0)])
+        taken()
 
     def _is_lock_lost(self) -> bool:
         """Say whether it is certain that the lock was lost; a run may end before it notices."""
@@ -271,9 +297,9 @@ class PackWriter:
             except StorageFull as full:
                 failure = full
         if isinstance(failure, StorageFull):
-            for pack_id, _ in self._unlisted:
+            for pack in self._unlisted:
                 with suppress(AccessRefused):  # then whoever may delete frees them by prune
-                    self._place.transport.delete(pack_name(pack_id))
+                    self._place.transport.delete(pack_name(pack.pack_id))
 
     def _list_packs(self) -> None:
         """Write an index object of the packs that none lists yet.
@@ -287,9 +313,7 @@ class PackWriter:
         if packs:
             try:
                 self._check_lock()
-                index_id, size = self._place.write_document(
-                    INDEX, join_packs([said for _, said in packs])
-                )
+                index_id, size = self._place.write_pieces(INDEX, index_of(packs))
             except BackappError:
                 with self._lock:
                     self._unlisted += packs
@@ -302,17 +326,12 @@ class PackWriter:
 
 
 def _mapping(size_bytes: int) -> mmap.mmap:
-    """Return memory that is taken as it is written to, and goes back with the last use of it."""
+    """Return memory that goes back to the system with the last use of it."""
     if sys.platform == "win32":
         return mmap.mmap(-1, size_bytes)
     return mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
-def _pieces(view: memoryview, taken: Callable[[], None]) -> Iterator[bytes]:
-    for at in range(0, len(view), _PIECE_BYTES):
-        yield bytes(view[at : at + _PIECE_BYTES])
-    taken()
-
-
-def _wait() -> None:
-    """Leave a buffer to its pack until that is stored."""
+def _contents(pack: _OpenPack) -> Iterator[bytes]:
+    for piece, length in pack.filled():
+        yield piece[:length]
