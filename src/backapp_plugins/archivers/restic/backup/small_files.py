@@ -22,6 +22,9 @@ from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 _BATCH_BYTES = 2 << 20
 """So much is read and encoded together; a worker and its asker hold so much each."""
 
+_ALONE_BYTES = 512 << 10
+"""So much by a thread for itself, for which fewer files at a time cost nothing."""
+
 _OPENING_BYTES = 8 << 10
 """The way to a file takes about as long as so much of its content."""
 WORTH_WORKERS_BYTES = 32 << 20
@@ -65,12 +68,14 @@ class SmallFileSaver:
             WorkerLost: If a worker ended that had taken something over.
             RunCancelled: If the run is asked to stop.
         """
-        for batch in _batches(files):
+        for batch in _batches(files, _BATCH_BYTES):
             self._check()
             worker = self._crew.borrow(_work(batch)) if self._crew is not None else None
-            yield from (
-                self._save_by_itself(batch) if worker is None else self._save_with(worker, batch)
-            )
+            if worker is not None:
+                yield from self._save_with(worker, batch)
+                continue
+            for some in _batches(batch, _ALONE_BYTES):
+                yield from self._save_by_itself(some)
 
     def _save_by_itself(self, files: Sequence[SmallFile]) -> Iterator[Saved | SourceError | None]:
         read = list(map(self._read, files))
@@ -143,10 +148,10 @@ def _work(files: Sequence[SmallFile]) -> int:
     return sum(_OPENING_BYTES + entry.size_bytes for _, entry in files)
 
 
-def _batches(files: Sequence[SmallFile]) -> Iterator[Sequence[SmallFile]]:
+def _batches(files: Sequence[SmallFile], most_bytes: int) -> Iterator[Sequence[SmallFile]]:
     start = size_bytes = 0
     for at, (_, entry) in enumerate(files):
-        if size_bytes >= _BATCH_BYTES:
+        if size_bytes >= most_bytes:
             yield files[start:at]
             start, size_bytes = at, 0
         size_bytes += entry.size_bytes

@@ -12,6 +12,9 @@ from backapp_plugins.archivers.restic.format.layout import MAX_CHUNK_BYTES, MIN_
 FASTCDC = "fastcdc"
 RABIN = "rabin"
 
+_BLOCK_BYTES = MAX_CHUNK_BYTES // 2
+"""So much is read at once; where no chunk ends in it, as much as a chunk may have."""
+
 Chunk = bytes | memoryview | ZeroRun
 """Content to store, or a run of zeros; a view keeps the block alive that it was cut from."""
 ReadAt = Callable[[int, int], bytes]
@@ -22,9 +25,9 @@ ReadAt = Callable[[int, int], bytes]
 class Chunker:
     """Cuts one file after another; used by one thread at a time.
 
-    Of each file at most two blocks of `MAX_CHUNK_BYTES` are in memory, besides what the caller
-    still holds. A block is read from where the last chunk ended: content that did not make a whole
-    chunk is read again from the system's cache, which costs less than keeping it.
+    Of each file at most two blocks are in memory, besides what the caller still holds. A block is
+    read from where the last chunk ended: content that did not make a whole chunk is read again from
+    the system's cache, which costs less than keeping it.
     """
 
     __slots__ = ("_cutter",)
@@ -42,17 +45,19 @@ class Chunker:
             size_bytes: Where it ends.
             extents: Where its data are, None if it has no holes; see `OpenedFile.extents`.
         """
-        position = 0
+        position, reach = 0, _BLOCK_BYTES
         holes = () if extents is None else _long_holes(extents, size_bytes)
         for hole_start, hole_end in chain(holes, ((size_bytes, size_bytes),)):
             limit = hole_start if self._cutter.stops_at_holes else size_bytes
             while position < hole_start:
-                wanted = min(MAX_CHUNK_BYTES, limit - position)
+                wanted = min(reach, limit - position)
                 block = read_at(position, wanted)
                 is_short = len(block) < wanted
+                reach = MAX_CHUNK_BYTES
                 for piece in self._pieces(block, is_last=is_short or position + wanted == limit):
                     yield piece
                     position += len(piece)
+                    reach = _BLOCK_BYTES
                 if is_short:
                     return
             if hole_end - position >= MIN_CHUNK_BYTES:
