@@ -18,7 +18,6 @@ COMMANDS = {
 OPTIONS = {
     "--cacert": "here it is 'ca_bundle' in the settings file",
     "--compact": "not here; --json has every field",
-    "--compression": "not needed: whatever shrinks is compressed",
     "--delete": "not here: entries that the snapshot lacks stay where they are",
     "--ignore-ctime": "not here: a file of which only that differs is read again",
     "--ignore-inode": "not here: a file of which only that differs is read again",

@@ -120,7 +120,7 @@ from backapp_core.ports.archivers import ArchiverKind, BackupResult, Repository
 from backapp_core.ports.buckets import CanListInOrder, CanPresignParts, ListedPage
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.notifiers import Notifier, NotifierKind
-from backapp_core.ports.packed_entries import encoded_entries
+from backapp_core.ports.packed_entries import encoded_entries, encoded_facts
 from backapp_core.ports.pauses import Pauses
 from backapp_core.ports.powers import (
     CanCopy,
@@ -332,6 +332,7 @@ __all__ = [
     "check_object_prefix",
     "child_path",
     "encoded_entries",
+    "encoded_facts",
     "event_from_plain",
     "event_to_plain",
     "format_of_kind",

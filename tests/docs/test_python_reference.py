@@ -14,7 +14,8 @@ BEGIN, END = "<!-- python: begin -->\n", "<!-- python: end -->\n"
 ELSEWHERE = {"backapp_core.errors": "errors.md", "backapp_core.events": "events.md"}
 """Modules whose names have pages of their own."""
 HEADINGS = {
-    "Begin": ("assembly", "engine.keys", "settings", "ports.surroundings"),
+    "Begin": ("assembly", "engine.keys", "settings", "ports.surroundings",
+              "model.compressions"),
     "Verbs": ("engine", "engine.results", "engine.upkeep"),
     "What verbs are asked for": (
         "model.requests", "model.snapshots", "model.restores", "model.retention", "model.subsets",

@@ -22,7 +22,12 @@ class PackedEntries(Sequence[Entry]):
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._count = len(entries)
         self._entries: list[Entry] | None = None
-        self.pieces = tuple(encoded_entries(entries))
+        try:
+            pieces = tuple(map(_encode, _parts(entries)))
+        except OverflowError:
+            self._entries = list(entries)  # a time that is far off; see `encoded_facts`
+            pieces = tuple(encoded_entries(entries))
+        self.pieces = pieces
         """What `encoded_entries` yields of them."""
 
     @override
@@ -54,12 +59,29 @@ class PackedEntries(Sequence[Entry]):
 def encoded_entries(entries: Sequence[Entry]) -> Iterator[bytes]:
     """Yield all facts of entries, at most some thousand entries at once; equal facts equally.
 
-    MessagePack, an array of arrays each. What is packed already is not touched.
+    An array of arrays each, as `encoded_facts` writes them. What is packed already is not touched.
     """
     if isinstance(entries, PackedEntries):
         yield from entries.pieces
-    elif len(entries) <= _AT_ONCE:
-        yield _encode(entries)
+    else:
+        yield from map(encoded_facts, _parts(entries))
+
+
+def encoded_facts(facts: object) -> bytes:
+    """Return facts as bytes that are equal for equal facts.
+
+    MessagePack, or JSON where a number outgrows 64 bits: nanoseconds since 1970 do so in the year
+    2554, and some file systems keep later times.
+    """
+    try:
+        return _encode(facts)
+    except OverflowError:
+        return msgspec.json.encode(facts)
+
+
+def _parts(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    if len(entries) <= _AT_ONCE:
+        yield entries
     else:
         for at in range(0, len(entries), _AT_ONCE):
-            yield _encode(entries[at : at + _AT_ONCE])
+            yield entries[at : at + _AT_ONCE]

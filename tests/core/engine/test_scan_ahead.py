@@ -291,17 +291,20 @@ def test_what_is_wrong_with_sources_is_said_by_the_backup(engine, opened, roots)
         engine.backup(repository, request)
 
 
-def entry(number: int) -> Entry:
+def entry(number: int, mtime_ns: int = -5) -> Entry:
     """Return an entry with all kinds of facts."""
+    name, size_bytes = b"\xff%d" % number, number
     return Entry(
-        b"\xff%d" % number, 0o100644, 2**32 - 2, 0, number, -5, 10**18, 2**63, 7, 1, 0, number * 512
+        name, 0o100644, 2**32 - 2, 0, size_bytes, mtime_ns, 10**18, 2**63, 7, 1, 0, number * 512
     )
 
 
+@pytest.mark.parametrize("mtime_ns", [-5, 10**20, -(2**80)])
 @pytest.mark.parametrize("count", [0, 1, 3, 20_000])
-def test_entries_that_waited_are_the_same_ones(ahead, count):
+def test_entries_that_waited_are_the_same_ones(ahead, count, mtime_ns):
     scanner, inner = ahead(2)
     inner.entries = entries = [entry(number) for number in range(count)]
+    entries[-1:] = [one._replace(mtime_ns=mtime_ns) for one in entries[-1:]]
     scanner.begin()
     until_over(inner)
     for found in scanner.scan():

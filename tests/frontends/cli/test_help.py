@@ -80,7 +80,8 @@ Not there yet:
 |---|---|
 | `--no-lock` | not needed: a repository that cannot be written is read without a lock |
 | `--retry-lock` | nothing; exit code 11 says that the repository is locked |
-| `--compression`, `--pack-size` | nothing; all that shrinks is compressed, packs have 16 MiB |
+| `--compression` | the same, of `backup` and `copy`; for good in the settings file |
+| `--pack-size` | nothing; packs have 16 MiB |
 | `--limit-upload`, `--limit-download` | nothing; let the operating system limit it |
 | `--no-cache` | `--cache-dir` with a folder that you throw away |
 | `--repository-file` | `$BACKAPP_REPOSITORY_FILE` |

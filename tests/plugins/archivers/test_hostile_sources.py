@@ -167,6 +167,24 @@ def test_sources_without_an_end_or_without_content_are_not_read(each_bench, devi
     assert each_bench.repository.check(read_data=True).findings == ()
 
 
+@pytest.mark.parametrize("seconds", [2**34, 99_999_999_999, -60_000_000_000])
+def test_times_that_outgrow_64_bits_are_kept(any_workbench, seconds):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:  # disks have bounds of their own
+        source = Path(folder, "source")
+        bench = any_workbench(source=source)
+        source.mkdir(exist_ok=True)
+        (source / "file").write_bytes(b"content")
+        (source / "folder").mkdir()
+        for path in (source / "file", source / "folder"):
+            os.utime(path, ns=(0, seconds * 10**9))
+        first, second = bench.back_up(), bench.back_up()
+        assert second.counts.files_unmodified == first.counts.files == 1
+        times = {node.path: node.mtime_ns for node in bench.repository.nodes(second)}
+        assert times[os.fsencode(source / "file")] == seconds * 10**9
+        assert times[os.fsencode(source / "folder")] == seconds * 10**9
+        assert bench.repository.check(read_data=True).findings == ()
+
+
 class Swapper(threading.Thread):
     """Gives paths a new type again and again, as fast as it can, until told to stop."""
 

@@ -2,22 +2,26 @@
 
 from hashlib import blake2b
 
-import msgspec
-
-from backapp_core.plugin_api import Entry, EntryKind, FoundDirectory, encoded_entries
+from backapp_core.plugin_api import (
+    Entry,
+    EntryKind,
+    FoundDirectory,
+    encoded_entries,
+    encoded_facts,
+)
 from backapp_plugins.archivers.targz.manifest import ENTRIES_PER_BLOCK, DirLine, EntryLine
 
 Inode = tuple[int, int, int, int, int, int]
-_encode_facts = msgspec.msgpack.Encoder().encode
 
 
 def fingerprint(found: FoundDirectory) -> str:
     """Return a hash of all facts of a directory and its entries; empty for a very large one."""
     if len(found.entries) > ENTRIES_PER_BLOCK:
         return ""
-    (entries,) = encoded_entries(found.entries)  # so few are one piece
-    facts = _encode_facts((found.entry, msgspec.Raw(entries)))
-    return blake2b(facts, digest_size=16).hexdigest()
+    hasher = blake2b(encoded_facts(found.entry), digest_size=16)
+    for piece in encoded_entries(found.entries):
+        hasher.update(piece)
+    return hasher.hexdigest()
 
 
 def is_unchanged(old: EntryLine, kind: EntryKind, entry: Entry) -> bool:

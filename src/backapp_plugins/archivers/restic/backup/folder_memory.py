@@ -20,9 +20,7 @@ from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import NamedTuple, final
 
-import msgspec
-
-from backapp_core.plugin_api import Entry, FoundDirectory, encoded_entries
+from backapp_core.plugin_api import Entry, FoundDirectory, encoded_entries, encoded_facts
 from backapp_plugins.archivers.restic.format.layout import ID_BYTES
 from backapp_plugins.archivers.restic.kept_files import write_kept
 
@@ -35,7 +33,6 @@ _MOST_FOLDERS = 4_000_000
 """Beyond that the records would take more memory than the shortcut is worth."""
 _KEYS_AT_ONCE = 1 << 16
 _UNSETTLED = bytes(_HASH_BYTES)
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Remembered(NamedTuple):
@@ -74,7 +71,7 @@ def hash_of_entries(found: FoundDirectory) -> bytes:
 
 def hash_of_folder(entry: Entry) -> bytes:
     """Return a hash of the facts of a directory itself."""
-    return _hash(_encode(entry[1:4] + entry[5:10]))
+    return _hash(encoded_facts(entry[1:4] + entry[5:10]))
 
 
 def hash_of_path(path: bytes) -> bytes:
@@ -84,7 +81,7 @@ def hash_of_path(path: bytes) -> bytes:
 
 def hash_of_folders(facts: Collection[tuple[bytes, bytes, bytes]]) -> bytes:
     """Return a hash of subdirectories: name, hash of own facts, and tree of each."""
-    return _hash(_encode(facts))
+    return _hash(encoded_facts(facts))
 
 
 UNSETTLED = _UNSETTLED
@@ -188,7 +185,7 @@ def open_memory(
 
 def memory_name(hostname: str, roots: Collection[bytes]) -> str:
     """Return the file name of the memory for backups of ``roots`` on ``hostname``."""
-    return "folders-" + _hash(_encode((hostname, sorted(roots)))).hex()
+    return "folders-" + _hash(encoded_facts((hostname, sorted(roots)))).hex()
 
 
 def _hash(data: bytes) -> bytes:
