@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from backapp_core import processes
+
 pytestmark = pytest.mark.thorough
 
 SAMPLE = Path(__file__).parents[1] / "sample_plugin"
@@ -106,7 +108,7 @@ def test_strangers_notifier_hears_of_a_failed_job(installed, tmp_path):
     )
     assert done.stdout == "failed\n", done.stderr
     head, *facts = (tmp_path / "diary").read_text().splitlines()
-    assert head.endswith("] backup 'nightly' failed")
+    assert head.endswith(f"] backup 'nightly' on {processes.host_name()} failed")
     assert "  job: nightly" in facts
 
 
