@@ -59,10 +59,10 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let what needs a real tool fail where it is missing and the pipeline should have it."""
+    """Let what needs a real tool, or root, fail where it is missing in the pipeline."""
     report = yield
     is_pipeline = os.environ.get("CI") == "true"
-    if report.skipped and is_pipeline and item.get_closest_marker("interop"):
+    if report.skipped and is_pipeline:
         report.outcome = "failed"
         report.longrepr = f"skipped in the pipeline: {report.longrepr}"
     return report

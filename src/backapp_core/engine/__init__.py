@@ -127,13 +127,9 @@ class Engine(Closing):
         """
         from backapp_core.engine import opening
 
+        plugins, around, at = self.plugins, self.surroundings, _address(address)
         opened = opening.create_repository(
-            self.plugins,
-            self.surroundings,
-            _address(address),
-            archiver=archiver,
-            options=options or {},
-            keys=keys,
+            plugins, around, at, archiver=archiver, options=options or {}, keys=keys
         )
         self._transports[opened.repository] = opened.transport
         return opened.repository
@@ -169,16 +165,16 @@ class Engine(Closing):
         """
         from backapp_core.engine import backup, opening
 
+        folder = opening.local_folder(self._transport_of(repository))
+        request, ahead = as_request(sources), self._ahead.pop(repository, None)
+        return backup.backup(
+            self.plugins, self.surroundings, repository, request, folder=folder, ahead=ahead
+        )
+
+    def _transport_of(self, repository: Repository) -> Transport:
         if repository not in self._transports:
             raise InputError("the repository was not opened by this engine; use the one that did")
-        return backup.backup(
-            self.plugins,
-            self.surroundings,
-            repository,
-            as_request(sources),
-            folder=opening.local_folder(self._transports[repository]),
-            ahead=self._ahead.pop(repository, None),
-        )
+        return self._transports[repository]
 
     def estimate(self, sources: Sources, repository: Repository | None = None) -> Counts:
         """Say how much there is, by a walk that reads no file; may run beside a backup.
@@ -187,7 +183,7 @@ class Engine(Closing):
         """
         from backapp_core.engine import backup
 
-        transport = self._transports[repository] if repository is not None else None
+        transport = self._transport_of(repository) if repository is not None else None
         return backup.estimate(self.plugins, self.surroundings, as_request(sources), transport)
 
     # --- looking

@@ -17,6 +17,7 @@ from backapp_core.engine.scan_ahead import Ahead, ahead_of
 from backapp_core.errors import BackappError, CommandFailed, InputError, InvalidJob
 from backapp_core.events import FileDone, Level, LogLine, Problem, Verb, void
 from backapp_core.manager import PluginManager
+from backapp_core.model.entries import child_path
 from backapp_core.model.jobs import BackupOptions
 from backapp_core.model.names import to_text
 from backapp_core.model.requests import BackupRequest
@@ -163,8 +164,8 @@ def estimate(
             files += len(sizes)
             others += len(found.entries) - len(sizes)
             total_bytes += sum(sizes)
-            for entry in found.entries:
-                path = os.path.join(found.path, entry.name)  # noqa: PTH118  # bytes
+            for entry in found.entries if transport is not None else ():
+                path = child_path(found.path, entry.name)
                 tell(FileDone(Verb.BACKUP, path, "found", entry.size_bytes))
     return Counts(
         files_new=files,

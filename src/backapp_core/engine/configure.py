@@ -274,7 +274,7 @@ def absolute_path(path: bytes, what: str) -> bytes:
     return path
 
 
-def is_below(path: bytes, folders: Sequence[bytes]) -> bool:
+def is_in_one_of(path: bytes, folders: Sequence[bytes]) -> bool:
     """Say whether ``path`` is one of ``folders`` or lies in one, going by names only."""
     parts = path.rstrip(b"/").split(b"/")
     return any(
@@ -330,7 +330,7 @@ def check_allowed(agent: Agent, root: bytes) -> None:
         InvalidJob: If it does.
     """
     allowed = agent.report.roots if agent.report else None
-    if allowed is not None and not is_below(root, allowed):
+    if allowed is not None and not is_in_one_of(root, allowed):
         places = ", ".join(map(to_text, allowed)) or "nothing"
         raise InvalidJob(
             f"the policy of '{agent.name}' keeps {to_text(root)} out; it allows {places}"

@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 
 from backapp_core.engine.configure import (
     absolute_path,
-    is_below,
+    is_in_one_of,
     usable_agent,
     usable_repository,
 )
@@ -182,7 +182,7 @@ def _check_target(agent: Agent, wish: RestoreWish) -> None:
     for path in wish.paths:
         absolute_path(path, "a path in a snapshot")
     allowed = agent.report.restore_folders if agent.report else ()
-    if agent.report is not None and not is_below(wish.target, allowed):
+    if agent.report is not None and not is_in_one_of(wish.target, allowed):
         places = ", ".join(map(to_text, allowed)) or "nothing"
         raise InvalidJob(
             f"the policy of '{agent.name}' keeps {to_text(wish.target)} out; restores may go to"

@@ -177,6 +177,8 @@ def test_repository_that_another_engine_opened_is_refused(engine, repository, tr
     other = assemble(plugins=engine.plugins, surroundings=engine.surroundings)
     with pytest.raises(InputError, match="not opened by this engine"):
         other.backup(repository, "/home")
+    with pytest.raises(InputError, match="not opened by this engine"):
+        other.estimate("/home", repository)
     assert engine.snapshots(repository) == []
 
 

@@ -13,7 +13,7 @@ import pytest
 from attrs import evolve
 
 from backapp_core.assembly import assemble_server, load_plugins
-from backapp_core.engine.configure import JobWish, RepositoryWish, is_below
+from backapp_core.engine.configure import JobWish, RepositoryWish, is_in_one_of
 from backapp_core.engine.request import QuestionWish, RestoreWish
 from backapp_core.engine.schedule import Timetable
 from backapp_core.engine.server import Server
@@ -192,12 +192,12 @@ def test_repository_that_cannot_be_is_refused(server, tenant, machine, changes, 
 
 
 def test_path_is_below_a_folder_by_whole_names():
-    assert is_below(b"/home/ann", [b"/home/"])
-    assert is_below(b"/home", [b"/srv", b"/home"])
-    assert is_below(b"/anything", [b"/"])
-    assert not is_below(b"/homes", [b"/home"])
-    assert not is_below(b"/home", [b"/home/ann"])
-    assert not is_below(b"/home", [])
+    assert is_in_one_of(b"/home/ann", [b"/home/"])
+    assert is_in_one_of(b"/home", [b"/srv", b"/home"])
+    assert is_in_one_of(b"/anything", [b"/"])
+    assert not is_in_one_of(b"/homes", [b"/home"])
+    assert not is_in_one_of(b"/home", [b"/home/ann"])
+    assert not is_in_one_of(b"/home", [])
 
 
 # --- what is due

@@ -540,3 +540,24 @@ def test_options_stand_before_or_after_the_command(cli, kept, repository, monkey
 def test_quiet_says_only_what_was_asked_for(cli, repository, source: Path) -> None:
     assert cli("-q", "backup", source).out.count("\n") == 1
     assert cli("backup", source, "-q").err == ""
+
+
+@pytest.mark.parametrize("archiver", ["restic", "targz"])
+def test_how_hard_is_compressed_is_chosen_for_a_command_or_for_good(
+    cli, repository, source: Path, tmp_path: Path, monkeypatch
+) -> None:
+    text = b"".join(b"line %d of a long letter\n" % number for number in range(20_000))
+    for place in "abc":
+        (source / place).mkdir()
+        (source / place / "letter").write_bytes(place.encode() + text)  # nothing is there already
+
+    def stored(place: str, *options: str) -> int:
+        [summary] = cli("backup", source / place, "--json", *options).of("summary")
+        return summary["data_added"]
+
+    off, hard = stored("a", "--compression", "off"), stored("b", "--compression", "max")
+    assert hard < 0.8 * off
+    settings = tmp_path / "settings.toml"
+    settings.write_text("compression = 'off'")
+    monkeypatch.setenv("BACKAPP_CONFIG", str(settings))
+    assert stored("c") > 0.9 * off

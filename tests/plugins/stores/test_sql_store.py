@@ -325,33 +325,16 @@ def test_full_disk_is_an_error_of_the_store_and_loses_nothing(open_at, path):
     assert store.runs.list(RunFilter()) == []
 
 
-@pytest.fixture
-def full_disk(tmp_path):
-    """Return a function that fills a small disk up to so many bytes, and the folder it is at."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]
-    mounted = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert mounted.returncode == 0, f"this test mounts a tmpfs, as root: {mounted.stderr}"
-
-    def fill(left_bytes):
-        left = shutil.disk_usage(disk).free - left_bytes
-        (disk / "filler").write_bytes(b"x" * left)
-        return disk
-
-    yield fill
-    subprocess.run(["umount", disk], check=True)
-
-
 @pytest.mark.parametrize("left_bytes", [0, 16 << 10, 32 << 10])
 @pytest.mark.parametrize("is_new", [True, False])
 def test_store_on_a_full_disk_names_the_disk(
-    full_disk, surroundings, empty_file, left_bytes, is_new
+    mount_small, surroundings, empty_file, left_bytes, is_new
 ):
     """When it is made, opened, or first written."""
-    disk = full_disk(left_bytes + (0 if is_new else empty_file.stat().st_size))
+    disk = mount_small(1 << 20)
     if not is_new:
         shutil.copy(empty_file, disk / "b.db")
+    (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free - left_bytes))
 
     def use():
         with closing(open_store(f"sqlite://{disk}/b.db", surroundings)) as store:

@@ -130,13 +130,8 @@ class SqlAgents(Agents):
 
     @override
     def revoke(self, agent_id: str) -> Agent:
-        if not is_id(agent_id):
-            raise AgentNotFound(no_agent(agent_id))
         with self._database.writing() as connection:
-            row = self._scope.lock(connection, AGENTS, id=agent_id)
-            if row is None:
-                raise AgentNotFound(no_agent(agent_id))
-            agent = agent_from_row(row)
+            agent = self._held(connection, agent_id)
             if agent.revoked_at is not None:
                 return agent
             now = self._database.now(connection)
@@ -148,13 +143,8 @@ class SqlAgents(Agents):
 
     @override
     def remove(self, agent_id: str) -> Agent:
-        if not is_id(agent_id):
-            raise AgentNotFound(no_agent(agent_id))
         with self._database.writing() as connection:
-            row = self._scope.lock(connection, AGENTS, id=agent_id)
-            if row is None:
-                raise AgentNotFound(no_agent(agent_id))
-            agent = agent_from_row(row)
+            agent = self._held(connection, agent_id)
             if agent.removed_at is not None:
                 return agent
             check_idle(connection, self._scope, agent)
@@ -163,6 +153,17 @@ class SqlAgents(Agents):
             self._scope.change(connection, AGENTS, removed, id=agent_id)
             self._database.announce(connection, "agents", agent_id)
         return evolve(agent, removed_at=now)
+
+    def _held(self, connection: Connection, agent_id: str) -> Agent:
+        """Return a machine whose row is held until the transaction ends.
+
+        Raises:
+            AgentNotFound: If the tenant has none of this id.
+        """
+        row = self._scope.lock(connection, AGENTS, id=agent_id) if is_id(agent_id) else None
+        if row is None:
+            raise AgentNotFound(no_agent(agent_id))
+        return agent_from_row(row)
 
     def _end_runs(self, connection: Connection, agent: Agent, now: datetime) -> None:
         query = (

@@ -5,13 +5,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from backapp_core.plugin_api import RunState, StillInUse
+from backapp_core.plugin_api import StillInUse
 from backapp_core.server_api import Agent, ManagedRepository
+from backapp_plugins.stores.sql.runs import UNDER_WAY
 from backapp_plugins.stores.sql.scopes import Scope
 from backapp_plugins.stores.sql.tables import JOBS, REPOSITORIES, RUNS
 
 _MOST_NAMED = 5
-_UNDER_WAY = (RunState.REQUESTED.value, RunState.RUNNING.value)
 
 
 def check_unused(connection: Connection, scope: Scope, repository: ManagedRepository) -> None:
@@ -30,7 +30,7 @@ def check_unused(connection: Connection, scope: Scope, repository: ManagedReposi
         )
     runs = (
         select(RUNS.c.id)
-        .where(scope.of(RUNS, repository_id=repository.id), RUNS.c.state.in_(_UNDER_WAY))
+        .where(scope.of(RUNS, repository_id=repository.id), RUNS.c.state.in_(UNDER_WAY))
         .order_by(RUNS.c.requested_at, RUNS.c.id)
     )
     if names := _some(connection, runs):

@@ -36,6 +36,18 @@ def altered_here(what: str) -> str:
     )
 
 
+def comes_back(packed: bytes | memoryview, size_bytes: int, sha256_hash: bytes) -> bool:
+    """Say whether what was compressed is so much of this hash; it never stands in memory whole."""
+    digest, found_bytes = sha256(), 0
+    try:
+        for piece in zstandard.ZstdDecompressor().read_to_iter(packed):
+            digest.update(piece)
+            found_bytes += len(piece)
+    except zstandard.ZstdError:
+        return False
+    return (found_bytes, digest.digest()) == (size_bytes, sha256_hash)
+
+
 @final
 class BlobCodec:
     """Encodes and decodes blobs with contexts that are kept between them; one thread at a time.
@@ -176,15 +188,11 @@ class BlobCodec:
 
     def _holds(self, sealed: bytes, size_bytes: int, blob_id: bytes) -> bool:
         """Say whether a blob is what it should be, without making its content as a whole."""
-        digest, found_bytes = sha256(), 0
         try:
             plain = self.sealer.open_view(sealed)
-            for piece in zstandard.ZstdDecompressor().read_to_iter(plain):
-                digest.update(piece)
-                found_bytes += len(piece)
-        except (SealBroken, zstandard.ZstdError):
+        except SealBroken:
             return False
-        return (found_bytes, digest.digest()) == (size_bytes, blob_id)
+        return comes_back(plain, size_bytes, blob_id)
 
     def expand(self, packed: bytes | memoryview, uncompressed_bytes: int) -> bytes:
         """Decompress, to exactly so many bytes and never more.

@@ -11,7 +11,13 @@ from typing import NamedTuple
 import zstandard
 
 from backapp_core.plugin_api import DamagedRepository
-from backapp_plugins.archivers.restic.format.blobs import LEVEL, BlobBroken, BlobCodec, altered_here
+from backapp_plugins.archivers.restic.format.blobs import (
+    LEVEL,
+    BlobBroken,
+    BlobCodec,
+    altered_here,
+    comes_back,
+)
 from backapp_plugins.archivers.restic.format.crypto import SealBroken
 
 _COMPRESSED = 0x02
@@ -57,7 +63,7 @@ def seal_pieces(codec: BlobCodec, document: Pieces, *, version: int) -> bytes:
             digest.update(piece)
             packed += compressor.compress(piece)
         packed += compressor.flush()
-        if _hash_within(memoryview(packed)[1:]) == digest.digest():
+        if comes_back(memoryview(packed)[1:], document.size_bytes, digest.digest()):
             return codec.seal(packed)
     raise DamagedRepository(altered_here("a document"))
 
@@ -108,17 +114,6 @@ def _compressed(codec: BlobCodec, document: bytes) -> bytes:
         except BlobBroken:
             continue
     raise DamagedRepository(altered_here("a document"))
-
-
-def _hash_within(packed: memoryview) -> bytes:
-    """Return the hash of what was compressed; empty if it does not come back."""
-    digest = sha256()
-    try:
-        for piece in zstandard.ZstdDecompressor().read_to_iter(packed):
-            digest.update(piece)
-    except zstandard.ZstdError:
-        return b""
-    return digest.digest()
 
 
 def _expand_unknown(packed: memoryview) -> bytes:
