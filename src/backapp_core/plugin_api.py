@@ -153,6 +153,7 @@ from backapp_core.ports.targets import (
 )
 from backapp_core.ports.transports import (
     LONGEST_LIFETIME_SECONDS,
+    Body,
     CanPresign,
     CanProbe,
     CanTidy,
@@ -187,6 +188,7 @@ __all__ = [
     "BackappError",
     "BackupOptions",
     "BackupResult",
+    "Body",
     "CanCopy",
     "CanCountContent",
     "CanListInOrder",

@@ -1,6 +1,6 @@
 """Uses of the public types, as a program and as a plugin; only type-checked, never run."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import assert_type
@@ -78,7 +78,7 @@ class Shelf(plugin_api.Transport):
     def put(
         self,
         name: str,
-        body: Iterable[bytes],
+        body: plugin_api.Body,
         *,
         size_bytes: int | None = None,
         replace: bool = False,

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from attrs import frozen
 from typing_extensions import override
@@ -20,6 +20,13 @@ from backapp_core.ports.surroundings import Surroundings
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
 _LONGEST_NAME_BYTES = 512
 _LONGEST_PART_BYTES = 200
+
+Body: TypeAlias = Iterable[bytes | memoryview]
+"""The content of an object on its way to a destination, in chunks of any size.
+
+A chunk that is a view holds until the next one is asked for, when it is released, for its memory
+is used again: whoever keeps it longer keeps a copy.
+"""
 
 
 def check_object_name(name: str) -> str:
@@ -91,7 +98,7 @@ class Transport(Closing):
     def put(
         self,
         name: str,
-        body: Iterable[bytes],
+        body: Body,
         *,
         size_bytes: int | None = None,
         replace: bool = False,
@@ -107,7 +114,7 @@ class Transport(Closing):
 
         Args:
             name: The object's name.
-            body: The bytes, in chunks of any size.
+            body: The bytes, in chunks of any size; see `Body` for how long each of them holds.
             size_bytes: The exact number of bytes, if it is known.
             replace: Whether an existing object may be replaced.
 

@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from backapp_core.errors import ObjectExists, ObjectMissing, StorageFull, Transf
 from backapp_core.events import EventSink, void
 from backapp_core.ports.surroundings import CancelToken, Surroundings
 from backapp_core.ports.transports import (
+    Body,
     ObjectInfo,
     Transport,
     check_object_name,
@@ -202,13 +203,13 @@ class MemoryTransport(Transport):
     def put(
         self,
         name: str,
-        body: Iterable[bytes],
+        body: Body,
         *,
         size_bytes: int | None = None,
         replace: bool = False,
     ) -> int:
         check_object_name(name)
-        data = b"".join(body)
+        data = b"".join(map(bytes, body))
         if size_bytes is not None and size_bytes != len(data):
             raise TransferCut(
                 f"object '{name}' was to have {size_bytes} bytes but {len(data)} came"

@@ -19,7 +19,7 @@ from typing import NoReturn, TypeVar
 from attrs import frozen
 from typing_extensions import override
 
-from backapp_core.ports.transports import CanTidy, ObjectInfo, Transport
+from backapp_core.ports.transports import Body, CanTidy, ObjectInfo, Transport
 
 _CHUNK_BYTES = 4 << 20
 _Item = TypeVar("_Item")
@@ -129,7 +129,7 @@ class FaultyTransport(Transport):
     def put(
         self,
         name: str,
-        body: Iterable[bytes],
+        body: Body,
         *,
         size_bytes: int | None = None,
         replace: bool = False,

@@ -13,13 +13,13 @@ operations, is drawn from the seed, so that a seed that fails fails again::
 
 import random
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import final
 
 from typing_extensions import override
 
-from backapp_core.ports.transports import ObjectInfo, Transport
+from backapp_core.ports.transports import Body, ObjectInfo, Transport
 
 _TURNS = (1, 1, 1, 2, 3, 5, 8, 13, 40)
 """How many operations an actor does before another may come; mostly few, sometimes all it has."""
@@ -133,7 +133,7 @@ class _InTurns(Transport):
     def put(
         self,
         name: str,
-        body: Iterable[bytes],
+        body: Body,
         *,
         size_bytes: int | None = None,
         replace: bool = False,

@@ -25,6 +25,7 @@ from backapp_core.testing.transport_fixtures import (
     unwanted,
 )
 
+_PIECE_BYTES = 3 << 19
 _CHUNK_LIMIT_BYTES = 4 << 20
 _MANY_OBJECTS = 1_050
 _THREADS = 8
@@ -93,6 +94,23 @@ class TransportContract(AtomicityCases):
             assert transport.read(said) == data
             assert transport.read(unsaid) == data
             assert transport.stat(unsaid).size_bytes == size_bytes
+
+    def test_chunks_may_be_views_that_hold_until_the_next(self, transport: Transport) -> None:
+        """Their memory is used again for the next one; whoever needs them longer copies them."""
+        data = repeatable_random_bytes(4)(3 * _PIECE_BYTES + 17)
+        pieces = range(0, len(data), _PIECE_BYTES)
+
+        def body() -> Iterator[memoryview]:
+            memory = bytearray(_PIECE_BYTES)
+            for start in pieces:
+                piece = data[start : start + _PIECE_BYTES]
+                memory[: len(piece)] = piece
+                with memoryview(memory) as whole, whole[: len(piece)] as view:
+                    yield view
+
+        for name, size_bytes in (("said", len(data)), ("unsaid", None)):
+            assert transport.put(name, body(), size_bytes=size_bytes) == len(data)
+            assert transport.read(name) == data
 
     def test_no_chunks_make_an_empty_object(self, transport: Transport) -> None:
         """An empty object is an object."""

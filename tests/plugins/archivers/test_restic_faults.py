@@ -169,7 +169,7 @@ class _LosingAnswers(MemoryTransport):
 
     @override
     def put(self, name, body, *, size_bytes=None, replace=False) -> int:
-        data = b"".join(body)
+        data = b"".join(map(bytes, body))
         super().put(name, [data], size_bytes=size_bytes, replace=replace)
         return super().put(name, [data], size_bytes=size_bytes, replace=replace)
 

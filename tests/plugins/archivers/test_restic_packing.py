@@ -108,7 +108,7 @@ class Disk(MemoryTransport):
 
     @override
     def put(self, name, body, **how):
-        content = b"".join(body)
+        content = b"".join(map(bytes, body))
         if name.startswith("data/"):
             self.make_sure()
         return super().put(name, [content], **how)

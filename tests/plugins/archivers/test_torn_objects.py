@@ -39,7 +39,7 @@ class Tearing(FaultyTransport):
     def put(self, name, body, *, size_bytes=None, replace=False):
         self._require_there()
         if next(self._puts) == self._number:
-            data = b"".join(body)
+            data = b"".join(map(bytes, body))
             self._bucket.store(name, data[: self._cut(len(data))], replace=True)
             self.torn = name
         return super().put(name, body, size_bytes=size_bytes, replace=replace)

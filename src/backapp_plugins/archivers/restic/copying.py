@@ -14,7 +14,7 @@ import numpy as np
 
 from backapp_core.plugin_api import DamagedRepository, InputError, Snapshot, SnapshotCopy, Verb
 from backapp_plugins.archivers.restic.access.holding import Hold
-from backapp_plugins.archivers.restic.format.blobs import BlobBroken
+from backapp_plugins.archivers.restic.format.blobs import BlobBroken, Encoded
 from backapp_plugins.archivers.restic.format.crypto import SealBroken
 from backapp_plugins.archivers.restic.format.go_times import time_of
 from backapp_plugins.archivers.restic.format.layout import (
@@ -176,7 +176,7 @@ class _Copy:
             self._saver.save_as(blob.kind, blob_id, size_bytes, partial(self._resealed, blob))
             self._moved.add(len(blob.sealed))
 
-    def _resealed(self, blob: SealedBlob) -> bytes:
+    def _resealed(self, blob: SealedBlob) -> Encoded:
         """Return a blob sealed with the other key, after proving that it opens.
 
         Raises:
@@ -189,16 +189,16 @@ class _Copy:
             if uncompressed:
                 sealed = ours.sealer.seal(plain)
                 ours.decode(sealed, uncompressed, blob_id)
-                return sealed
+                return Encoded(sealed, uncompressed)
             if sha256(plain).digest() == blob_id:
-                return self._target.codec_for(blob.kind).encode(plain, blob_id)
+                return self._target.codec_for(blob.kind).encode_content(plain, blob_id)
             reason = "its content has another hash"
         except (SealBroken, BlobBroken) as error:
             reason = blob.reason or str(error)
         content = self._reader.read_again(blob.kind, blob.pack_id, blob.wanted, reason)
         if isinstance(content, DamagedRepository):
             raise content
-        return self._target.codec_for(blob.kind).encode(content, blob_id)
+        return self._target.codec_for(blob.kind).encode_content(content, blob_id)
 
 
 def _likeness(record: SnapshotRecord) -> tuple[object, ...]:

@@ -1,13 +1,14 @@
 """An opened repository without its verbs: transport, description, key, documents and blobs."""
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import final
 
 from backapp_core.plugin_api import (
     AccessRefused,
+    Body,
     Compression,
     DamagedRepository,
     Level,
@@ -183,7 +184,7 @@ class Place:
         self.store(prefix + object_id.hex(), [sealed], len(sealed))
         return object_id, len(sealed)
 
-    def store(self, name: str, parts: Iterable[bytes], size_bytes: int) -> None:
+    def store(self, name: str, parts: Body, size_bytes: int) -> None:
         """Store an object that is named by its hash; one that is there already is that object.
 
         Raises:

@@ -17,7 +17,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from typing_extensions import override
 
 from backapp_core.plugin_api import (
     AccessRefused,
+    Body,
     InvalidName,
     ObjectExists,
     ObjectInfo,
@@ -38,10 +39,10 @@ from backapp_core.plugin_api import (
     check_object_prefix,
 )
 from backapp_plugins.transports.folder import files
+from backapp_plugins.transports.folder.sinks import Sink
 
 _CHUNK_BYTES = 1 << 20
 """Larger ones are read no faster, and several threads hold several at once."""
-_GATHER_BYTES = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
@@ -72,7 +73,7 @@ class FolderTransport(Transport):
     def put(
         self,
         name: str,
-        body: Iterable[bytes],
+        body: Body,
         *,
         size_bytes: int | None = None,
         replace: bool = False,
@@ -201,37 +202,26 @@ class FolderTransport(Transport):
                 files.sync_directory(parent)
                 self._durable.add(folder)
 
-    def _write(
-        self, name: str, descriptor: int, body: Iterable[bytes], size_bytes: int | None
-    ) -> int:
-        """Write ``body``, small chunks gathered, and return its size.
+    def _write(self, name: str, descriptor: int, body: Body, size_bytes: int | None) -> int:
+        """Write ``body`` and return its size.
 
         Raises:
             TransferCut: If it does not have ``size_bytes`` bytes.
         """
+        with self._explained(name):
+            sink = Sink(descriptor, expected_bytes=size_bytes)
         done = 0
-        gathered = bytearray()
         for chunk in body:
             done += len(chunk)
             if size_bytes is not None and done > size_bytes:
                 raise TransferCut(f"object '{name}' was to have {size_bytes} bytes but more came")
-            if gathered or len(chunk) < _GATHER_BYTES:
-                gathered += chunk
-            else:
-                self._write_all(name, descriptor, chunk)
-            if len(gathered) >= _GATHER_BYTES:
-                self._write_all(name, descriptor, gathered)
-                gathered.clear()
+            with self._explained(name):
+                sink.write(chunk)
         if size_bytes is not None and done != size_bytes:
             raise TransferCut(f"object '{name}' was to have {size_bytes} bytes but {done} came")
-        self._write_all(name, descriptor, gathered)
+        with self._explained(name):
+            sink.flush()
         return done
-
-    def _write_all(self, name: str, descriptor: int, data: bytes | bytearray) -> None:
-        with self._explained(name), memoryview(data) as rest:
-            done = 0
-            while done < len(rest):
-                done += os.write(descriptor, rest[done:])
 
     def _chunks(
         self, name: str, descriptor: int, offset: int, length_bytes: int | None

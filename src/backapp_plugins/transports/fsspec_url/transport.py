@@ -7,11 +7,12 @@ Temporary names begin with ``.backapp-``. Nobody can tell from afar whether thei
 import contextlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from typing_extensions import override
 
 from backapp_core.plugin_api import (
+    Body,
     InvalidName,
     ObjectExists,
     ObjectInfo,
@@ -51,7 +52,7 @@ class DiskTransport(Transport):
     def put(
         self,
         name: str,
-        body: Iterable[bytes],
+        body: Body,
         *,
         size_bytes: int | None = None,
         replace: bool = False,
@@ -169,7 +170,7 @@ class DiskTransport(Transport):
             yield from entries
 
 
-def _write(name: str, draft: Draft, body: Iterable[bytes], size_bytes: int | None) -> int:
+def _write(name: str, draft: Draft, body: Body, size_bytes: int | None) -> int:
     """Write ``body``, small chunks gathered, and return its size.
 
     Raises:

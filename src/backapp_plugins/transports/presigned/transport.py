@@ -1,12 +1,13 @@
 """Objects of a repository that a server manages, moved by requests that it signs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 
 from typing_extensions import override
 
 from backapp_core.plugin_api import (
     AccessRefused,
+    Body,
     ObjectInfo,
     Surroundings,
     Transport,
@@ -57,7 +58,7 @@ class PresignedTransport(Transport):
     def put(
         self,
         name: str,
-        body: Iterable[bytes],
+        body: Body,
         *,
         size_bytes: int | None = None,
         replace: bool = False,

@@ -2,12 +2,13 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 
 from attrs import frozen
 
 from backapp_core.plugin_api import (
+    Body,
     ObjectExists,
     ObjectMissing,
     TransferCut,
@@ -45,7 +46,7 @@ class Writer:
         self._reader = reader
         self._sizes = sizes
 
-    def put(self, name: str, body: Iterable[bytes], said_bytes: int | None) -> int:
+    def put(self, name: str, body: Body, said_bytes: int | None) -> int:
         """Store an object and return its size; see `Transport.put`.
 
         Raises:
@@ -86,7 +87,7 @@ class Writer:
         return digest.hexdigest() == wish.sha256
 
     def _put_parts(
-        self, name: str, first: bytes, chunks: Iterator[bytes], said_bytes: int | None
+        self, name: str, first: bytes, chunks: Iterator[bytes | memoryview], said_bytes: int | None
     ) -> None:
         upload = self._grants.begin(name)
         tags: list[tuple[int, str]] = []
@@ -112,7 +113,7 @@ class Writer:
         return sent.answer.headers.get("etag", "").strip('"')
 
     def _cut(
-        self, first: bytes, chunks: Iterator[bytes], said_bytes: int | None
+        self, first: bytes, chunks: Iterator[bytes | memoryview], said_bytes: int | None
     ) -> Iterator[bytes]:
         """Yield parts of equal size, which grow only where there would be too many of them."""
         waiting = bytearray(first)
@@ -135,13 +136,13 @@ class Writer:
 class _Counted:
     """A body that has as many bytes as was said."""
 
-    def __init__(self, name: str, body: Iterable[bytes], said_bytes: int | None) -> None:
+    def __init__(self, name: str, body: Body, said_bytes: int | None) -> None:
         self._name = name
         self._body = body
         self._said_bytes = said_bytes
         self.done_bytes = 0
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes | memoryview]:
         said = self._said_bytes
         for chunk in self._body:
             self.done_bytes += len(chunk)
@@ -154,7 +155,7 @@ class _Counted:
             )
 
 
-def _gather(chunks: Iterator[bytes], enough_bytes: int) -> bytes:
+def _gather(chunks: Iterator[bytes | memoryview], enough_bytes: int) -> bytes:
     """Return what comes next, until it is ``enough_bytes`` or a chunk more, or the end."""
     gathered: list[bytes] = []
     count = 0

@@ -3,13 +3,14 @@
 import contextlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from typing_extensions import override
 
 from backapp_core.plugin_api import (
     AccessRefused,
+    Body,
     Enforcement,
     InvalidName,
     Level,
@@ -71,7 +72,7 @@ class S3Transport(Transport):
     def put(
         self,
         name: str,
-        body: Iterable[bytes],
+        body: Body,
         *,
         size_bytes: int | None = None,
         replace: bool = False,

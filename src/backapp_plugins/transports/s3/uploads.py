@@ -2,9 +2,10 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from backapp_core.plugin_api import (
+    Body,
     InputError,
     ObjectExists,
     ObjectMissing,
@@ -23,7 +24,7 @@ _EQUAL_PARTS = 5_000
 def store(
     bucket: Bucket,
     key: str,
-    body: Iterable[bytes],
+    body: Body,
     *,
     size_bytes: int | None,
     replace: bool,
@@ -100,11 +101,11 @@ class _Upload:
         self._id = ""
         self._tags: list[str] = []
 
-    def add(self, chunk: bytes) -> None:
+    def add(self, chunk: bytes | memoryview) -> None:
         self._done_bytes += len(chunk)
         if self._said_bytes is not None and self._done_bytes > self._said_bytes:
             raise TransferCut(f"{self._what} was to have {self._said_bytes} bytes but more came")
-        self._waiting.append(chunk)
+        self._waiting.append(bytes(chunk))
         self._waiting_bytes += len(chunk)
         is_whole = self._said_bytes is not None and self._said_bytes <= _WHOLE_BYTES
         if not is_whole and self._waiting_bytes > self._part_bytes:

@@ -5,7 +5,7 @@ gives them their name. What a killed writer leaves behind has no name and is swe
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from backapp_core.plugin_api import (
     AccessRefused,
+    Body,
     Clock,
     InvalidAddress,
     ObjectExists,
@@ -81,7 +82,7 @@ class Shelf(Transport):
     def put(
         self,
         name: str,
-        body: Iterable[bytes],
+        body: Body,
         *,
         size_bytes: int | None = None,
         replace: bool = False,

@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import NamedTuple, final
 
 from backapp_core.plugin_api import CancelToken, OpenedFile
@@ -13,7 +13,7 @@ from backapp_plugins.archivers.restic.chunking.cutter import ZeroRun
 from backapp_plugins.archivers.restic.format.layout import MIN_CHUNK_BYTES, BlobKind
 from backapp_plugins.archivers.restic.writing.saving import BlobSaver
 
-_CHUNKS_AHEAD = 2
+_CHUNKS_AHEAD = 3
 """Per file that is being read; each holds 8 MiB at most."""
 _LONG_FILES = 2
 """So many are read at a time: one of them does not keep all cores busy near its end."""
@@ -91,6 +91,7 @@ class ContentSaver:
         ids: list[bytes] = []
         size_bytes = read_bytes = 0
         ahead: deque[Future[bytes]] = deque()
+        unfinished: set[Future[bytes]] = set()
         self._room.acquire()
         try:
             for chunk in chunks:
@@ -103,9 +104,12 @@ class ContentSaver:
                     read_on(chunk.chunk_bytes * chunk.chunk_count)
                     continue
                 ahead.append(self._pool.submit(self._saver.save, BlobKind.DATA, chunk))
+                unfinished.add(ahead[-1])
                 size_bytes += len(chunk)
                 read_bytes += len(chunk)
-                if len(ahead) > _CHUNKS_AHEAD:
+                if len(unfinished) > _CHUNKS_AHEAD:
+                    unfinished = wait(unfinished, return_when=FIRST_COMPLETED).not_done
+                while ahead and ahead[0].done():
                     ids.append(ahead.popleft().result())
                 read_on(len(chunk))
             ids.extend(future.result() for future in ahead)

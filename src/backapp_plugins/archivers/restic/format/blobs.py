@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 import zstandard
 
@@ -21,7 +21,12 @@ LEVELS: Final[Mapping[Compression, int]] = {
 }
 """For contents of files: those of restic, as far as two implementations have the same; of the first
 hardly a frame holds anything but the content as it is."""
+_ALWAYS_TRIED: Final = {Compression.BETTER, Compression.MAX}
 _TRIES = 2
+_PROBED_BYTES: Final = 256 << 10
+"""From here on a look at samples costs less than compressing in vain."""
+_SAMPLES: Final = 16
+_SAMPLE_BYTES: Final = 2 << 10
 
 
 class BlobBroken(ValueError):
@@ -48,6 +53,15 @@ def comes_back(packed: bytes | memoryview, size_bytes: int, sha256_hash: bytes) 
     return (found_bytes, digest.digest()) == (size_bytes, sha256_hash)
 
 
+class Encoded(NamedTuple):
+    """A blob as it stands in a pack."""
+
+    sealed: bytes | memoryview
+    """A view holds until the codec that made it makes the next."""
+    uncompressed: int
+    """Length of its content in bytes; 0 if that was not compressed."""
+
+
 @final
 class BlobCodec:
     """Encodes and decodes blobs with contexts that are kept between them; one thread at a time.
@@ -62,6 +76,7 @@ class BlobCodec:
         "_decompress",
         "_decompress_all",
         "_level",
+        "_sample_all",
         "sealer",
     )
 
@@ -80,6 +95,8 @@ class BlobCodec:
         self._compress_all: Any = compressor.multi_compress_to_buffer
         self._decompress_all: Any = decompressor.multi_decompress_to_buffer
         self._decompress = decompressor.decompress
+        sampler = zstandard.ZstdCompressor(level=1).multi_compress_to_buffer
+        self._sample_all: Any = None if compression in _ALWAYS_TRIED else sampler
 
     def encode(self, data: bytes | memoryview, blob_id: bytes) -> bytes:
         """Return ``data`` compressed and sealed, after proving that it comes back.
@@ -87,10 +104,42 @@ class BlobCodec:
         Raises:
             DamagedRepository: If it does not, twice: memory or a library of this machine is broken.
         """
+        return bytes(self._sealed(lambda: self._compress(data), len(data), blob_id))
+
+    def encode_content(self, data: bytes | memoryview, blob_id: bytes) -> Encoded:
+        """Return what `encode` returns, or ``data`` sealed as it is if compressing gains nothing.
+
+        Much of what is long was compressed or encrypted by somebody already. Samples from all over
+        it tell, unless the level that was chosen says that time does not matter.
+
+        Raises:
+            DamagedRepository: If it does not come back, twice.
+        """
+        if self._seems_compressible(data):
+            sealed = self._sealed(lambda: self._compress(data), len(data), blob_id)
+            return Encoded(sealed, len(data))
+        return Encoded(self._sealed(lambda: data, 0, blob_id), 0)
+
+    def _seems_compressible(self, data: bytes | memoryview) -> bool:
+        if len(data) < _PROBED_BYTES or self._sample_all is None:
+            return True
+        with memoryview(data) as view:
+            starts = range(0, len(view) - _SAMPLE_BYTES, len(view) // _SAMPLES)
+            packed = self._sample_all([view[at : at + _SAMPLE_BYTES] for at in starts], threads=1)
+        return any(len(packed[at]) < _SAMPLE_BYTES for at in range(len(packed)))
+
+    def _sealed(
+        self, pack: Callable[[], bytes | memoryview], uncompressed: int, blob_id: bytes
+    ) -> memoryview:
+        """Return what ``pack`` returns sealed, after proving that it comes back.
+
+        Raises:
+            DamagedRepository: If it does not, twice.
+        """
         for _ in range(_TRIES):
-            sealed = self.sealer.seal(self._compress(data))
+            sealed = self.sealer.seal_view(pack())
             try:
-                self.decode(sealed, len(data), blob_id)
+                self._opened(sealed, uncompressed, blob_id)
             except BlobBroken:
                 continue
             return sealed
@@ -177,11 +226,21 @@ class BlobCodec:
         Raises:
             BlobBroken: If it is anything else.
         """
+        return bytes(self._opened(sealed, uncompressed_bytes, blob_id))
+
+    def _opened(
+        self, sealed: bytes | memoryview, uncompressed_bytes: int, blob_id: bytes
+    ) -> bytes | memoryview:
+        """Return what `decode` returns; a view holds until the next blob is opened.
+
+        Raises:
+            BlobBroken: If it is anything else than what was said.
+        """
         try:
             plain = self.sealer.open_view(sealed)
         except SealBroken as error:
             raise BlobBroken(str(error)) from error
-        data = self.expand(plain, uncompressed_bytes) if uncompressed_bytes else bytes(plain)
+        data = self.expand(plain, uncompressed_bytes) if uncompressed_bytes else plain
         if sha256(data).digest() != blob_id:
             raise BlobBroken("its content has another hash")
         return data

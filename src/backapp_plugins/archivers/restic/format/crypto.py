@@ -43,11 +43,11 @@ class MasterKey:
 class Sealer:
     """Seals and opens with one key; used by one thread at a time.
 
-    The contexts and the buffer are kept between calls: making them anew costs more than sealing
+    The contexts and the buffers are kept between calls: making them anew costs more than sealing
     a small file does, and a fresh buffer for a large one is paid for in page faults.
     """
 
-    __slots__ = ("_buffer", "_ctr", "_ivs", "_nonce", "_r", "_random_bytes")
+    __slots__ = ("_ctr", "_ivs", "_nonce", "_opened", "_r", "_random_bytes", "_sealed")
 
     def __init__(self, key: MasterKey, random_bytes: Callable[[int], bytes]) -> None:
         """Use ``key``; ``random_bytes`` returns that many bytes fit for initialisation vectors."""
@@ -56,20 +56,24 @@ class Sealer:
         self._r = key.mac_r
         self._random_bytes = random_bytes
         self._ivs: list[bytes] = []
-        self._buffer = bytearray(_FIRST_BUFFER_BYTES)
+        self._sealed = _Room()
+        self._opened = _Room()
 
     def seal(self, plain: bytes | bytearray | memoryview) -> bytes:
         """Return ``plain`` sealed, which is `SEAL_BYTES` longer, with an IV of its own."""
+        return bytes(self.seal_view(plain))
+
+    def seal_view(self, plain: bytes | bytearray | memoryview) -> memoryview:
+        """Return what `seal` returns as a view that holds until something else is sealed."""
         iv = self._new_iv()
         size = len(plain)
-        buffer = self._room(size + SEAL_BYTES)
-        with memoryview(buffer) as view:
-            view[:_IV_BYTES] = iv
-            self._ctr.reset_nonce(iv)
-            self._ctr.update_into(plain, view[_IV_BYTES:])
-            end = _IV_BYTES + size
-            view[end : end + _MAC_BYTES] = self._code(iv, view[_IV_BYTES:end])
-            return bytes(view[: end + _MAC_BYTES])
+        view = self._sealed.of(size + SEAL_BYTES)
+        view[:_IV_BYTES] = iv
+        self._ctr.reset_nonce(iv)
+        self._ctr.update_into(plain, view[_IV_BYTES:])
+        end = _IV_BYTES + size
+        view[end : end + _MAC_BYTES] = self._code(iv, view[_IV_BYTES:end])
+        return view[: end + _MAC_BYTES]
 
     def open(self, sealed: bytes | bytearray | memoryview) -> bytes:
         """Return what was sealed.
@@ -80,7 +84,7 @@ class Sealer:
         return bytes(self.open_view(sealed))
 
     def open_view(self, sealed: bytes | bytearray | memoryview) -> memoryview:
-        """Return what was sealed as a view that holds until the next call.
+        """Return what was sealed as a view that holds until something else is opened.
 
         Raises:
             SealBroken: If it is not what this key sealed; nothing was decrypted then.
@@ -94,10 +98,10 @@ class Sealer:
         body = view[_IV_BYTES:end]
         if not hmac.compare_digest(self._code(iv, body), view[end:]) or iv == _ZERO_IV:
             raise SealBroken("the authentication code does not fit")
-        buffer = self._room(size)
+        opened = self._opened.of(size)
         self._ctr.reset_nonce(iv)
-        self._ctr.update_into(body, buffer)
-        return memoryview(buffer)[:size]
+        self._ctr.update_into(body, opened)
+        return opened[:size]
 
     def seal_all(self, plains: Iterable[bytes]) -> list[bytes]:
         """Return each of many small values sealed; less work for each than `seal` has."""
@@ -135,14 +139,6 @@ class Sealer:
     def _code(self, iv: bytes, body: memoryview) -> bytes:
         return Poly1305.generate_tag(self._r + self._nonce.update(iv), body)
 
-    def _room(self, size: int) -> bytearray:
-        size += _BLOCK_SLACK_BYTES
-        if size > _KEPT_BYTES:
-            return bytearray(size)
-        if size > len(self._buffer):
-            self._buffer = bytearray(min(max(size, 2 * len(self._buffer)), _KEPT_BYTES))
-        return self._buffer
-
     def _new_iv(self) -> bytes:
         while True:
             if not self._ivs:
@@ -151,3 +147,21 @@ class Sealer:
             iv = self._ivs.pop()
             if iv != _ZERO_IV:
                 return iv
+
+
+class _Room:
+    """Memory for what one call makes, used again by the next."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(_FIRST_BUFFER_BYTES)
+
+    def of(self, size_bytes: int) -> memoryview:
+        """Return at least so much of it, and what a cipher wants beyond."""
+        size_bytes += _BLOCK_SLACK_BYTES
+        if size_bytes > _KEPT_BYTES:
+            return memoryview(bytearray(size_bytes))
+        if size_bytes > len(self._buffer):
+            self._buffer = bytearray(min(max(size_bytes, 2 * len(self._buffer)), _KEPT_BYTES))
+        return memoryview(self._buffer)

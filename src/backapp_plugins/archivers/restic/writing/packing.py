@@ -40,8 +40,8 @@ _PIECE_BYTES = 1 << 20
 _ROOM_BYTES = PACK_BYTES + (1 << 20)
 _LOCAL_UPLOADS = 3
 """At a time; a disk that makes sure of three packs does so in hardly more time than of one."""
-_LOCAL_BUFFERS = 1
-"""Full packs in memory that no file has taken yet."""
+_LOCAL_BUFFERS = 2
+"""Full packs in memory that no file has taken yet: one is on its way while another is hashed."""
 _REMOTE_UPLOADS = 5
 
 StoredPack: TypeAlias = Callable[[bytes, Sequence[PackEntry]], None]
@@ -269,11 +269,12 @@ class PackWriter:
         if is_due:
             self._list_packs()
 
-    def _handed_over(self, pack: _OpenPack, taken: Callable[[], None]) -> Iterator[bytes]:
+    def _handed_over(self, pack: _OpenPack, taken: Callable[[], None]) -> Iterator[memoryview]:
         """Yield the content of a pack, and give each piece of memory back behind it."""
         left, pieces = pack.size_bytes, pack.pieces
         while pieces:
-            yield pieces[0][: min(left, _PIECE_BYTES)]
+            with memoryview(pieces[0]) as piece, piece[: min(left, _PIECE_BYTES)] as filled:
+                yield filled
             left -= _PIECE_BYTES
             self._free([pieces.pop(0)])
         taken()
@@ -332,6 +333,7 @@ def _mapping(size_bytes: int) -> mmap.mmap:
     return mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
-def _contents(pack: _OpenPack) -> Iterator[bytes]:
+def _contents(pack: _OpenPack) -> Iterator[memoryview]:
     for piece, length in pack.filled():
-        yield piece[:length]
+        with memoryview(piece) as whole, whole[:length] as filled:
+            yield filled

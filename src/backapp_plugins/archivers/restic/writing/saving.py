@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Self, TypeVar, final
 
 from backapp_core.plugin_api import InputError
+from backapp_plugins.archivers.restic.format.blobs import Encoded
 from backapp_plugins.archivers.restic.format.layout import LARGEST_BLOB_BYTES, BlobKind
 from backapp_plugins.archivers.restic.format.packs import PackEntry
 from backapp_plugins.archivers.restic.index.index import Index
@@ -66,7 +67,10 @@ class BlobSaver:
         """
         blob_id = sha256(data).digest()
         self.save_as(
-            kind, blob_id, len(data), lambda: self._place.codec_for(kind).encode(data, blob_id)
+            kind,
+            blob_id,
+            len(data),
+            lambda: self._place.codec_for(kind).encode_content(data, blob_id),
         )
         return blob_id
 
@@ -151,7 +155,10 @@ class BlobSaver:
         blob_id = digest.digest()
         codec = self._place.codec_for(kind)
         self.save_as(
-            kind, blob_id, size_bytes, lambda: codec.encode_pieces(pieces, size_bytes, blob_id)
+            kind,
+            blob_id,
+            size_bytes,
+            lambda: Encoded(codec.encode_pieces(pieces, size_bytes, blob_id), size_bytes),
         )
         return blob_id
 
@@ -194,7 +201,7 @@ class BlobSaver:
         return trees
 
     def save_as(
-        self, kind: BlobKind, blob_id: bytes, size_bytes: int, seal: Callable[[], bytes]
+        self, kind: BlobKind, blob_id: bytes, size_bytes: int, encode: Callable[[], Encoded]
     ) -> None:
         """See to it that a blob is or will be stored.
 
@@ -202,7 +209,7 @@ class BlobSaver:
             kind: What it holds.
             blob_id: The hash of its content.
             size_bytes: Length of the content.
-            seal: Asked for the blob, compressed and sealed, if it is new.
+            encode: Asked for the blob, compressed and sealed, if it is new.
 
         Raises:
             TransportError: If storing what came earlier failed.
@@ -217,12 +224,12 @@ class BlobSaver:
             if stored != self._stored and self._index.has(kind, blob_id):
                 return  # it was on its way a moment ago and has arrived
             waiting.add(blob_id)
-        sealed = seal()
+        sealed, uncompressed = encode()
         with self._lock:
             self.blobs[kind] += 1
             self.new_bytes += size_bytes
             self.packed_bytes += len(sealed)
-        self._writer.add(kind, blob_id, sealed, size_bytes)
+        self._writer.add(kind, blob_id, sealed, uncompressed)
 
     def finish(self) -> None:
         """Store what is left and list all of it; afterwards everything saved can be found.
