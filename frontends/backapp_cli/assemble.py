@@ -15,6 +15,7 @@ from attrs import define, evolve, field
 from backapp_core.errors import InputError, InvalidAddress, InvalidSettings
 from backapp_core.events import EventSink
 from backapp_core.model.compressions import Compression
+from backapp_core.model.rates import Rate
 from backapp_core.ports.surroundings import CancelToken
 from backapp_core.settings import Settings
 
@@ -40,6 +41,9 @@ class Choices:
     from_password_command: str = ""
     cache_folder: str = ""
     compression: str = ""
+    limit_upload: Rate | None = None
+    """How fast bytes may be sent; None where the command line does not say."""
+    limit_download: Rate | None = None
     agent_folder: str = ""
     """Where the agent of this machine keeps its key and policy."""
     config: str = ""
@@ -162,7 +166,8 @@ def read_settings(choices: Choices) -> Settings:
 
     Raises:
         InvalidSettings: If it cannot be used; every fault is listed.
-        InputError: If the environment asks for a compression that there is not.
+        InputError: If the environment asks for a compression that there is not, or for a limit
+            that is no rate.
     """
     data, source = _read_settings_file(choices)
     settings = Settings.parse(data, source=source) if data else Settings()
@@ -171,6 +176,12 @@ def read_settings(choices: Choices) -> Settings:
         settings,
         cache_folder=cache_folder or settings.cache_folder,
         compression=_compression(choices) or settings.compression,
+        limit_upload=choices.limit_upload
+        or _rate(choices, "BACKAPP_LIMIT_UPLOAD")
+        or settings.limit_upload,
+        limit_download=choices.limit_download
+        or _rate(choices, "BACKAPP_LIMIT_DOWNLOAD")
+        or settings.limit_download,
     )
 
 
@@ -185,6 +196,16 @@ def _compression(choices: Choices) -> Compression | None:
                 known = ", ".join(each.value for each in Compression)
                 raise InputError(f"${name} is {value!a}; use one of {known}") from error
     return None
+
+
+def _rate(choices: Choices, name: str) -> Rate | None:
+    text = choices.environment.get(name, "")
+    if not text:
+        return None
+    try:
+        return Rate.parse(text)
+    except InputError as error:
+        raise InputError(f"${name}: {error.message}") from error
 
 
 def _read_settings_file(choices: Choices) -> tuple[Mapping[str, Any], str]:

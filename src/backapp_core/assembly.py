@@ -11,6 +11,7 @@ from attrs import evolve
 from backapp_core.engine import Engine
 from backapp_core.errors import InputError
 from backapp_core.events import EventSink, void
+from backapp_core.ports.line import Line, Pace
 from backapp_core.ports.surroundings import CancelToken, Surroundings
 from backapp_core.settings import Settings
 
@@ -112,5 +113,9 @@ def _surroundings(settings: Settings) -> Surroundings:
         state_folder=Path(state or platformdirs.user_state_dir("backapp", appauthor=False)),
         threads=settings.threads or min(os.cpu_count() or 1, _MOST_THREADS_BY_DEFAULT),
         compression=settings.compression,
+        line=Line(
+            upload=Pace(settings.limit_upload.bytes_per_second),
+            download=Pace(settings.limit_download.bytes_per_second),
+        ),
         transports=settings.transports,
     )

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from backapp_core.codec import Check, from_plain
 from backapp_core.errors import InputError
 from backapp_core.model.compressions import Compression
+from backapp_core.model.rates import Rate
 
 _MOST_THREADS = 64
 _MOST_SECONDS = 365 * 86400
@@ -154,6 +155,10 @@ class Settings:
 
     Repositories of tar.gz archives were created with a level of their own, which ``auto`` means.
     """
+    limit_upload: Rate = Rate()
+    """How fast contents are sent to other machines, all together; folders are not limited."""
+    limit_download: Rate = Rate()
+    """How fast they are fetched."""
     cache_folder: _Line = ""
     """Empty means the place that the operating system has for caches."""
     state_folder: _Line = ""

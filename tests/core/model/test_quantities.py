@@ -2,7 +2,7 @@
 
 import pytest
 
-from backapp_core.model.quantities import count, duration, size
+from backapp_core.model.quantities import count, duration, size, size_from_text
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,18 @@ def test_counts_agree_with_their_noun() -> None:
         "1,234 files",
         "2 entries",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "count_bytes"),
+    [
+        ("10", 10),
+        (" 1.5 GiB ", 3 << 29),
+        ("7b", 7),
+        ("2P", 2 << 50),
+        ("x", None),
+        ("9" * 400, None),
+    ],
+)
+def test_sizes_are_read_as_they_are_written(text: str, count_bytes: int | None) -> None:
+    assert size_from_text(text) == count_bytes

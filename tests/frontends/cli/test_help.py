@@ -82,7 +82,7 @@ Not there yet:
 | `--retry-lock` | nothing; exit code 11 says that the repository is locked |
 | `--compression` | the same, of `backup` and `copy`; for good in the settings file |
 | `--pack-size` | nothing; packs have 16 MiB |
-| `--limit-upload`, `--limit-download` | nothing; let the operating system limit it |
+| `--limit-upload`, `--limit-download` | the same, also `2M`; for good in the settings file |
 | `--no-cache` | `--cache-dir` with a folder that you throw away |
 | `--repository-file` | `$BACKAPP_REPOSITORY_FILE` |
 | `backup --skip-if-unchanged` | every backup makes a snapshot |
