@@ -4,7 +4,6 @@ import inspect
 from threading import Barrier, Thread
 
 import pytest
-from attrs import evolve
 from typing_extensions import get_protocol_members
 
 from backapp_core.engine.addresses import open_transport
@@ -28,7 +27,7 @@ from backapp_plugins.transports import folder
 
 def limited(tmp_path, *, upload=None, download=None, **more):
     line = Line(upload=Pace(upload), download=Pace(download))
-    return evolve(make_surroundings(tmp_path, **more), line=line)
+    return make_surroundings(tmp_path, line=line, **more)
 
 
 class TestPaced(TransportContract):

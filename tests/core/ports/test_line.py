@@ -61,7 +61,7 @@ def test_in_no_stretch_of_time_goes_more_than_the_limit(bytes_per_second, takes)
 def test_copies_of_the_surroundings_share_the_line_and_the_directions_do_not(tmp_path, direction):
     clock = FrozenClock()
     line = Line(**{direction: Pace(1000)})
-    around = evolve(make_surroundings(tmp_path, clock=clock), line=line)
+    around = make_surroundings(tmp_path, clock=clock, line=line)
     waits = [Surroundings.wait_to_send, Surroundings.wait_to_receive]
     limited, free = waits if direction == "upload" else reversed(waits)
     limited(around, 1125)
@@ -89,8 +89,8 @@ class Stopping(FrozenClock):
 def test_a_wish_to_stop_ends_the_wait_for_the_line(tmp_path):
     token = CancelToken()
     clock = Stopping(token)
-    around = make_surroundings(tmp_path, clock=clock, cancel=token)
-    around = evolve(around, line=Line(upload=Pace(1)))
+    line = Line(upload=Pace(1))
+    around = make_surroundings(tmp_path, clock=clock, cancel=token, line=line)
     with pytest.raises(RunCancelled):
         around.wait_to_send(1 << 30)
     assert clock.monotonic_seconds() == 0.75

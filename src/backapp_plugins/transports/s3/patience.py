@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from backapp_core.plugin_api import Pauses, RunCancelled, Surroundings
+from backapp_core.plugin_api import Pauses, Surroundings
 from backapp_plugins.transports.s3.faults import Refusal, is_passing
 
 _T = TypeVar("_T")
@@ -24,16 +24,14 @@ class Patience:
         What it raises passes through when it does not pass by itself or was the last time.
 
         Raises:
-            RunCancelled: If the run is asked to stop while it waits, here or for the line. The
-                first call is always made, so that what was begun can still be cleaned up.
+            RunCancelled: If the run is asked to stop while it waits. The first call is always made,
+                so that what was begun can still be cleaned up.
         """
         pauses = self.pauses()
         while True:
             try:
                 return act()
             except Exception as error:
-                if isinstance(error.__context__, RunCancelled):  # the library says it its own way
-                    raise error.__context__ from None
                 pause_seconds = next(pauses, None)
                 if pause_seconds is None or not is_passing(error):
                     raise
