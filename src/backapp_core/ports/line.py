@@ -7,6 +7,8 @@ from attrs import field, frozen
 
 _PIECES_PER_SECOND = 8
 _LARGEST_PIECE_BYTES = 4 << 20
+_SIPS_PER_PIECE = 16
+_SMALL_SIP_BYTES = 16 << 10
 _FAR_BACK_SECONDS = float("-inf")
 
 
@@ -31,6 +33,18 @@ class Pace:
         if self.bytes_per_second is None:
             return _LARGEST_PIECE_BYTES
         return min(_LARGEST_PIECE_BYTES, max(1, self.bytes_per_second // _PIECES_PER_SECOND))
+
+    @property
+    def sip_bytes(self) -> int:
+        """How much is taken at once of what comes in a stream, without being asked for by piece.
+
+        The system lets the other side send ahead some times of what was taken last, many MiB if it
+        may. So that is little under a limit: a sixteenth of a piece, but for 16 KiB.
+        """
+        if self.bytes_per_second is None:
+            return self.piece_bytes
+        small = max(_SMALL_SIP_BYTES, self.piece_bytes // _SIPS_PER_PIECE)
+        return min(self.piece_bytes, small)
 
     def take(self, count_bytes: int, now_seconds: float) -> float:
         """Count bytes that go over the line, and return for how many seconds to wait.

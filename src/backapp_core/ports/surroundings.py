@@ -72,7 +72,8 @@ class Surroundings:
     """How fast bytes may go to and from other machines; shared by copies of this object.
 
     The core keeps these limits around every transport that has no folder of this machine. A
-    transport does well to read no more at once than `Pace.piece_bytes` says.
+    transport does well to ask for no more at once than `Pace.piece_bytes`, and to take no more of
+    a stream than `Pace.sip_bytes`.
     """
     grants: CanIssueGrants | None = None
     """Who signs for the buckets of managed repositories; None where nobody does."""

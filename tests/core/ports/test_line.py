@@ -40,6 +40,21 @@ def test_a_piece_is_what_goes_in_an_eighth_of_a_second(bytes_per_second, piece_b
     assert Pace(bytes_per_second).piece_bytes == piece_bytes
 
 
+@pytest.mark.parametrize(
+    ("bytes_per_second", "sip_bytes"),
+    [
+        (1, 1),
+        (1 << 16, 8 << 10),
+        (1 << 20, 16 << 10),
+        (16 << 20, 128 << 10),
+        (1 << 40, 256 << 10),
+        (None, 4 << 20),
+    ],
+)
+def test_of_a_stream_little_is_taken_at_once(bytes_per_second, sip_bytes):
+    assert Pace(bytes_per_second).sip_bytes == sip_bytes
+
+
 @given(
     st.integers(1, 1 << 30),
     st.lists(st.tuples(st.integers(0, 64 << 20), st.floats(0, 1000)), min_size=1, max_size=30),

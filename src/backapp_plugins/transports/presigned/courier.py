@@ -106,7 +106,7 @@ class Courier:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
-        self._chunk_bytes = min(_CHUNK_BYTES, surroundings.line.download.piece_bytes)
+        self._chunk_bytes = min(_CHUNK_BYTES, surroundings.line.download.sip_bytes)
         self._client = httpx2.Client(
             timeout=httpx2.Timeout(_TRANSFER_SECONDS, connect=_CONNECT_SECONDS, pool=None),
             limits=httpx2.Limits(

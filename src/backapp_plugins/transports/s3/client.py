@@ -58,7 +58,7 @@ class Client:
         self._session = session
         self._client = client
         self._clock = at.clock
-        self.piece_bytes = at.line.download.piece_bytes
+        self.sip_bytes = at.line.download.sip_bytes
         """How much of an answer to read at once at most."""
         if at.line.upload.bytes_per_second is not None:
             slow_down(client, at)

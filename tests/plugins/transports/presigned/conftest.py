@@ -107,7 +107,11 @@ class _Handler(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def _handle(self):
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        said_bytes = int(self.headers.get("content-length", 0))
+        body = self.rfile.read(said_bytes)
+        if len(body) < said_bytes:  # whoever sent it went away
+            self._hang_up()
+            return
         fault = self.s3.next_fault(self.command)
         path, _, query = self.path.partition("?")
         key = unquote(path)
