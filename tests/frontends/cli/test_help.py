@@ -40,6 +40,17 @@ else from the settings file.
 `--config FILE`, else `$BACKAPP_CONFIG`, else `backapp.toml` in the user's folder for configuration
 (`~/.config/backapp/` on Linux). What it may hold stands in [Settings](settings.md).
 
+## Limits of the line
+
+`--limit-upload` and `--limit-download`, else `$BACKAPP_LIMIT_UPLOAD` and `$BACKAPP_LIMIT_DOWNLOAD`,
+else `limit_upload` and `limit_download` in the settings file.
+A number is KiB a second, as in restic; `2M` and `1.5 MiB/s` say what they mean; `0` is no limit, whatever the settings file says.
+What runs under the limit is all that one command, or one agent, sends or fetches, however many transfers it has at once,
+and with `copy` both repositories together.
+Contents are counted; names, listings and what protocols add are not (less than a percent beside packs).
+A repository in a folder of this machine is not limited, nor one on a network drive that is mounted as a folder.
+Contents go evenly, an eighth of a second's worth at once; to addresses that only fsspec opens its libraries send some MiB at once.
+
 ## Exit codes
 
 | code | means |
