@@ -44,12 +44,16 @@ else from the settings file.
 
 `--limit-upload` and `--limit-download`, else `$BACKAPP_LIMIT_UPLOAD` and `$BACKAPP_LIMIT_DOWNLOAD`,
 else `limit_upload` and `limit_download` in the settings file.
-A number is KiB a second, as in restic; `2M` and `1.5 MiB/s` say what they mean; `0` is no limit, whatever the settings file says.
-What runs under the limit is all that one command, or one agent, sends or fetches, however many transfers it has at once,
-and with `copy` both repositories together.
-Contents are counted; names, listings and what protocols add are not (less than a percent beside packs).
-A repository in a folder of this machine is not limited, nor one on a network drive that is mounted as a folder.
-Contents go evenly, an eighth of a second's worth at once; to addresses that only fsspec opens its libraries send some MiB at once.
+A number is KiB a second, as in restic; `2M` and `1.5 MiB/s` say what they mean;
+`0` is no limit, whatever the settings file says.
+The limit is one for all that a command, or an agent, sends or fetches at the same time;
+with `copy` it is one for both repositories together.
+Contents are counted; names, listings and what protocols add are not
+(beside packs they are less than a percent).
+A repository in a folder of this machine is not limited,
+nor one on a network drive that is mounted as a folder.
+Contents go evenly, what an eighth of a second carries at once;
+to addresses that only fsspec opens, its libraries send some MiB at once.
 
 ## Exit codes
 

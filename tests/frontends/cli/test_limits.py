@@ -83,15 +83,12 @@ def test_limits_reach_the_transport_of_whatever_is_asked(
     commands = [
         ("backup", source),
         ("snapshots",),
-        ("ls", "latest"),
         ("restore", "latest", "--target", tmp_path / "back"),
-        ("dump", "latest", f"{source}/todo"),
         ("check", "--read-data"),
         ("prune",),
         ("init", "-r", second),
         ("copy", "-r", second, "--from-repo", os.environ["BACKAPP_REPOSITORY"],
          "--from-password-command", "echo secret"),
-        ("stats",),
         ("key", "list"),
     ]  # fmt: skip
     for command in commands:
@@ -164,6 +161,7 @@ def begun(
         one.communicate()
 
 
+@pytest.mark.thorough
 def test_a_backup_that_waits_for_the_line_is_stopped_at_once(cli, begun, repository: Path) -> None:
     """At this rate it would go on for a quarter of an hour."""
     process, piece_bytes = begun("--limit-upload", "1")

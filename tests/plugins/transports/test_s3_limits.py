@@ -4,9 +4,11 @@ import itertools
 
 import pytest
 
+from backapp_core.engine.pacing import POWERS, paced
 from backapp_core.errors import RunCancelled
 from backapp_core.ports.line import Line, Pace
 from backapp_core.ports.surroundings import CancelToken
+from backapp_core.ports.transports import CanPresign
 from backapp_core.testing.fakes import FrozenClock, make_surroundings, repeatable_random_bytes
 from backapp_plugins.transports.s3 import KIND, open_s3, parse_address
 
@@ -77,6 +79,14 @@ def test_answers_are_read_in_small_sips(opened):
     lengths = [len(chunk) for chunk in transport.get("object")]
     assert sum(lengths) == 1 << 20
     assert max(lengths) == 16 << 10
+
+
+def test_a_server_under_limits_still_signs(opened, tmp_path):
+    around = make_surroundings(tmp_path, line=Line(upload=Pace(1 << 20)))
+    transport = paced(opened(upload=1 << 20), around, paces_uploads=KIND.paces_uploads)
+    assert [power for power in POWERS if not isinstance(transport, power)] == []
+    assert isinstance(transport, CanPresign)
+    assert transport.sign_head("object", lifetime_seconds=5).method == "HEAD"
 
 
 class Stopping(FrozenClock):
