@@ -108,7 +108,7 @@ class ContentSaver:
                 size_bytes += len(chunk)
                 read_bytes += len(chunk)
                 if len(unfinished) > _CHUNKS_AHEAD:
-                    unfinished = wait(unfinished, return_when=FIRST_COMPLETED).not_done
+                    unfinished = _one_less(unfinished)
                 while ahead and ahead[0].done():
                     ids.append(ahead.popleft().result())
                 read_on(len(chunk))
@@ -127,3 +127,11 @@ class ContentSaver:
             blob_id = self._saver.save(BlobKind.DATA, bytes(length))
             self._zero_ids[length] = blob_id
         return blob_id
+
+
+def _one_less(unfinished: set[Future[bytes]]) -> set[Future[bytes]]:
+    """Wait for any, and return the others; one that failed does not wait for those before it."""
+    finished, rest = wait(unfinished, return_when=FIRST_COMPLETED)
+    for future in finished:
+        future.result()
+    return rest
