@@ -63,18 +63,24 @@ CHANGES = (_append, _cut, _empty, _rewrite, _replace)
 
 
 class Changing:
-    """A hook that changes ``file`` before it is opened or read for the time ``number``."""
+    """A hook that changes ``file`` before it is opened or read for the time ``number``.
+
+    Reading the same again, and more of it, since no chunk ended there, does not count.
+    """
 
     def __init__(self, file: Path, change: Callable[[Path], None], at: str, number: int) -> None:
         self._file = file
         self._change = change
         self._at = at
         self._left = number
+        self._offset = -1
         self.offset = -1
         """Where it was to be read when it changed."""
 
     def __call__(self, what: str, path: bytes, offset: int) -> None:
-        if path == os.fsencode(self._file) and what == self._at:
+        is_again = what == "read" and offset == self._offset
+        if path == os.fsencode(self._file) and what == self._at and not is_again:
+            self._offset = offset
             self._left -= 1
             if self._left == 0:
                 self.offset = offset
