@@ -15,6 +15,7 @@ from attrs import define, evolve, field
 from backapp_core.errors import InputError, InvalidAddress, InvalidSettings
 from backapp_core.events import EventSink
 from backapp_core.model.compressions import Compression
+from backapp_core.model.quantities import seconds_of
 from backapp_core.ports.surroundings import CancelToken
 from backapp_core.settings import Settings
 
@@ -40,6 +41,7 @@ class Choices:
     from_password_command: str = ""
     cache_folder: str = ""
     compression: str = ""
+    retry_lock: str = ""
     agent_folder: str = ""
     """Where the agent of this machine keeps its key and policy."""
     config: str = ""
@@ -162,7 +164,8 @@ def read_settings(choices: Choices) -> Settings:
 
     Raises:
         InvalidSettings: If it cannot be used; every fault is listed.
-        InputError: If the environment asks for a compression that there is not.
+        InputError: If the environment asks for a compression that there is not, or to wait for a
+            lock for no stretch of time.
     """
     data, source = _read_settings_file(choices)
     settings = Settings.parse(data, source=source) if data else Settings()
@@ -171,6 +174,7 @@ def read_settings(choices: Choices) -> Settings:
         settings,
         cache_folder=cache_folder or settings.cache_folder,
         compression=_compression(choices) or settings.compression,
+        retry_lock=_retry_lock(choices) or settings.retry_lock,
     )
 
 
@@ -185,6 +189,17 @@ def _compression(choices: Choices) -> Compression | None:
                 known = ", ".join(each.value for each in Compression)
                 raise InputError(f"${name} is {value!a}; use one of {known}") from error
     return None
+
+
+def _retry_lock(choices: Choices) -> str:
+    named = choices.environment.get("BACKAPP_RETRY_LOCK", "")
+    if choices.retry_lock or not named:
+        return choices.retry_lock
+    try:
+        seconds_of(named)
+    except InputError as error:
+        raise InputError(f"$BACKAPP_RETRY_LOCK: {error.message}") from error
+    return named
 
 
 def _read_settings_file(choices: Choices) -> tuple[Mapping[str, Any], str]:

@@ -41,8 +41,9 @@ class Repository(Closing):
     """An opened repository: snapshots and what they need, at one transport.
 
     Any number of backups may run at once, in this and other processes. Removal and clean-up exclude
-    everything else by a lock at the transport and raise `RepositoryLocked` when they cannot have
-    it; a lock whose holder is known to be dead, or that was not refreshed for long, does not count.
+    everything else by a lock at the transport; a lock whose holder is known to be dead, or that
+    was not refreshed for long, does not count. Whatever cannot have its lock waits for it as long
+    as the surroundings say (`once_free`), with nothing done, and then raises `RepositoryLocked`.
     Methods may be called from any thread, one at a time. Besides what is listed, every method
     raises `TransportError` when the destination fails and `RunCancelled` when the surroundings say
     so.

@@ -67,6 +67,8 @@ class Surroundings:
     """How many threads native code (compression, hashing) may keep busy."""
     compression: Compression = Compression.AUTO
     """How hard what is written is compressed; what was stored before stays as it is."""
+    lock_wait_seconds: float = 0.0
+    """How long whoever finds a repository locked waits for it to become free; see `once_free`."""
     grants: CanIssueGrants | None = None
     """Who signs for the buckets of managed repositories; None where nobody does."""
     transports: Mapping[str, Mapping[str, object]] = field(

@@ -10,9 +10,9 @@ Objects: ``config`` (its hash and JSON), ``data/<sha256>``, ``snapshots/<sha256 
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from datetime import datetime
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -26,7 +26,6 @@ from backapp_core.errors import (
     ObjectExists,
     ObjectMissing,
     RepositoryExists,
-    RepositoryLocked,
     UnknownFormat,
 )
 from backapp_core.events import Level, LogLine, SnapshotSaved
@@ -50,11 +49,11 @@ from backapp_core.ports.surroundings import Keys, Surroundings
 from backapp_core.ports.targets import Everything, Selection, Target
 from backapp_core.ports.transports import CanTidy, Transport
 from backapp_core.testing.memory_collector import Collected, Collector
+from backapp_core.testing.memory_locks import hold
 from backapp_core.testing.memory_restorer import restore_nodes
 
 _VERSION = 1
 _NOTHING = hashlib.sha256(b"").hexdigest()
-_LOCK_LIFE = timedelta(minutes=30)
 
 
 @frozen
@@ -312,29 +311,8 @@ class MemoryRepository(Repository):
         ]
         return candidates[-1] if candidates else None
 
-    @contextmanager
-    def _lock(self, *, is_exclusive: bool) -> Generator[None]:
-        clock = self._surroundings.clock
-        word = "exclusive" if is_exclusive else "shared"
-        own = f"locks/{word}-{self._surroundings.random_bytes(8).hex()}"
-        self._transport.put(own, [clock.now().isoformat().encode()])
-        try:
-            for info in self._transport.list("locks/"):
-                concerns_us = is_exclusive or info.name.startswith("locks/exclusive-")
-                if info.name != own and concerns_us and self._is_fresh(info.name):
-                    raise RepositoryLocked(
-                        f"another process uses the repository ({info.name}); try again later"
-                    )
-            yield
-        finally:
-            self._transport.delete(own)
-
-    def _is_fresh(self, lock: str) -> bool:
-        try:
-            written_at = datetime.fromisoformat(self._transport.read(lock).decode())
-        except ObjectMissing:
-            return False
-        return self._surroundings.clock.now() - written_at < _LOCK_LIFE
+    def _lock(self, *, is_exclusive: bool) -> AbstractContextManager[None]:
+        return hold(self._transport, self._surroundings, is_exclusive=is_exclusive)
 
 
 def _create(

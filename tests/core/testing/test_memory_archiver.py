@@ -3,11 +3,12 @@
 import pytest
 
 from backapp_core.testing.archiver_contract import ArchiverContract
+from backapp_core.testing.lock_waiting_contract import LockWaitingContract
 from backapp_core.testing.memory_archiver import MEMORY_ARCHIVER
 from backapp_core.testing.stream_contract import StreamContract
 
 
-class TestMemoryArchiver(ArchiverContract, StreamContract):
+class TestMemoryArchiver(ArchiverContract, LockWaitingContract, StreamContract):
     @pytest.fixture
     def kind(self):
         return MEMORY_ARCHIVER

@@ -49,7 +49,7 @@ else from the settings file.
 | 2 | bad usage or configuration; nothing was changed |
 | 3 | done, but some entries of the source could not be read |
 | 10 | no repository at the address |
-| 11 | the repository is locked |
+| 11 | the repository is locked, also after as long as `--retry-lock` says |
 | 12 | wrong password or identity, or none |
 | 129 | hung up (SIGHUP; ignored under `nohup`) |
 | 130 | interrupted (Ctrl-C) |
@@ -79,7 +79,6 @@ Not there yet:
 | restic | here |
 |---|---|
 | `--no-lock` | not needed: a repository that cannot be written is read without a lock |
-| `--retry-lock` | nothing; exit code 11 says that the repository is locked |
 | `--compression` | the same, of `backup` and `copy`; for good in the settings file |
 | `--pack-size` | nothing; packs have 16 MiB |
 | `--limit-upload`, `--limit-download` | nothing; let the operating system limit it |
