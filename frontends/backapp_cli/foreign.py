@@ -27,6 +27,5 @@ OPTIONS = {
     "--no-lock": "not needed: a repository that cannot be written is read without a lock",
     "--pack-size": "not here: packs have 16 MiB and more",
     "--repository-file": "here it is $BACKAPP_REPOSITORY_FILE",
-    "--skip-if-unchanged": "not here: every backup makes a snapshot",
     "--verify": "not needed: contents are verified while they are written",
 }

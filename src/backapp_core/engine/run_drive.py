@@ -67,7 +67,7 @@ def take_job(
         folder=opened.folder,
         ahead=opened.ahead,
     )
-    counts = result.snapshot.counts
+    counts = result.counts
     # A warning in a log that nobody reads would not be enough.
     return result, evolve(counts, problems=counts.problems + opened.is_another + bool(vanished))
 

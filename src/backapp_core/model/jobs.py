@@ -48,6 +48,8 @@ class BackupOptions:
     parent_id: str | None = None
     """Compare with this snapshot; None lets the archiver choose the newest of the same host and
     roots."""
+    skips_unchanged: bool = False
+    """Make no snapshot if it would hold what the one that it is compared with holds."""
     reports_files: bool = False
     """Whether every file is told about by an event (`FileDone`)."""
     program: str = "backapp"

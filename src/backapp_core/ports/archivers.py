@@ -18,7 +18,7 @@ from backapp_core.model.repositories import (
     RepositoryInfo,
     RepositoryStats,
 )
-from backapp_core.model.snapshots import Snapshot
+from backapp_core.model.snapshots import Counts, Snapshot
 from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.scanners import Scanner
@@ -32,9 +32,22 @@ class BackupResult:
     """What a backup left behind."""
 
     snapshot: Snapshot
+    """The new one; where none was made, the one that the sources were found to be as in."""
     objects: tuple[tuple[str, int], ...]
     """Name and size in bytes of every object that was written, in the order of writing; receipts
     name them."""
+    unsaved: Counts | None = None
+    """What was counted where no snapshot was made; None where one was, and has its own."""
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether nothing had changed, so that no snapshot was made."""
+        return self.unsaved is not None
+
+    @property
+    def counts(self) -> Counts:
+        """What this backup saw, read and stored."""
+        return self.snapshot.counts if self.unsaved is None else self.unsaved
 
 
 class Repository(Closing):
@@ -60,7 +73,10 @@ class Repository(Closing):
     def backup(self, scanner: Scanner, options: BackupOptions) -> BackupResult:
         """Back up what ``scanner`` finds.
 
-        The snapshot is listed exactly when this has returned or is about to.
+        The snapshot is listed exactly when this has returned or is about to. If the options skip
+        what is unchanged, and everything below the roots is what it is in the snapshot compared
+        with, the roots included, no snapshot is made and no object is written but what that
+        snapshot lacks. Folders above the roots do not count.
 
         Entries that cannot be read are reported as `Problem` events and counted; they never end the
         run.

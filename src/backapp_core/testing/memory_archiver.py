@@ -29,7 +29,7 @@ from backapp_core.errors import (
     UnknownFormat,
 )
 from backapp_core.events import Level, LogLine, SnapshotSaved
-from backapp_core.model.entries import EntryKind, Node
+from backapp_core.model.entries import EntryKind, Node, is_below
 from backapp_core.model.jobs import BackupOptions
 from backapp_core.model.repositories import (
     CheckReport,
@@ -96,14 +96,18 @@ class MemoryRepository(Repository):
         taken_at = scanner.began_at or self._surroundings.clock.now()
         with self._lock(is_exclusive=False):
             parent = self._parent(scanner, options)
+            before = self._load(parent.id).nodes if parent else ()
             collector = Collector(
                 self._transport,
                 self._surroundings,
-                self._load(parent.id).nodes if parent else (),
+                before,
                 rereads_all=options.rereads_all,
                 reports_files=options.reports_files,
             )
             collected = collector.collect(scanner)
+            is_same = _below(scanner.roots, before) == _below(scanner.roots, collected.nodes)
+            if options.skips_unchanged and parent is not None and is_same:
+                return BackupResult(parent, collected.objects, collected.counts)
             snapshot = Snapshot(
                 id="",
                 taken_at=taken_at,
@@ -313,6 +317,14 @@ class MemoryRepository(Repository):
 
     def _lock(self, *, is_exclusive: bool) -> AbstractContextManager[None]:
         return hold(self._transport, self._surroundings, is_exclusive=is_exclusive)
+
+
+def _below(roots: Sequence[bytes], nodes: Sequence[Node]) -> list[Node]:
+    return [
+        evolve(node, device=0)
+        for node in nodes
+        if any(node.path == root or is_below(node.path, root) for root in roots)
+    ]
 
 
 def _create(

@@ -84,7 +84,7 @@ Not there yet:
 | `--limit-upload`, `--limit-download` | nothing; let the operating system limit it |
 | `--no-cache` | `--cache-dir` with a folder that you throw away |
 | `--repository-file` | `$BACKAPP_REPOSITORY_FILE` |
-| `backup --skip-if-unchanged` | every backup makes a snapshot |
+| `backup --skip-if-unchanged` | the same; what lies above the given paths does not count |
 | `backup --ignore-inode`, `--ignore-ctime` | a file of which only that differs is read again |
 | `backup --time`, `--with-atime` | nothing; a snapshot is of the time at which it was begun |
 | `restore --verify` | contents are verified while they are written |
