@@ -78,6 +78,9 @@ class Job:
     """Command that prints that secret."""
     identity_files: tuple[str, ...] = ()
     """Paths of age identity files."""
+    skips_unchanged: bool = False
+    """Whether a run makes no snapshot if nothing changed; agents always make one, for a receipt
+    names it."""
     is_enabled: bool = True
     agent_id: str = ""
     """The machine that runs it; empty for the store's own machine."""
