@@ -16,6 +16,7 @@ from backapp_core.errors import InputError, InvalidAddress, InvalidSettings
 from backapp_core.events import EventSink
 from backapp_core.model.compressions import Compression
 from backapp_core.model.quantities import seconds_of
+from backapp_core.model.rates import Rate
 from backapp_core.ports.surroundings import CancelToken
 from backapp_core.settings import Settings
 
@@ -42,6 +43,9 @@ class Choices:
     cache_folder: str = ""
     compression: str = ""
     retry_lock: str = ""
+    limit_upload: Rate | None = None
+    """How fast bytes may be sent; None where the command line does not say."""
+    limit_download: Rate | None = None
     agent_folder: str = ""
     """Where the agent of this machine keeps its key and policy."""
     config: str = ""
@@ -164,8 +168,8 @@ def read_settings(choices: Choices) -> Settings:
 
     Raises:
         InvalidSettings: If it cannot be used; every fault is listed.
-        InputError: If the environment asks for a compression that there is not, or to wait for a
-            lock for no stretch of time.
+        InputError: If the environment asks for a compression that there is not, for a limit that is
+            no rate, or to wait for a lock for no stretch of time.
     """
     data, source = _read_settings_file(choices)
     settings = Settings.parse(data, source=source) if data else Settings()
@@ -175,6 +179,12 @@ def read_settings(choices: Choices) -> Settings:
         cache_folder=cache_folder or settings.cache_folder,
         compression=_compression(choices) or settings.compression,
         retry_lock=_retry_lock(choices) or settings.retry_lock,
+        limit_upload=choices.limit_upload
+        or _rate(choices, "BACKAPP_LIMIT_UPLOAD")
+        or settings.limit_upload,
+        limit_download=choices.limit_download
+        or _rate(choices, "BACKAPP_LIMIT_DOWNLOAD")
+        or settings.limit_download,
     )
 
 
@@ -200,6 +210,16 @@ def _retry_lock(choices: Choices) -> str:
     except InputError as error:
         raise InputError(f"$BACKAPP_RETRY_LOCK: {error.message}") from error
     return named
+
+
+def _rate(choices: Choices, name: str) -> Rate | None:
+    text = choices.environment.get(name, "")
+    if not text:
+        return None
+    try:
+        return Rate.parse(text)
+    except InputError as error:
+        raise InputError(f"${name}: {error.message}") from error
 
 
 def _read_settings_file(choices: Choices) -> tuple[Mapping[str, Any], str]:

@@ -21,8 +21,6 @@ OPTIONS = {
     "--delete": "not here: entries that the snapshot lacks stay where they are",
     "--ignore-ctime": "not here: a file of which only that differs is read again",
     "--ignore-inode": "not here: a file of which only that differs is read again",
-    "--limit-download": "not here; let the operating system limit it",
-    "--limit-upload": "not here; let the operating system limit it",
     "--no-cache": "here it is '--cache-dir' with a folder that you throw away",
     "--no-lock": "not needed: a repository that cannot be written is read without a lock",
     "--pack-size": "not here: packs have 16 MiB and more",

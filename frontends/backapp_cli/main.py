@@ -4,7 +4,7 @@ import click
 
 from backapp_cli import foreign
 from backapp_cli.grammar import Group
-from backapp_cli.options import global_options, repository_options
+from backapp_cli.options import global_options, line_options, repository_options
 
 _COMMANDS = "backapp_cli.commands"
 
@@ -59,6 +59,7 @@ PLACES = {
 )
 @click.version_option(package_name="backapp", prog_name="backapp", message="%(prog)s %(version)s")
 @repository_options
+@line_options
 @global_options
 def backapp() -> None:
     """Back folders up and get them back: incremental, in formats that other tools open.

@@ -101,6 +101,27 @@ def lock_option(function: _F) -> _F:
     return _add(function, _retry_lock_option())
 
 
+def line_options(function: _F) -> _F:
+    """Add the options that say how fast bytes may go to and from other machines."""
+    return _add(
+        function,
+        _option(
+            "--limit-upload",
+            metavar="RATE",
+            type=values.rate,
+            store=_choice("limit_upload"),
+            help="Send at most so many KiB a second, or 2M (0: no limit). [$BACKAPP_LIMIT_UPLOAD]",
+        ),
+        _option(
+            "--limit-download",
+            metavar="RATE",
+            type=values.rate,
+            store=_choice("limit_download"),
+            help="Fetch at most so many KiB a second. [$BACKAPP_LIMIT_DOWNLOAD]",
+        ),
+    )
+
+
 def compression_option(function: _F) -> _F:
     """Add the option that says how hard what is written is compressed."""
     return _add(

@@ -1,4 +1,4 @@
-"""Values on the command line, from text: paths as bytes, sizes, durations, lists of tags."""
+"""Values on the command line, from text: paths as bytes, sizes, rates, durations, lists of tags."""
 
 import os
 import re
@@ -9,14 +9,13 @@ from typing_extensions import override
 
 from backapp_core.errors import InputError
 from backapp_core.model.names import to_line
-from backapp_core.model.quantities import seconds_of
+from backapp_core.model.quantities import seconds_of, size_from_text
+from backapp_core.model.rates import Rate
 from backapp_core.model.retention import Within
 from backapp_core.model.subsets import DataSubset
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _PART = re.compile(r"(\d{1,9})/(\d{1,9})")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) *%")
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _GROUPS = {
     "host": "host",
     "hosts": "host",
@@ -71,10 +70,24 @@ def size_bytes(text: str | int) -> int:
     """
     if isinstance(text, int):
         return text
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
+    count = size_from_text(text)
+    if count is None:
         raise click.BadParameter(f"'{text}' is no size; write it like 500K, 10M or 1.5G")
-    return int(float(match[1]) * 1024 ** _POWERS[match[2].lower()])
+    return count
+
+
+def rate(text: str | Rate) -> Rate:
+    """Return how fast bytes may go that ``500`` (KiB a second, as in restic) or ``2M`` says.
+
+    Raises:
+        click.BadParameter: If it is no rate.
+    """
+    if isinstance(text, Rate):
+        return text
+    try:
+        return Rate.parse(text)
+    except InputError as error:
+        raise click.BadParameter(error.message) from error
 
 
 def percent(text: str) -> float | None:

@@ -119,6 +119,7 @@ if typing.TYPE_CHECKING:
     from backapp_core.model.entries import EntryKind, Node
     from backapp_core.model.jobs import Job
     from backapp_core.model.names import AnyPath, from_text, to_text
+    from backapp_core.model.rates import Rate
     from backapp_core.model.repairs import IndexRepair, PackRepair, SnapshotRepair
     from backapp_core.model.repositories import (
         CheckReport,
@@ -145,6 +146,7 @@ if typing.TYPE_CHECKING:
     from backapp_core.model.snapshots import Counts, Snapshot, SnapshotFilter
     from backapp_core.model.subsets import DataSubset
     from backapp_core.ports.archivers import BackupResult, Repository
+    from backapp_core.ports.line import Line, Pace
     from backapp_core.ports.stores import Jobs, RunFilter, Runs, Store
     from backapp_core.ports.surroundings import NO_KEYS, CancelToken, Keys, Surroundings
     from backapp_core.settings import PluginSettings, RepositorySettings, Settings
@@ -216,6 +218,7 @@ __all__ = [
     "Keys",
     "LeaseLost",
     "Level",
+    "Line",
     "LogLine",
     "Match",
     "MissingError",
@@ -226,6 +229,7 @@ __all__ = [
     "ObjectExists",
     "ObjectMissing",
     "Overwrite",
+    "Pace",
     "PackRepair",
     "PartMissing",
     "PathNotFound",
@@ -236,6 +240,7 @@ __all__ = [
     "Problem",
     "Progress",
     "QuestionNotFound",
+    "Rate",
     "Recording",
     "Repository",
     "RepositoryError",
@@ -335,6 +340,7 @@ _PLACES = {
     "backapp_core.model.entries": "EntryKind Node",
     "backapp_core.model.jobs": "Job",
     "backapp_core.model.names": "AnyPath from_text to_text",
+    "backapp_core.model.rates": "Rate",
     "backapp_core.model.repairs": "IndexRepair PackRepair SnapshotRepair",
     "backapp_core.model.repositories": (
         "CheckReport CleanUpOptions CleanUpPlan ContentStats Finding KeyInfo "
@@ -350,6 +356,7 @@ _PLACES = {
     "backapp_core.model.snapshots": "Counts Snapshot SnapshotFilter",
     "backapp_core.model.subsets": "DataSubset",
     "backapp_core.ports.archivers": "BackupResult Repository",
+    "backapp_core.ports.line": "Line Pace",
     "backapp_core.ports.stores": "Jobs RunFilter Runs Store",
     "backapp_core.ports.surroundings": "NO_KEYS CancelToken Keys Surroundings",
     "backapp_core.settings": "PluginSettings RepositorySettings Settings",

@@ -12,6 +12,7 @@ from backapp_core.engine import Engine
 from backapp_core.errors import InputError
 from backapp_core.events import EventSink, void
 from backapp_core.model.quantities import seconds_of
+from backapp_core.ports.line import Line, Pace
 from backapp_core.ports.surroundings import CancelToken, Surroundings
 from backapp_core.settings import Settings
 
@@ -115,5 +116,9 @@ def _surroundings(settings: Settings) -> Surroundings:
         threads=settings.threads or min(os.cpu_count() or 1, _MOST_THREADS_BY_DEFAULT),
         compression=settings.compression,
         lock_wait_seconds=seconds_of(settings.retry_lock) if settings.retry_lock else 0.0,
+        line=Line(
+            upload=Pace(settings.limit_upload.bytes_per_second),
+            download=Pace(settings.limit_download.bytes_per_second),
+        ),
         transports=settings.transports,
     )

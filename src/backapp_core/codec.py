@@ -17,6 +17,7 @@ from attrs import frozen, has
 from backapp_core.errors import BackappError, InvalidSettings
 from backapp_core.events import Event
 from backapp_core.model.names import from_text, to_line, to_text
+from backapp_core.model.rates import Rate
 from backapp_core.model.retention import Within
 
 _T = TypeVar("_T")
@@ -119,6 +120,8 @@ def _new_converter() -> Any:
         Within, lambda text, _: Within.parse(text) if text else Within()
     )
     converter.register_unstructure_hook(Within, str)
+    converter.register_structure_hook(Rate, lambda said, _: _read_rate(said))
+    converter.register_unstructure_hook(Rate, str)
     converter.register_structure_hook(StrEnum, _read_word)
     converter.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _read_literal)
     converter.register_unstructure_hook(StrEnum, lambda member: member.value)
@@ -243,6 +246,12 @@ def _read_time(text: Any) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError(f"time {text!r:.60} lies outside the years 1 to 9999") from None
+
+
+def _read_rate(said: Any) -> Rate:
+    if type(said) not in {str, int}:
+        raise TypeError(f"expected text or a whole number, found {_word_for(said)}")
+    return Rate.parse(str(said))
 
 
 def _read_word(text: Any, kind: type[StrEnum]) -> StrEnum:

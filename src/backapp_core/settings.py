@@ -10,6 +10,7 @@ from backapp_core.codec import Check, from_plain
 from backapp_core.errors import InputError
 from backapp_core.model.compressions import Compression
 from backapp_core.model.quantities import seconds_of
+from backapp_core.model.rates import Rate
 
 _MOST_THREADS = 64
 _MOST_SECONDS = 365 * 86400
@@ -171,6 +172,10 @@ class Settings:
     retry_lock: _Stretch = ""
     """How long to wait for a repository that others have locked, such as ``5m`` or ``1h30m``; empty
     means not at all."""
+    limit_upload: Rate = Rate()
+    """How fast contents are sent to other machines, all together; folders are not limited."""
+    limit_download: Rate = Rate()
+    """How fast they are fetched."""
     cache_folder: _Line = ""
     """Empty means the place that the operating system has for caches."""
     state_folder: _Line = ""

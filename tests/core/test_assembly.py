@@ -38,6 +38,13 @@ def test_folders_come_from_the_settings(tmp_path):
     assert surroundings.threads == 3
 
 
+def test_the_limits_of_the_settings_are_those_of_the_line():
+    settings = Settings.parse({"limit_upload": 64, "limit_download": "2M"})
+    line = backapp_core.assemble(settings).surroundings.line
+    assert (line.upload.bytes_per_second, line.download.bytes_per_second) == (64 << 10, 2 << 20)
+    assert not backapp_core.assemble(Settings()).surroundings.line.is_limited
+
+
 def test_what_the_settings_say_of_transports_reaches_them(tmp_path):
     settings = Settings(transports={"s3": {"region": "x"}})
     assert backapp_core.assemble(settings).surroundings.transports == settings.transports

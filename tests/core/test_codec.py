@@ -16,6 +16,7 @@ from backapp_core.errors import InvalidSettings
 from backapp_core.model.entries import Node
 from backapp_core.model.jobs import BackupOptions, Job
 from backapp_core.model.notifications import Notification
+from backapp_core.model.rates import Rate
 from backapp_core.model.repositories import (
     CheckReport,
     CleanUpOptions,
@@ -113,6 +114,11 @@ def test_every_model_value_survives_json(kind):
         assert from_plain(through_json(to_plain(value)), kind, source="value") == value
 
     check()
+
+
+@pytest.mark.parametrize("rate", [Rate(), Rate(1500), Rate(2 << 20)])
+def test_a_rate_is_text_and_survives(rate):
+    assert from_plain(through_json(to_plain(rate)), Rate, source="value") == rate
 
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)

@@ -15,7 +15,7 @@ ELSEWHERE = {"backapp_core.errors": "errors.md", "backapp_core.events": "events.
 """Modules whose names have pages of their own."""
 HEADINGS = {
     "Begin": ("assembly", "engine.keys", "settings", "ports.surroundings",
-              "model.compressions"),
+              "model.compressions", "model.rates", "ports.line"),
     "Verbs": ("engine", "engine.results", "engine.upkeep"),
     "What verbs are asked for": (
         "model.requests", "model.snapshots", "model.restores", "model.retention", "model.subsets",

@@ -10,7 +10,7 @@ from backapp_cli import values
 from backapp_cli.assemble import agent_folder
 from backapp_cli.exits import ExitCode
 from backapp_cli.grammar import Command, Group
-from backapp_cli.options import agent_options, global_options
+from backapp_cli.options import agent_options, global_options, line_options
 from backapp_cli.session import Session
 from backapp_cli.show import iso_time, table
 from backapp_core.errors import InputError
@@ -144,6 +144,7 @@ def enrol(
     help="How long a run is held without the server.",
 )
 @agent_options
+@line_options
 @global_options
 @click.pass_obj
 def run(session: Session, *, at_once: int, hello_seconds: float, lease_seconds: float) -> None:

@@ -10,7 +10,7 @@ from backapp_cli import values
 from backapp_cli.exits import ExitCode
 from backapp_cli.filters import complete_snapshot
 from backapp_cli.grammar import Command
-from backapp_cli.options import compression_option, global_options, repository_options
+from backapp_cli.options import compression_option, global_options, line_options, repository_options
 from backapp_cli.piped import Piped, piped_options
 from backapp_cli.plain import Fields, count_fields
 from backapp_cli.session import Session
@@ -74,6 +74,7 @@ if TYPE_CHECKING:
 )
 @compression_option
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def backup(

@@ -6,7 +6,7 @@ import click
 
 from backapp_cli.filters import complete_snapshot, filter_options, snapshot_argument
 from backapp_cli.grammar import Command
-from backapp_cli.options import global_options, repository_options
+from backapp_cli.options import global_options, line_options, repository_options
 from backapp_cli.plain import node_fields, permissions, snapshot_fields
 from backapp_cli.session import Session
 from backapp_cli.show import local_time, local_time_of_ns
@@ -34,6 +34,7 @@ from backapp_core.model.snapshots import Snapshot, SnapshotFilter
 @click.option("--recursive", is_flag=True, help="Go into the folders below each PATH.")
 @filter_options
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def ls(
@@ -88,6 +89,7 @@ def ls(
 )
 @filter_options
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def find(
@@ -131,6 +133,7 @@ def find(
 @click.option("--metadata", is_flag=True, help="Show changes of metadata alone, too.")
 @filter_options
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def diff(

@@ -9,6 +9,7 @@ from backapp_cli.grammar import Command
 from backapp_cli.options import (
     compression_option,
     global_options,
+    line_options,
     repository_options,
     source_options,
 )
@@ -29,6 +30,7 @@ from backapp_core.model.snapshots import Snapshot, SnapshotFilter
 @source_options
 @compression_option
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def copy(session: Session, *, snapshots: tuple[str, ...], snapshot_filter: SnapshotFilter) -> None:

@@ -7,7 +7,7 @@ import click
 
 from backapp_cli.exits import ExitCode
 from backapp_cli.grammar import Command
-from backapp_cli.options import global_options, repository_options
+from backapp_cli.options import global_options, line_options, repository_options
 from backapp_cli.session import Session
 from backapp_cli.sources import source_options
 from backapp_cli.values import PathText, path_bytes
@@ -39,6 +39,7 @@ _MARKS = {"fine": "ok", "note": "note", "problem": "PROBLEM"}
     "--write-test", is_flag=True, help="Also write small test files to the places concerned."
 )
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def doctor(

@@ -12,7 +12,7 @@ import click
 from backapp_cli import streams
 from backapp_cli.filters import filter_options, snapshot_argument
 from backapp_cli.grammar import Command
-from backapp_cli.options import global_options, repository_options
+from backapp_cli.options import global_options, line_options, repository_options
 from backapp_cli.session import Session
 from backapp_cli.values import PathText, path_bytes
 from backapp_core.errors import InputError, TargetError
@@ -47,6 +47,7 @@ from backapp_core.model.snapshots import SnapshotFilter
 )
 @filter_options
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def dump(

@@ -8,7 +8,7 @@ from backapp_cli import values
 from backapp_cli.clean_up import clean_up_options
 from backapp_cli.filters import filter_options, snapshot_argument
 from backapp_cli.grammar import Command
-from backapp_cli.options import global_options, repository_options
+from backapp_cli.options import global_options, line_options, repository_options
 from backapp_cli.plain import snapshot_fields
 from backapp_cli.retention import retention_options
 from backapp_cli.session import Session
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 @clean_up_options
 @filter_options
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def forget(
@@ -97,6 +98,7 @@ def forget(
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be deleted.")
 @clean_up_options
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def prune(session: Session, *, options: CleanUpOptions, dry_run: bool) -> None:

@@ -4,7 +4,7 @@ import click
 
 from backapp_cli import values
 from backapp_cli.grammar import Command, Group
-from backapp_cli.options import global_options, repository_options
+from backapp_cli.options import global_options, line_options, repository_options
 from backapp_cli.session import Session
 from backapp_cli.show import iso_time, local_time, table
 from backapp_core.model.repositories import KeyInfo
@@ -42,6 +42,7 @@ def key() -> None:
 
 @click.command(cls=Command, examples="backapp key list -r /srv/backup")
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def list_keys(session: Session) -> None:
@@ -80,6 +81,7 @@ def list_keys(session: Session) -> None:
 )
 @_new_password
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def add(session: Session, new_password_file: str | None) -> None:
@@ -94,6 +96,7 @@ def add(session: Session, new_password_file: str | None) -> None:
 @click.command(cls=Command, examples="backapp key remove 1a2b3c4d -r /srv/backup")
 @click.argument("name", metavar="KEY")
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def remove(session: Session, name: str) -> None:
@@ -110,6 +113,7 @@ def remove(session: Session, name: str) -> None:
 @click.command(cls=Command, examples="backapp key passwd -r /srv/backup")
 @_new_password
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def passwd(session: Session, new_password_file: str | None) -> None:

@@ -8,7 +8,7 @@ import click
 from backapp_cli import values
 from backapp_cli.filters import filter_options
 from backapp_cli.grammar import Command
-from backapp_cli.options import global_options, repository_options
+from backapp_cli.options import global_options, line_options, repository_options
 from backapp_cli.session import Session
 from backapp_core.errors import InputError, PartMissing
 from backapp_core.model.snapshots import SnapshotFilter
@@ -25,6 +25,7 @@ from backapp_core.model.snapshots import SnapshotFilter
 @click.option("--allow-other", is_flag=True, help="Let other users of this machine look, too.")
 @filter_options
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def mount(

@@ -5,7 +5,7 @@ import sys
 import click
 
 from backapp_cli.grammar import Command
-from backapp_cli.options import global_options, repository_options
+from backapp_cli.options import global_options, line_options, repository_options
 from backapp_cli.session import Session
 from backapp_core.model.quantities import count
 
@@ -19,6 +19,7 @@ from backapp_core.model.quantities import count
 )
 @click.option("--remove-all", is_flag=True, help="Remove locks of living processes, too.")
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def unlock(session: Session, remove_all: bool) -> None:
@@ -44,6 +45,7 @@ def unlock(session: Session, remove_all: bool) -> None:
 @click.argument("sort", metavar="TYPE")
 @click.argument("name", metavar="[ID]", default="")
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def cat(session: Session, sort: str, name: str) -> None:

@@ -8,7 +8,7 @@ import click
 from backapp_cli.exits import ExitCode
 from backapp_cli.filters import filter_options, snapshot_argument
 from backapp_cli.grammar import Command, Group
-from backapp_cli.options import global_options, repository_options
+from backapp_cli.options import global_options, line_options, repository_options
 from backapp_cli.session import Session
 from backapp_core.model.names import to_text
 from backapp_core.model.quantities import count, size
@@ -55,6 +55,7 @@ def _dry_run(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @_dry_run
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def index(session: Session, *, read_all_packs: bool, is_dry: bool) -> int:
@@ -97,6 +98,7 @@ def index(session: Session, *, read_all_packs: bool, is_dry: bool) -> int:
 @click.argument("packs", metavar="PACK...", nargs=-1, required=True)
 @_dry_run
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def packs(session: Session, *, packs: tuple[str, ...], is_dry: bool) -> None:
@@ -137,6 +139,7 @@ def packs(session: Session, *, packs: tuple[str, ...], is_dry: bool) -> None:
 @_dry_run
 @filter_options
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def snapshots(
@@ -169,6 +172,7 @@ def snapshots(
 
 @click.command(cls=Command, examples="backapp recover -r /srv/backup")
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def recover(session: Session) -> None:

@@ -8,7 +8,7 @@ from backapp_cli import values
 from backapp_cli.complete import complete_archiver
 from backapp_cli.exits import ExitCode
 from backapp_cli.grammar import Command
-from backapp_cli.options import global_options, repository_options, source_options
+from backapp_cli.options import global_options, line_options, repository_options, source_options
 from backapp_cli.plain import finding_fields
 from backapp_cli.session import Session
 from backapp_core.errors import InputError
@@ -71,6 +71,7 @@ _MOST_PATHS_SHOWN = 10
 )
 @source_options
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def init(
@@ -157,6 +158,7 @@ def init(
     help="Snapshots that vanished were meant to: report them for the last time.",
 )
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def check(

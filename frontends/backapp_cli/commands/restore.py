@@ -10,7 +10,7 @@ import click
 from backapp_cli.exits import ExitCode
 from backapp_cli.filters import filter_options, snapshot_argument
 from backapp_cli.grammar import Command
-from backapp_cli.options import global_options, repository_options
+from backapp_cli.options import global_options, line_options, repository_options
 from backapp_cli.session import Session
 from backapp_cli.values import PathText
 from backapp_core.errors import InputError
@@ -78,6 +78,7 @@ _REASONS_SHOWN = 20
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be restored.")
 @filter_options
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def restore(

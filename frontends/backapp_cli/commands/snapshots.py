@@ -7,7 +7,7 @@ import click
 from backapp_cli import values
 from backapp_cli.filters import filter_options, snapshot_argument
 from backapp_cli.grammar import Command
-from backapp_cli.options import global_options, repository_options
+from backapp_cli.options import global_options, line_options, repository_options
 from backapp_cli.plain import snapshot_fields
 from backapp_cli.session import Session
 from backapp_cli.show import local_time, table
@@ -42,6 +42,7 @@ _SIZE_COLUMN = 4
 )
 @filter_options
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def snapshots(
@@ -106,6 +107,7 @@ def snapshots(
 )
 @filter_options
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def tag(

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from backapp_cli.filters import filter_options, snapshot_argument
 from backapp_cli.grammar import Command
-from backapp_cli.options import global_options, repository_options
+from backapp_cli.options import global_options, line_options, repository_options
 from backapp_cli.session import Session
 from backapp_core.model.quantities import count, size
 from backapp_core.model.repositories import ContentStats, RepositoryStats
@@ -43,6 +43,7 @@ class _Counted:
 )
 @filter_options
 @repository_options
+@line_options
 @global_options
 @click.pass_obj
 def stats(

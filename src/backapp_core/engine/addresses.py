@@ -7,6 +7,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from backapp_core.codec import from_plain
+from backapp_core.engine.pacing import paced
 from backapp_core.errors import InvalidAddress, InvalidSettings
 from backapp_core.manager import PluginManager
 from backapp_core.model.names import to_line
@@ -73,6 +74,8 @@ def parse_address(text: str) -> Address:
 def open_transport(plugins: PluginManager, address: str, surroundings: Surroundings) -> Transport:
     """Open what stands at ``address``; nothing is created there.
 
+    It keeps the limits of the line, unless it is a folder of this machine.
+
     Raises:
         InvalidAddress: If the address makes no sense.
         InvalidSettings: If what the settings say of transports does not fit; lists every fault.
@@ -84,7 +87,7 @@ def open_transport(plugins: PluginManager, address: str, surroundings: Surroundi
     _check_tables(plugins, surroundings.transports)
     kind = plugins.transport_for(parsed.scheme)
     settings = _with_options(kind, kind.parse(parsed.text), surroundings.transports)
-    return kind.open(settings, surroundings)
+    return paced(kind.open(settings, surroundings), surroundings, paces_uploads=kind.paces_uploads)
 
 
 def _check_tables(plugins: PluginManager, tables: Mapping[str, Mapping[str, object]]) -> None:

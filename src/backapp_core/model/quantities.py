@@ -9,6 +9,8 @@ _STEP = 1024
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _LONGEST_SECONDS = 365 * 86400
 _STRETCH = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?) *([kmgtp]?)(?:i?b)?", re.IGNORECASE)
+_POWERS = ("", "k", "m", "g", "t", "p")
 
 
 def size(count_bytes: float) -> str:
@@ -20,6 +22,17 @@ def size(count_bytes: float) -> str:
     while count_bytes + _STEP**power / 20 >= _STEP ** (power + 1) and power < len(_UNITS):
         power += 1
     return f"{count_bytes / _STEP**power:.1f} {_UNITS[power - 1]}"
+
+
+def size_from_text(text: str) -> int | None:
+    """Return the bytes that ``10M`` or ``1.5 GiB`` says; None if it says no size.
+
+    Units are powers of 1024, as in restic; without one it is bytes.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        return None
+    return int(float(match[1]) * _STEP ** _POWERS.index(match[2].lower()))
 
 
 def duration(seconds: float) -> str:

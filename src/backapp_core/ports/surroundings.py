@@ -13,6 +13,7 @@ from backapp_core.errors import RunCancelled
 from backapp_core.events import EventSink, void
 from backapp_core.model.compressions import Compression
 from backapp_core.ports.grants import CanIssueGrants
+from backapp_core.ports.line import Line, Pace
 
 _LOOK_SECONDS = 0.25
 
@@ -69,6 +70,13 @@ class Surroundings:
     """How hard what is written is compressed; what was stored before stays as it is."""
     lock_wait_seconds: float = 0.0
     """How long whoever finds a repository locked waits for it to become free; see `once_free`."""
+    line: Line = field(factory=Line)
+    """How fast bytes may go to and from other machines; shared by copies of this object.
+
+    The core keeps these limits around every transport that has no folder of this machine. A
+    transport does well to ask for no more at once than `Pace.piece_bytes`, and to take no more of
+    a stream than `Pace.sip_bytes`.
+    """
     grants: CanIssueGrants | None = None
     """Who signs for the buckets of managed repositories; None where nobody does."""
     transports: Mapping[str, Mapping[str, object]] = field(
@@ -76,6 +84,28 @@ class Surroundings:
     )
     """What the settings file says of kinds of transports, as plain data, by their names; read where
     an address is opened, see `TransportKind.options`."""
+
+    def wait_to_send(self, count_bytes: int) -> None:
+        """Wait until that many bytes may be sent; at once where nothing is limited.
+
+        Only transports whose kind says `paces_uploads` call this.
+
+        Raises:
+            RunCancelled: If somebody wishes to stop meanwhile.
+        """
+        self._wait_for(self.line.upload, count_bytes)
+
+    def wait_to_receive(self, count_bytes: int) -> None:
+        """Wait until more may be received after that many bytes were.
+
+        Raises:
+            RunCancelled: If somebody wishes to stop meanwhile.
+        """
+        self._wait_for(self.line.download, count_bytes)
+
+    def _wait_for(self, pace: Pace, count_bytes: int) -> None:
+        if pace.bytes_per_second is not None:
+            self.wait(pace.take(count_bytes, self.clock.monotonic_seconds()))
 
     def wait(self, seconds: float) -> None:
         """Wait by the clock, and look four times a second whether somebody wishes to stop.

@@ -316,3 +316,7 @@ class TransportKind:
     """The attrs class of what ``[transports.NAME]`` of a settings file may say, for what no address
     can; None if there is nothing. `settings` then has a field ``options`` of that class, which is
     filled in between `parse` and `open`."""
+    paces_uploads: bool = False
+    """Whether what it opens calls `Surroundings.wait_to_send` for whatever it sends, just before;
+    for those that gather much before they send. For others the core waits before each piece of a
+    body that it hands over."""

@@ -13,6 +13,7 @@ from typing_extensions import override
 from backapp_core.clock import Clock, SystemClock
 from backapp_core.errors import ObjectExists, ObjectMissing, StorageFull, TransferCut
 from backapp_core.events import EventSink, void
+from backapp_core.ports.line import Line
 from backapp_core.ports.surroundings import CancelToken, Surroundings
 from backapp_core.ports.transports import (
     Body,
@@ -100,6 +101,7 @@ def make_surroundings(
     events: EventSink = void,
     cancel: CancelToken | None = None,
     threads: int = 2,
+    line: Line | None = None,
 ) -> Surroundings:
     """Return surroundings below ``folder``: a `FrozenClock`, chance that repeats, folders made."""
     cache, state = folder / "cache", folder / "state"
@@ -113,6 +115,7 @@ def make_surroundings(
         events=events,
         cancel=cancel or CancelToken(),
         threads=threads,
+        line=line or Line(),
     )
 
 

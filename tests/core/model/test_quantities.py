@@ -3,7 +3,7 @@
 import pytest
 
 from backapp_core.errors import InputError
-from backapp_core.model.quantities import count, duration, seconds_of, size
+from backapp_core.model.quantities import count, duration, seconds_of, size, size_from_text
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,18 @@ def test_stretches_of_time_are_read_as_people_write_them(text: str, seconds: flo
 def test_what_is_no_stretch_of_time_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="write it like 90s, 5m or 1h30m"):
         seconds_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "count_bytes"),
+    [
+        ("10", 10),
+        (" 1.5 GiB ", 3 << 29),
+        ("7b", 7),
+        ("2P", 2 << 50),
+        ("x", None),
+        ("9" * 400, None),
+    ],
+)
+def test_sizes_are_read_as_they_are_written(text: str, count_bytes: int | None) -> None:
+    assert size_from_text(text) == count_bytes

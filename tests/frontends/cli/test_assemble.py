@@ -14,6 +14,7 @@ from backapp_cli.assemble import (
     wants_traceback,
 )
 from backapp_core.errors import InputError, InvalidSettings
+from backapp_core.model.rates import Rate
 from backapp_core.settings import Settings
 
 
@@ -85,6 +86,35 @@ def test_how_long_to_wait_for_a_lock_is_what_is_named_nearest(tmp_path: Path) ->
     file.write_text("retry_lock = 'soon'")
     with pytest.raises(InvalidSettings, match="retry_lock: must be a stretch of time"):
         chosen()
+
+
+@pytest.mark.parametrize("way", ["upload", "download"])
+def test_a_limit_is_the_nearest_one_that_is_named(tmp_path: Path, way: str) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(f"limit_{way} = 500")
+    variable = f"BACKAPP_LIMIT_{way.upper()}"
+
+    def chosen(given: Rate | None = None, said: str = "") -> int | None:
+        choices = Choices(config=str(file), environment={variable: said})
+        setattr(choices, f"limit_{way}", given)
+        rate: Rate = getattr(read_settings(choices), f"limit_{way}")
+        return rate.bytes_per_second
+
+    assert chosen() == 500 * 1024
+    assert chosen(said="2M") == 2 << 20
+    assert chosen(said="0") is None
+    assert chosen(Rate(4096), "2M") == 4096
+    assert chosen(Rate(), "2M") is None
+    file.write_text(f"limit_{way} = '1.5 MiB/s'")
+    assert chosen() == 3 << 19
+    for nonsense in ("true", "1.5", "-1", "'2 MB a day'"):
+        file.write_text(f"limit_{way} = {nonsense}")
+        with pytest.raises(InvalidSettings, match=f"limit_{way}: .*(is no rate|expected text or)"):
+            chosen()
+    with pytest.raises(InputError, match=rf"^\${variable}: 'fast' is no rate; write it like 500"):
+        read_settings(Choices(environment={variable: "fast"}))
+    unlimited = read_settings(Choices(environment={}))
+    assert (unlimited.limit_upload, unlimited.limit_download) == (Rate(), Rate())
 
 
 def test_no_settings_file_is_fine_unless_it_is_named(tmp_path: Path) -> None:

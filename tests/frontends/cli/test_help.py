@@ -40,6 +40,21 @@ else from the settings file.
 `--config FILE`, else `$BACKAPP_CONFIG`, else `backapp.toml` in the user's folder for configuration
 (`~/.config/backapp/` on Linux). What it may hold stands in [Settings](settings.md).
 
+## Limits of the line
+
+`--limit-upload` and `--limit-download`, else `$BACKAPP_LIMIT_UPLOAD` and `$BACKAPP_LIMIT_DOWNLOAD`,
+else `limit_upload` and `limit_download` in the settings file.
+A number is KiB a second, as in restic; `2M` and `1.5 MiB/s` say what they mean;
+`0` is no limit, whatever the settings file says.
+The limit is one for all that a command, or an agent, sends or fetches at the same time;
+with `copy` it is one for both repositories together.
+Contents are counted; names, listings and what protocols add are not
+(beside packs they are less than a percent).
+A repository in a folder of this machine is not limited,
+nor one on a network drive that is mounted as a folder.
+Contents go evenly, what an eighth of a second carries at once;
+to addresses that only fsspec opens, its libraries send some MiB at once.
+
 ## Exit codes
 
 | code | means |
@@ -81,7 +96,7 @@ Not there yet:
 | `--no-lock` | not needed: a repository that cannot be written is read without a lock |
 | `--compression` | the same, of `backup` and `copy`; for good in the settings file |
 | `--pack-size` | nothing; packs have 16 MiB |
-| `--limit-upload`, `--limit-download` | nothing; let the operating system limit it |
+| `--limit-upload`, `--limit-download` | the same, also `2M`; for good in the settings file |
 | `--no-cache` | `--cache-dir` with a folder that you throw away |
 | `--repository-file` | `$BACKAPP_REPOSITORY_FILE` |
 | `backup --skip-if-unchanged` | the same; what lies above the given paths does not count |

@@ -6,6 +6,7 @@ import click
 import pytest
 
 from backapp_cli import values
+from backapp_core.model.rates import Rate
 from backapp_core.model.retention import Within
 from backapp_core.model.subsets import DataSubset
 
@@ -27,10 +28,18 @@ def test_sizes_are_powers_of_1024(text: str, number: int) -> None:
     assert values.size_bytes(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "M", "10X", "-1", "1e9", "10 M M", "10 elephants"])
+@pytest.mark.parametrize("text", ["", "M", "10X", "-1", "1e9", "10 M M", "10 elephants", "9" * 400])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is no size"):
         values.size_bytes(text)
+
+
+def test_rates_are_kib_a_second_unless_a_unit_is_said() -> None:
+    assert values.rate("500") == Rate(500 * 1024)
+    assert values.rate("2M") == Rate(2 << 20)
+    assert values.rate("0") == Rate()
+    with pytest.raises(click.BadParameter, match="is no rate"):
+        values.rate("fast")
 
 
 @pytest.mark.parametrize(

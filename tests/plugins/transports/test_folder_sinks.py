@@ -93,17 +93,16 @@ def test_short_content_stays_in_the_cache(descriptor, expected_bytes):
     assert not is_past_the_cache(descriptor, 0)
 
 
-def test_a_chunk_that_is_refused_for_where_it_lies_is_written_through_the_cache(
-    descriptor, monkeypatch
-):
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_what_cannot_go_past_the_cache_is_written_through_it(descriptor, monkeypatch, number):
     refusals = []
     write = os.write
 
-    def refusing(number, data):
+    def refusing(file, data):
         if sink._is_direct:
             refusals.append(len(data))
-            raise OSError(errno.EINVAL, "not from there")
-        return write(number, data)
+            raise OSError(number, "not from there, or not at all")
+        return write(file, data)
 
     sink = Sink(descriptor, expected_bytes=8 * MIB)
     sink._is_direct = True  # as on a disk, wherever this runs

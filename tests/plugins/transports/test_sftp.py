@@ -16,6 +16,7 @@ from backapp_core.errors import (
     StorageFull,
     TransportUnavailable,
 )
+from backapp_core.ports.line import Line, Pace
 from backapp_core.testing.fakes import make_surroundings
 from backapp_plugins.transports.fsspec_url import FsspecSettings, open_url, parse_address
 from backapp_plugins.transports.fsspec_url.sftp_address import SftpAddress, parse_sftp
@@ -35,6 +36,22 @@ def opened(ssh_server, tmp_path):
     yield opened
     for transport in transports:
         transport.close()
+
+
+def test_under_a_limit_files_are_read_and_written_in_pieces(ssh_server, tmp_path):
+    line = Line(upload=Pace(1 << 20), download=Pace(1 << 20))
+    settings = FsspecSettings(ssh_server.url(tmp_path / "repository"), ssh_server.options)
+    with open_url(settings, make_surroundings(tmp_path, line=line)) as transport:
+        transport.prepare()
+
+        def body():
+            yield b"x" * (1 << 17)
+            [draft] = (tmp_path / "repository").iterdir()
+            assert draft.stat().st_size == 1 << 17
+            yield b"y" * 5
+
+        assert transport.put("object", body()) == (1 << 17) + 5
+        assert [*transport.get("object")] == [b"x" * (1 << 17), b"y" * 5]
 
 
 @pytest.mark.parametrize(

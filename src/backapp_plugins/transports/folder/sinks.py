@@ -13,6 +13,8 @@ _GATHER_BYTES = 1 << 20
 """Shorter chunks are written together."""
 _LONG_BYTES = 4 << 20
 """From here on it is worth it to go past the cache."""
+_NOT_DIRECT = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""What a file system answers that cannot go past the cache, or not with this chunk."""
 
 
 @final
@@ -56,8 +58,9 @@ class Sink:
                     done += os.write(self._descriptor, rest[done:])
                 except OSError as error:
                     # Only whole sectors go past the cache, from memory that begins at one. The
-                    # end of an object is none, and chunks need not be.
-                    if error.errno != errno.EINVAL or not self._is_direct:
+                    # end of an object is none, and chunks need not be. Files that their system
+                    # compresses may take the flag (NTFS), and refuse each write then.
+                    if error.errno not in _NOT_DIRECT or not self._is_direct:
                         raise
                     self._is_direct = _set_direct(self._descriptor, is_direct=False)
 
@@ -77,7 +80,7 @@ def _set_direct(descriptor: int, *, is_direct: bool) -> bool:
     """Say whether what is written goes past the cache now, which not every file system can do.
 
     Raises:
-        OSError: If the file system fails.
+        OSError: If it cannot be made to go through the cache again.
     """
     if sys.platform != "linux":
         return False
@@ -88,8 +91,8 @@ def _set_direct(descriptor: int, *, is_direct: bool) -> bool:
         fcntl.fcntl(
             descriptor, fcntl.F_SETFL, flags | os.O_DIRECT if is_direct else flags & ~os.O_DIRECT
         )
-    except OSError as error:
-        if error.errno != errno.EINVAL or not is_direct:
+    except OSError:
+        if not is_direct:
             raise
-        return False
+        return False  # whatever the reason is, it tells in writing if it matters
     return is_direct

@@ -50,6 +50,8 @@ class Disk(ABC):
 
     address: str
     """As people know it, without secrets."""
+    chunk_bytes: int = CHUNK_BYTES
+    """How much of a file is asked for at once at most, by a disk that can choose."""
 
     @abstractmethod
     def stat(self, path: str) -> Found:

@@ -24,7 +24,7 @@ from backapp_core.plugin_api import (
     TransferCut,
     TransportUnavailable,
 )
-from backapp_plugins.transports.fsspec_url.disk import CHUNK_BYTES, Disk, Draft, Found
+from backapp_plugins.transports.fsspec_url.disk import Disk, Draft, Found
 from backapp_plugins.transports.fsspec_url.sftp_address import SftpAddress
 from backapp_plugins.transports.fsspec_url.sftp_sessions import Lease, SftpOptions, SftpSessions
 
@@ -70,7 +70,7 @@ class SftpDisk(Disk):
                 end = min(end, offset + length_bytes)
             yield b""
             while offset < end:
-                wanted = min(CHUNK_BYTES, end - offset)
+                wanted = min(self.chunk_bytes, end - offset)
                 chunk: bytes = next(file.readv([(offset, wanted)]))
                 if len(chunk) != wanted:
                     raise TransferCut(f"object '{path}' came incompletely")

@@ -42,6 +42,9 @@ class DiskTransport(Transport):
         self._disk = disk
         self._random_bytes = surroundings.random_bytes
         self._clock = surroundings.clock
+        line = surroundings.line
+        disk.chunk_bytes = min(disk.chunk_bytes, line.download.piece_bytes)
+        self._gather_bytes = min(_GATHER_BYTES, line.upload.piece_bytes)
 
     @property
     @override
@@ -65,7 +68,9 @@ class DiskTransport(Transport):
         temporary = f"{folder}{slash}{_TEMPORARY_PREFIX}{tag}"
         try:
             with self._draft(temporary) as draft:
-                stored_bytes = _write(name, draft, body, size_bytes)
+                stored_bytes = _write(
+                    name, draft, body, size_bytes, gather_bytes=self._gather_bytes
+                )
                 draft.finish()
             self._disk.publish(temporary, name, replace=replace)
         except BaseException:
@@ -170,7 +175,9 @@ class DiskTransport(Transport):
             yield from entries
 
 
-def _write(name: str, draft: Draft, body: Body, size_bytes: int | None) -> int:
+def _write(
+    name: str, draft: Draft, body: Body, size_bytes: int | None, *, gather_bytes: int
+) -> int:
     """Write ``body``, small chunks gathered, and return its size.
 
     Raises:
@@ -183,7 +190,7 @@ def _write(name: str, draft: Draft, body: Body, size_bytes: int | None) -> int:
         if size_bytes is not None and done > size_bytes:
             raise TransferCut(f"object '{name}' was to have {size_bytes} bytes but more came")
         gathered += chunk
-        if len(gathered) >= _GATHER_BYTES:
+        if len(gathered) >= gather_bytes:
             draft.write(gathered)
             gathered.clear()
     if size_bytes is not None and done != size_bytes:

@@ -44,6 +44,7 @@ KIND = TransportKind(
     settings=ManagedAddress,
     parse=parse_address,
     open=open_presigned,
+    paces_uploads=True,
 )
 
 

@@ -58,10 +58,11 @@ class Answer:
 class Opened:
     """An answer whose content is still on its way."""
 
-    def __init__(self, response: httpx2.Response) -> None:
+    def __init__(self, response: httpx2.Response, chunk_bytes: int = _CHUNK_BYTES) -> None:
         self.status = response.status_code
         self.headers: Mapping[str, str] = dict(response.headers)
         self._response = response
+        self._chunk_bytes = chunk_bytes
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the content as it comes.
@@ -70,7 +71,7 @@ class Opened:
             ConnectionLost: If it ends early.
         """
         with _translated(self._response.request):
-            yield from self._response.iter_raw(_CHUNK_BYTES)
+            yield from self._response.iter_raw(self._chunk_bytes)
 
     def answer(self) -> Answer:
         """Read what is left, unless it is long, and let go.
@@ -104,6 +105,8 @@ class Courier:
     """Sends requests; may be used from any thread."""
 
     def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        self._chunk_bytes = min(_CHUNK_BYTES, surroundings.line.download.sip_bytes)
         self._client = httpx2.Client(
             timeout=httpx2.Timeout(_TRANSFER_SECONDS, connect=_CONNECT_SECONDS, pool=None),
             limits=httpx2.Limits(
@@ -119,6 +122,7 @@ class Courier:
 
         Raises:
             ConnectionLost: If there was none; whether the request was carried out is open.
+            RunCancelled: If the run is to stop while the body waits for the line.
         """
         return self._open(request, body, {}).answer()
 
@@ -136,7 +140,12 @@ class Courier:
 
     def _open(self, request: SignedRequest, body: bytes, more: Mapping[str, str]) -> Opened:
         headers = {**request.headers, **more}
-        content = body if request.method == "PUT" else None
+        content: bytes | Iterator[bytes] | None = None
+        if request.method == "PUT":
+            content = body
+            if body and self._surroundings.line.upload.bytes_per_second is not None:
+                content = self._in_pieces(body)
+                headers = {"content-length": str(len(body)), **headers}
         try:
             made = self._client.build_request(
                 request.method, request.url, headers=headers, content=content
@@ -145,7 +154,15 @@ class Courier:
             # Its words would show what is secret.
             raise ConnectionLost("what was signed is no request", is_hopeless=True) from None
         with _translated(made):
-            return Opened(self._client.send(made, stream=True))
+            return Opened(self._client.send(made, stream=True), self._chunk_bytes)
+
+    def _in_pieces(self, body: bytes) -> Generator[bytes]:
+        """Yield a body a piece at a time, each when the line may carry it."""
+        piece_bytes = self._surroundings.line.upload.piece_bytes
+        for start in range(0, len(body), piece_bytes):
+            piece = body[start : start + piece_bytes]
+            self._surroundings.wait_to_send(len(piece))
+            yield piece
 
 
 @contextmanager

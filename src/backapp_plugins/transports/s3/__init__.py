@@ -53,6 +53,7 @@ KIND = TransportKind(
     parse=parse_address,
     open=open_s3,
     options=S3Options,
+    paces_uploads=True,
 )
 
 

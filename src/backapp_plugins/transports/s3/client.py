@@ -23,6 +23,7 @@ from backapp_core.plugin_api import (
 )
 from backapp_plugins.transports.s3.address import is_endpoint
 from backapp_plugins.transports.s3.faults import Refusal, Request, explanation
+from backapp_plugins.transports.s3.pacing import slow_down
 from backapp_plugins.transports.s3.patience import Patience
 from backapp_plugins.transports.s3.settings import S3Options, S3Settings
 
@@ -57,6 +58,10 @@ class Client:
         self._session = session
         self._client = client
         self._clock = at.clock
+        self.sip_bytes = at.line.download.sip_bytes
+        """How much of an answer to read at once at most."""
+        if at.line.upload.bytes_per_second is not None:
+            slow_down(client, at)
 
     @property
     def server(self) -> str:

@@ -31,9 +31,10 @@ def chunks(
             raise TransferCut(f"of object '{name}' more came than was asked for")
         yield b""
         pauses = bucket.client.patience.pauses()
+        most_bytes = min(_CHUNK_BYTES, bucket.client.sip_bytes)
         while left_bytes:
             try:
-                chunk = _read(opened, min(_CHUNK_BYTES, left_bytes))
+                chunk = _read(opened, min(most_bytes, left_bytes))
             except Exception as error:
                 opened.close()
                 pause_seconds = next(pauses, None)

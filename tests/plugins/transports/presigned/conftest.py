@@ -103,11 +103,18 @@ class _Handler(BaseHTTPRequestHandler):
     def __getattr__(self, name):
         """Every method is answered alike."""
         if name.startswith("do_"):
-            return self._handle
+            return self._receive
         raise AttributeError(name)
 
-    def _handle(self):
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+    def _receive(self):
+        said_bytes = int(self.headers.get("content-length", 0))
+        body = self.rfile.read(said_bytes)
+        if len(body) == said_bytes:
+            self._handle(body)
+        else:  # whoever sent it went away
+            self._hang_up()
+
+    def _handle(self, body):
         fault = self.s3.next_fault(self.command)
         path, _, query = self.path.partition("?")
         key = unquote(path)

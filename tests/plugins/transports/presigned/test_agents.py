@@ -22,6 +22,7 @@ from backapp_core.engine.tokens import hash_of
 from backapp_core.events import Recording
 from backapp_core.manager import PluginManager
 from backapp_core.model.agents import EnrolmentToken
+from backapp_core.ports.line import Line, Pace
 from backapp_core.ports.surroundings import CancelToken, Surroundings
 from backapp_core.settings import ServerSettings, Settings
 from backapp_core.wire import ENROLMENT_PREFIX
@@ -44,6 +45,7 @@ class Machine:
         self.plugins, self.folder = plugins, folder
         self.cancel = CancelToken()
         self.events = Recording()
+        self.line = Line()
         self.thread = None
 
     @property
@@ -53,6 +55,7 @@ class Machine:
             self.folder / "state",
             events=self.events,
             cancel=self.cancel,
+            line=self.line,
         )
         return Agent(self.plugins, around, self.folder / "agent")
 
@@ -171,6 +174,21 @@ def test_machine_without_keys_backs_up_and_the_sheet_brings_it_back(
     kept = b"".join(path.read_bytes() for path in machine.folder.rglob("*") if path.is_file())
     assert gateway.owner[1].encode() not in kept
     assert sheet.password.encode() in kept  # else the search would find nothing in any case
+
+
+def test_what_a_machine_sends_and_fetches_is_counted_against_its_limits(server, machine, tmp_path):
+    machine.stop()
+    machine.line = Line(upload=Pace(1 << 20), download=Pace(1 << 30))
+    assert machine.line.upload.take(0, 0.0) == machine.line.download.take(0, 0.0) == 0.0
+    machine.start()
+    run = ended(server, server.request_run(1, "documents").id)
+    assert (run.state, run.error) == ("completed", "")
+    wish = RestoreWish("documents", run.snapshot_id, bytes(tmp_path / "restored"))
+    back = ended(server, server.request_restore(1, wish).id)
+    assert (back.state, back.error) == ("completed", "")
+    # The line has been taken since the clock began, so whoever asks for that moment would wait.
+    assert machine.line.upload.take(0, 0.0) > 0
+    assert machine.line.download.take(0, 0.0) > 0
 
 
 def test_run_that_was_saved_and_not_told_is_acknowledged_with_all_that_it_needs(server, machine):

@@ -21,12 +21,9 @@ LEVELS: Final[Mapping[Compression, int]] = {
 }
 """For contents of files: those of restic, as far as two implementations have the same; of the first
 hardly a frame holds anything but the content as it is."""
-_ALWAYS_TRIED: Final = {Compression.BETTER, Compression.MAX}
 _TRIES = 2
-_PROBED_BYTES: Final = 256 << 10
-"""From here on a look at samples costs less than compressing in vain."""
-_SAMPLES: Final = 16
-_SAMPLE_BYTES: Final = 2 << 10
+_LONG_BYTES: Final = 256 << 10
+"""From here on it is worth it to read back what is noise without decompressing it."""
 
 
 class BlobBroken(ValueError):
@@ -76,7 +73,6 @@ class BlobCodec:
         "_decompress",
         "_decompress_all",
         "_level",
-        "_sample_all",
         "sealer",
     )
 
@@ -95,8 +91,6 @@ class BlobCodec:
         self._compress_all: Any = compressor.multi_compress_to_buffer
         self._decompress_all: Any = decompressor.multi_decompress_to_buffer
         self._decompress = decompressor.decompress
-        sampler = zstandard.ZstdCompressor(level=1).multi_compress_to_buffer
-        self._sample_all: Any = None if compression in _ALWAYS_TRIED else sampler
 
     def encode(self, data: bytes | memoryview, blob_id: bytes) -> bytes:
         """Return ``data`` compressed and sealed, after proving that it comes back.
@@ -104,45 +98,44 @@ class BlobCodec:
         Raises:
             DamagedRepository: If it does not, twice: memory or a library of this machine is broken.
         """
-        return bytes(self._sealed(lambda: self._compress(data), len(data), blob_id))
+        return bytes(self._encoded(data, blob_id, stays_plain_from=None).sealed)
 
     def encode_content(self, data: bytes | memoryview, blob_id: bytes) -> Encoded:
-        """Return what `encode` returns, or ``data`` sealed as it is if compressing gains nothing.
+        """Return what `encode` returns, or ``data`` sealed as it is if it is long and pure noise.
 
-        Much of what is long was compressed or encrypted by somebody already. Samples from all over
-        it tell, unless the level that was chosen says that time does not matter.
+        Whether it is shows when it was compressed and became no shorter. Samples would not tell:
+        what was compressed by somebody already may stand there twice, or have short headers.
 
         Raises:
             DamagedRepository: If it does not come back, twice.
         """
-        if self._seems_compressible(data):
-            sealed = self._sealed(lambda: self._compress(data), len(data), blob_id)
-            return Encoded(sealed, len(data))
-        return Encoded(self._sealed(lambda: data, 0, blob_id), 0)
+        return self._encoded(data, blob_id, stays_plain_from=_LONG_BYTES)
 
-    def _seems_compressible(self, data: bytes | memoryview) -> bool:
-        if len(data) < _PROBED_BYTES or self._sample_all is None:
-            return True
-        with memoryview(data) as view:
-            starts = range(0, len(view) - _SAMPLE_BYTES, len(view) // _SAMPLES)
-            packed = self._sample_all([view[at : at + _SAMPLE_BYTES] for at in starts], threads=1)
-        return any(len(packed[at]) < _SAMPLE_BYTES for at in range(len(packed)))
+    def _encoded(
+        self, data: bytes | memoryview, blob_id: bytes, *, stays_plain_from: int | None
+    ) -> Encoded:
+        """Return ``data`` sealed after proving that it comes back.
 
-    def _sealed(
-        self, pack: Callable[[], bytes | memoryview], uncompressed: int, blob_id: bytes
-    ) -> memoryview:
-        """Return what ``pack`` returns sealed, after proving that it comes back.
+        Args:
+            data: The content.
+            blob_id: Its hash.
+            stays_plain_from: From this length on it is not compressed if that gains nothing.
 
         Raises:
-            DamagedRepository: If it does not, twice.
+            DamagedRepository: If it does not come back, twice.
         """
+        size_bytes = len(data)
         for _ in range(_TRIES):
-            sealed = self.sealer.seal_view(pack())
+            packed = self._compress(data)
+            is_long = stays_plain_from is not None and size_bytes >= stays_plain_from
+            is_plain = is_long and len(packed) >= size_bytes
+            sealed = self.sealer.seal_view(data if is_plain else packed)
+            uncompressed = 0 if is_plain else size_bytes
             try:
                 self._opened(sealed, uncompressed, blob_id)
             except BlobBroken:
                 continue
-            return sealed
+            return Encoded(sealed, uncompressed)
         raise DamagedRepository(altered_here(f"blob {blob_id.hex()}"))
 
     def encode_pieces(
