@@ -32,6 +32,7 @@ def fill(folder: Path) -> None:
     (folder / "two" / "five").hardlink_to(folder / "one")
 
 
+@pytest.mark.thorough  # the kit says most of it
 def test_nothing_but_a_lock_is_written(any_workbench, either_clock):
     bench = any_workbench(clock=either_clock)
     fill(bench.source)
@@ -46,6 +47,7 @@ def test_nothing_but_a_lock_is_written(any_workbench, either_clock):
         assert [name for name in puts if not name.startswith("locks/")] == []
 
 
+@pytest.mark.thorough  # the kit says most of it
 def test_afterwards_a_change_is_saved_whole(any_workbench, either_clock):
     bench = any_workbench(clock=either_clock)
     fill(bench.source)
@@ -62,6 +64,7 @@ def test_afterwards_a_change_is_saved_whole(any_workbench, either_clock):
     assert skip(bench).snapshot == saved.snapshot
 
 
+@pytest.mark.thorough  # the kit says most of it
 def test_a_lost_cache_makes_no_difference(any_workbench):
     bench = any_workbench()
     fill(bench.source)
@@ -86,6 +89,7 @@ def test_several_roots_are_compared_each(any_workbench):
     assert not skip(bench, roots=roots[:2]).is_skipped
 
 
+@pytest.mark.thorough  # the kit says most of it
 def test_a_root_that_is_a_folder_of_another_snapshot_is_not_that_snapshot(any_workbench):
     bench = any_workbench()
     (bench.source / "all" / "there is").mkdir(parents=True)
@@ -94,6 +98,7 @@ def test_a_root_that_is_a_folder_of_another_snapshot_is_not_that_snapshot(any_wo
     assert bench.back_up(bench.source / "all", **options).id != inner.id
 
 
+@pytest.mark.thorough  # the kit says most of it
 def test_the_root_of_the_file_system_is_a_root(any_workbench):
     """Only what stands in it is chosen, or it would be much."""
     bench = any_workbench()
