@@ -74,6 +74,33 @@ def test_a_lost_cache_makes_no_difference(any_workbench):
     assert skip(bench).snapshot == first
 
 
+def test_a_snapshot_after_a_skipped_one_is_whole_though_nothing_changed(any_bench):
+    """What was seen above the source when nothing was stored must not be believed to be stored."""
+    bench = any_bench
+    fill(bench.source)
+    first = bench.back_up()
+    (bench.source.parent / "beside").touch()
+    assert skip(bench).snapshot == first
+    facts = bench.facts()
+    saved = bench.back_up()
+    assert saved.id != first.id
+    assert bench.repository.check(read_data=True).is_clean
+    assert bench.differences(saved, facts) == []
+
+
+@pytest.mark.parametrize("pattern", ["three", "five/", "two/four", "six"])
+def test_what_is_left_out_from_now_on_is_a_change(any_bench, pattern):
+    """Nothing in the source tells it, not even the time of a folder."""
+    bench = any_bench
+    fill(bench.source)
+    first = bench.back_up()
+    for _ in range(2):
+        result = bench.repository.backup(bench.scanner(excludes=(pattern,)), SKIP)
+        assert not result.is_skipped or result.snapshot != first
+    assert result.is_skipped
+    assert skip(bench).snapshot not in {first, result.snapshot}
+
+
 def test_several_roots_are_compared_each(any_workbench):
     bench = any_workbench()
     fill(bench.source)
