@@ -15,6 +15,7 @@ from attrs import define, evolve, field
 from backapp_core.errors import InputError, InvalidAddress, InvalidSettings
 from backapp_core.events import EventSink
 from backapp_core.model.compressions import Compression
+from backapp_core.model.quantities import seconds_of
 from backapp_core.model.rates import Rate
 from backapp_core.ports.surroundings import CancelToken
 from backapp_core.settings import Settings
@@ -41,6 +42,7 @@ class Choices:
     from_password_command: str = ""
     cache_folder: str = ""
     compression: str = ""
+    retry_lock: str = ""
     limit_upload: Rate | None = None
     """How fast bytes may be sent; None where the command line does not say."""
     limit_download: Rate | None = None
@@ -166,8 +168,8 @@ def read_settings(choices: Choices) -> Settings:
 
     Raises:
         InvalidSettings: If it cannot be used; every fault is listed.
-        InputError: If the environment asks for a compression that there is not, or for a limit
-            that is no rate.
+        InputError: If the environment asks for a compression that there is not, for a limit that is
+            no rate, or to wait for a lock for no stretch of time.
     """
     data, source = _read_settings_file(choices)
     settings = Settings.parse(data, source=source) if data else Settings()
@@ -176,6 +178,7 @@ def read_settings(choices: Choices) -> Settings:
         settings,
         cache_folder=cache_folder or settings.cache_folder,
         compression=_compression(choices) or settings.compression,
+        retry_lock=_retry_lock(choices) or settings.retry_lock,
         limit_upload=choices.limit_upload
         or _rate(choices, "BACKAPP_LIMIT_UPLOAD")
         or settings.limit_upload,
@@ -196,6 +199,17 @@ def _compression(choices: Choices) -> Compression | None:
                 known = ", ".join(each.value for each in Compression)
                 raise InputError(f"${name} is {value!a}; use one of {known}") from error
     return None
+
+
+def _retry_lock(choices: Choices) -> str:
+    named = choices.environment.get("BACKAPP_RETRY_LOCK", "")
+    if choices.retry_lock or not named:
+        return choices.retry_lock
+    try:
+        seconds_of(named)
+    except InputError as error:
+        raise InputError(f"$BACKAPP_RETRY_LOCK: {error.message}") from error
+    return named
 
 
 def _rate(choices: Choices, name: str) -> Rate | None:

@@ -25,7 +25,5 @@ OPTIONS = {
     "--no-lock": "not needed: a repository that cannot be written is read without a lock",
     "--pack-size": "not here: packs have 16 MiB and more",
     "--repository-file": "here it is $BACKAPP_REPOSITORY_FILE",
-    "--retry-lock": "not here: exit code 11 says that the repository is locked",
-    "--skip-if-unchanged": "not here: every backup makes a snapshot",
     "--verify": "not needed: contents are verified while they are written",
 }

@@ -87,6 +87,8 @@ def described(job: Job, due_at: datetime | None) -> list[str]:
     ]
     if job.tags:
         lines.append(f"tags:       {', '.join(job.tags)}")
+    if job.skips_unchanged:
+        lines.append("skips:      what is unchanged")
     if job.password_file:
         lines.append(f"password:   from file {job.password_file}")
     if job.password_command:
@@ -112,6 +114,12 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--time-zone", metavar="NAME", help="Such as Europe/Vienna (default: UTC)."),
     click.option("--scheduler", metavar="NAME", help="Who reads the expression (default: cron)."),
     retention_options,
+    click.option(
+        "--skip-if-unchanged/--always-save",
+        "skips_unchanged",
+        default=None,
+        help="Whether no snapshot is made if nothing changed.",
+    ),
     click.option("--enable/--disable", "is_enabled", default=None, help="Whether it is ever due."),
 )
 _NAMES = (
@@ -121,6 +129,7 @@ _NAMES = (
     "time_zone",
     "scheduler",
     "retention",
+    "skips_unchanged",
     "is_enabled",
 )
 _CLEAR: dict[str, Callable[[Job], Job]] = {
@@ -143,6 +152,7 @@ def _says_something(
         form["time_zone"],
         form["scheduler"],
         form["is_enabled"] is not None,
+        form["skips_unchanged"] is not None,
         not form["retention"].is_empty,
         session.choices.repository,
         session.choices.identity_files,
@@ -163,6 +173,8 @@ def _with_form(session: Session, ctx: click.Context, job: Job) -> Job:
         job = evolve(job, retention=form["retention"])
     if form["tag"]:
         job = evolve(job, tags=values.tags(form["tag"]))
+    if form["skips_unchanged"] is not None:
+        job = evolve(job, skips_unchanged=form["skips_unchanged"])
     if form["is_enabled"] is not None:
         job = evolve(job, is_enabled=form["is_enabled"])
     return job

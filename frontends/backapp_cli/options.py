@@ -92,7 +92,13 @@ def repository_options(function: _F) -> _F:
             store=_choice("identity_files"),
             help="File with an age identity (repeatable). [$BACKAPP_IDENTITY_FILE]",
         ),
+        _retry_lock_option(),
     )
+
+
+def lock_option(function: _F) -> _F:
+    """Add, where the repository is not for the command line to say, the one that says to wait."""
+    return _add(function, _retry_lock_option())
 
 
 def line_options(function: _F) -> _F:
@@ -170,6 +176,17 @@ def source_options(function: _F) -> _F:
             help="Command that prints its password. [$BACKAPP_FROM_PASSWORD_COMMAND, the same "
             "with RESTIC_]",
         ),
+    )
+
+
+def _retry_lock_option() -> Callable[[_F], _F]:
+    return _option(
+        "--retry-lock",
+        metavar="DURATION",
+        type=values.stretch,
+        store=_choice("retry_lock"),
+        help="Wait so long, such as 5m or 1h30m, for a repository that others have locked. "
+        "[$BACKAPP_RETRY_LOCK]",
     )
 
 

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from backapp_core.errors import InputError
 from backapp_core.model.names import to_line
-from backapp_core.model.quantities import size_from_text
+from backapp_core.model.quantities import seconds_of, size_from_text
 from backapp_core.model.rates import Rate
 from backapp_core.model.retention import Within
 from backapp_core.model.subsets import DataSubset
@@ -130,6 +130,19 @@ def within(text: str | Within) -> Within:
         return Within.parse(text)
     except InputError as error:
         raise click.BadParameter(error.message) from error
+
+
+def stretch(text: str) -> str:
+    """Return ``text``, which is a stretch of time such as ``5m`` or ``1h30m``.
+
+    Raises:
+        click.BadParameter: If it is none.
+    """
+    try:
+        seconds_of(text)
+    except InputError as error:
+        raise click.BadParameter(error.message) from error
+    return text
 
 
 def tags(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from attrs import evolve
 from backapp_core.engine import Engine
 from backapp_core.errors import InputError
 from backapp_core.events import EventSink, void
+from backapp_core.model.quantities import seconds_of
 from backapp_core.ports.line import Line, Pace
 from backapp_core.ports.surroundings import CancelToken, Surroundings
 from backapp_core.settings import Settings
@@ -42,7 +43,8 @@ def assemble(
             another engine with a new token. Without one, nothing stops but by an exception.
 
     Raises:
-        InputError: If the settings are plain data instead of `Settings`.
+        InputError: If the settings are plain data instead of `Settings`, or were made without
+            `Settings.parse` and hold what it would refuse.
     """
     if settings is None:
         settings = Settings()
@@ -113,6 +115,7 @@ def _surroundings(settings: Settings) -> Surroundings:
         state_folder=Path(state or platformdirs.user_state_dir("backapp", appauthor=False)),
         threads=settings.threads or min(os.cpu_count() or 1, _MOST_THREADS_BY_DEFAULT),
         compression=settings.compression,
+        lock_wait_seconds=seconds_of(settings.retry_lock) if settings.retry_lock else 0.0,
         line=Line(
             upload=Pace(settings.limit_upload.bytes_per_second),
             download=Pace(settings.limit_download.bytes_per_second),

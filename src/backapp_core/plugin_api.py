@@ -119,6 +119,7 @@ from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.archivers import ArchiverKind, BackupResult, Repository
 from backapp_core.ports.buckets import CanListInOrder, CanPresignParts, ListedPage
 from backapp_core.ports.closing import Closing
+from backapp_core.ports.lock_waits import once_free
 from backapp_core.ports.notifiers import Notifier, NotifierKind
 from backapp_core.ports.packed_entries import encoded_entries, encoded_facts
 from backapp_core.ports.pauses import Pauses
@@ -345,6 +346,7 @@ __all__ = [
     "is_below",
     "is_of_earlier_boot",
     "kind_of_mode",
+    "once_free",
     "path_key",
     "process_exists",
     "process_is_exiting",

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from backapp_core.codec import Check, from_plain
 from backapp_core.errors import InputError
 from backapp_core.model.compressions import Compression
+from backapp_core.model.quantities import seconds_of
 from backapp_core.model.rates import Rate
 
 _MOST_THREADS = 64
@@ -61,6 +62,19 @@ def _is_duration(value: float) -> bool:
 
 _Seconds = Annotated[
     float, Check(_is_duration, "must be more than 0 and at most 31536000 (seconds of a year)")
+]
+
+
+def _is_stretch(value: str) -> bool:
+    try:
+        seconds_of(value)
+    except InputError:
+        return not value
+    return True
+
+
+_Stretch = Annotated[
+    str, Check(_is_stretch, "must be a stretch of time of at most a year, such as 90s, 5m or 1h30m")
 ]
 _WebUrl = Annotated[
     str,
@@ -155,6 +169,9 @@ class Settings:
 
     Repositories of tar.gz archives were created with a level of their own, which ``auto`` means.
     """
+    retry_lock: _Stretch = ""
+    """How long to wait for a repository that others have locked, such as ``5m`` or ``1h30m``; empty
+    means not at all."""
     limit_upload: Rate = Rate()
     """How fast contents are sent to other machines, all together; folders are not limited."""
     limit_download: Rate = Rate()

@@ -119,3 +119,15 @@ def test_package_needs_no_installation_record():
 def test_settings_as_plain_data_are_refused_with_the_way_out():
     with pytest.raises(InputError, match=r"Settings\.parse"):
         backapp_core.assemble({"threads": 1})
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 0.0), ("1h30m", 5400.0)])
+def test_settings_say_how_long_a_lock_is_waited_for(tmp_path, text, seconds):
+    folders = {"cache_folder": str(tmp_path), "state_folder": str(tmp_path)}
+    with backapp_core.assemble(Settings(retry_lock=text, **folders)) as engine:
+        assert engine.surroundings.lock_wait_seconds == seconds
+
+
+def test_settings_that_were_never_parsed_are_refused_in_the_same_words():
+    with pytest.raises(InputError, match="'soon' is no stretch of time"):
+        backapp_core.assemble(Settings(retry_lock="soon"))

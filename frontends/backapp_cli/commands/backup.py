@@ -1,6 +1,7 @@
 """Make a snapshot of folders and files."""
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 from attrs import evolve
@@ -16,7 +17,10 @@ from backapp_cli.session import Session
 from backapp_cli.sources import files_from_options, source_options, sources_from
 from backapp_core.model.quantities import count, duration, size
 from backapp_core.model.requests import BackupRequest
-from backapp_core.model.snapshots import Counts, Snapshot
+from backapp_core.model.snapshots import Counts
+
+if TYPE_CHECKING:
+    from backapp_core.ports.archivers import BackupResult
 
 
 @click.command(
@@ -57,6 +61,12 @@ from backapp_core.model.snapshots import Counts, Snapshot
     help="Compare with this snapshot instead of the newest of the same host and paths.",
 )
 @click.option(
+    "--skip-if-unchanged",
+    is_flag=True,
+    help="Make no snapshot if nothing changed since the one compared with; folders above PATHs do "
+    "not count.",
+)
+@click.option(
     "-n",
     "--dry-run",
     is_flag=True,
@@ -81,6 +91,7 @@ def backup(
     force: bool,
     full: bool,
     parent: str,
+    skip_if_unchanged: bool,
     dry_run: bool,
 ) -> int:
     """Back folders and files up into a new snapshot.
@@ -102,6 +113,7 @@ def backup(
         is_full=full,
         rereads_all=force,
         parent=parent,
+        skips_unchanged=skip_if_unchanged,
         reports_files=session.verbosity > 1,
     )
     began = time.monotonic()
@@ -114,9 +126,9 @@ def backup(
     ):
         if dry_run:
             return _show_estimate(session, engine.estimate(request, repository))
-        snapshot = engine.backup(repository, request).snapshot
-    _show_summary(session, snapshot, time.monotonic() - began)
-    return ExitCode.INCOMPLETE if snapshot.counts.problems else ExitCode.DONE
+        result = engine.backup(repository, request)
+    _show_summary(session, result, time.monotonic() - began)
+    return ExitCode.INCOMPLETE if result.counts.problems else ExitCode.DONE
 
 
 def _show_estimate(session: Session, counts: Counts) -> int:
@@ -135,17 +147,9 @@ def _estimate_fields(counts: Counts) -> Fields:
     return {"dry_run": True, **known}
 
 
-def _show_summary(session: Session, snapshot: Snapshot, seconds: float) -> None:
-    output, counts = session.output, snapshot.counts
-    output.message(
-        "summary",
-        {
-            **count_fields(counts),
-            "total_duration": round(seconds, 3),
-            "snapshot_id": snapshot.id,
-            "parent": snapshot.parent_id,
-        },
-    )
+def _show_summary(session: Session, result: "BackupResult", seconds: float) -> None:
+    output, counts, snapshot = session.output, result.counts, result.snapshot
+    output.message("summary", _summary_fields(result, seconds))
     if not output.is_quiet:
         output.lines(
             [
@@ -159,7 +163,10 @@ def _show_summary(session: Session, snapshot: Snapshot, seconds: float) -> None:
                 f"in {duration(seconds)}",
             ]
         )
-    output.line(f"snapshot {snapshot.short_id} saved")
+    if result.is_skipped:
+        output.line(f"nothing changed since snapshot {snapshot.short_id}; none was made")
+    else:
+        output.line(f"snapshot {snapshot.short_id} saved")
     if counts.problems:
         output.note(
             f"warning: {count(counts.problems, 'entry', 'entries')} could not be read; "
@@ -169,3 +176,11 @@ def _show_summary(session: Session, snapshot: Snapshot, seconds: float) -> None:
                 else "the snapshot lacks them or holds them in part"
             )
         )
+
+
+def _summary_fields(result: "BackupResult", seconds: float) -> Fields:
+    """Return the message for programs; as restic's it names no snapshot where none was made."""
+    figures = {**count_fields(result.counts), "total_duration": round(seconds, 3)}
+    if result.is_skipped:
+        return {**figures, "parent": result.snapshot.id}
+    return {**figures, "snapshot_id": result.snapshot.id, "parent": result.snapshot.parent_id}

@@ -8,7 +8,12 @@ from backapp_cli.complete import complete_job
 from backapp_cli.exits import ExitCode
 from backapp_cli.grammar import Command, Group
 from backapp_cli.job_form import described, edited, job_options, new_job
-from backapp_cli.options import global_options, line_options, repository_options
+from backapp_cli.options import (
+    global_options,
+    line_options,
+    lock_option,
+    repository_options,
+)
 from backapp_cli.session import Session
 from backapp_cli.show import iso_time, local_time, table
 from backapp_core.model.jobs import Job
@@ -149,6 +154,7 @@ def remove(session: Session, name: str) -> None:
 
 @click.command(cls=Command, examples="backapp job run documents")
 @click.argument("name", shell_complete=complete_job)
+@lock_option
 @line_options
 @global_options
 @click.pass_obj

@@ -52,7 +52,8 @@ def back_up(
         known = tuple(snapshot.id for snapshot in there)
         begun = evolve(begun, began_at=surroundings.clock.now(), known=known)
         ledger.put(begun)
-    result, counts = take_job(plugins, surroundings, opened, job)
+    # The receipt of a run names the snapshot that it made.
+    result, counts = take_job(plugins, surroundings, opened, evolve(job, skips_unchanged=False))
     objects = tuple(ObjectSeen(name, size_bytes) for name, size_bytes in result.objects)
     with suppress(InputError):  # it is saved; what is not noted would be found out all the same
         ledger.put(evolve(begun, snapshot=result.snapshot, counts=counts, objects=objects))

@@ -103,6 +103,8 @@ def take(
         # Ctrl-C reaches a command, too, and its end may be noticed first.
         surroundings.cancel.check()
         raise
+    if result.is_skipped:
+        return result  # what there is to suspect or to remember was when the snapshot was made
     watch.saw(surroundings, repository, result.snapshot)
     return _suspect(surroundings, repository, result)
 
@@ -279,6 +281,7 @@ def _options(request: BackupRequest, parent_id: str | None) -> BackupOptions:
         is_full=request.is_full,
         rereads_all=request.rereads_all,
         parent_id=parent_id,
+        skips_unchanged=request.skips_unchanged,
         reports_files=request.reports_files,
         program=program(),
     )

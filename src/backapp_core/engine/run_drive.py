@@ -8,7 +8,7 @@ from attrs import evolve
 from backapp_core.engine import backup, watch
 from backapp_core.engine.opening import Opened
 from backapp_core.errors import BackappError, RunCancelled
-from backapp_core.events import RunMoved
+from backapp_core.events import Level, LogLine, RunMoved
 from backapp_core.manager import PluginManager
 from backapp_core.model.jobs import Job
 from backapp_core.model.requests import BackupRequest
@@ -67,7 +67,10 @@ def take_job(
         folder=opened.folder,
         ahead=opened.ahead,
     )
-    counts = result.snapshot.counts
+    if result.is_skipped:
+        text = f"nothing changed since snapshot {result.snapshot.short_id}; none was made"
+        surroundings.events(LogLine(Level.INFO, text))
+    counts = result.counts
     # A warning in a log that nobody reads would not be enough.
     return result, evolve(counts, problems=counts.problems + opened.is_another + bool(vanished))
 
@@ -79,6 +82,7 @@ def request_of(job: Job) -> BackupRequest:
         scanner=job.scanner,
         scanner_settings=job.scanner_settings,
         tags=job.tags,
+        skips_unchanged=job.skips_unchanged,
     )
 
 

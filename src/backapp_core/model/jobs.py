@@ -48,6 +48,8 @@ class BackupOptions:
     parent_id: str | None = None
     """Compare with this snapshot; None lets the archiver choose the newest of the same host and
     roots."""
+    skips_unchanged: bool = False
+    """Make no snapshot if it would hold what the one that it is compared with holds."""
     reports_files: bool = False
     """Whether every file is told about by an event (`FileDone`)."""
     program: str = "backapp"
@@ -76,6 +78,9 @@ class Job:
     """Command that prints that secret."""
     identity_files: tuple[str, ...] = ()
     """Paths of age identity files."""
+    skips_unchanged: bool = False
+    """Whether a run makes no snapshot if nothing changed; agents always make one, for a receipt
+    names it."""
     is_enabled: bool = True
     agent_id: str = ""
     """The machine that runs it; empty for the store's own machine."""

@@ -2,8 +2,13 @@
 
 import re
 
+from backapp_core.errors import InputError
+from backapp_core.model.names import to_line
+
 _STEP = 1024
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_LONGEST_SECONDS = 365 * 86400
+_STRETCH = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?) *([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _POWERS = ("", "k", "m", "g", "t", "p")
 
@@ -35,6 +40,22 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(int(max(0.0, seconds) + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def seconds_of(text: str) -> float:
+    """Return the stretch of time that ``1h30m``, ``5m`` or ``90s`` says, in seconds.
+
+    Raises:
+        InputError: If it says none, or more than a year.
+    """
+    match = _STRETCH.fullmatch(text) if text else None
+    if match is None:
+        raise InputError(f"'{to_line(text)}' is no stretch of time; write it like 90s, 5m or 1h30m")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    total = 3600 * hours + 60 * minutes + seconds
+    if total > _LONGEST_SECONDS:
+        raise InputError(f"'{to_line(text)}' is more than a year; write it like 90s, 5m or 1h30m")
+    return float(total)
 
 
 def count(number: int, one: str, many: str = "") -> str:

@@ -34,6 +34,12 @@ class BackupRequest:
     """Read every file again instead of trusting size, times and inode."""
     parent: str = ""
     """Name of the snapshot to compare with; empty lets the archiver choose."""
+    skips_unchanged: bool = False
+    """Make no snapshot if nothing changed since the one that it is compared with.
+
+    `BackupResult.is_skipped` says so then. Folders above the roots do not count; problems do not
+    make a difference, and are counted all the same. A full backup is compared with nothing.
+    """
     reports_files: bool = False
     """Whether every file is told about by an event (`FileDone`)."""
 

@@ -18,7 +18,7 @@ from backapp_core.model.repositories import (
     RepositoryInfo,
     RepositoryStats,
 )
-from backapp_core.model.snapshots import Snapshot
+from backapp_core.model.snapshots import Counts, Snapshot
 from backapp_core.model.subsets import DataSubset
 from backapp_core.ports.closing import Closing
 from backapp_core.ports.scanners import Scanner
@@ -32,17 +32,31 @@ class BackupResult:
     """What a backup left behind."""
 
     snapshot: Snapshot
+    """The new one; where none was made, the one that the sources were found to be as in."""
     objects: tuple[tuple[str, int], ...]
     """Name and size in bytes of every object that was written, in the order of writing; receipts
     name them."""
+    unsaved: Counts | None = None
+    """What was counted where no snapshot was made; None where one was, and has its own."""
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether nothing had changed, so that no snapshot was made."""
+        return self.unsaved is not None
+
+    @property
+    def counts(self) -> Counts:
+        """What this backup saw, read and stored."""
+        return self.snapshot.counts if self.unsaved is None else self.unsaved
 
 
 class Repository(Closing):
     """An opened repository: snapshots and what they need, at one transport.
 
     Any number of backups may run at once, in this and other processes. Removal and clean-up exclude
-    everything else by a lock at the transport and raise `RepositoryLocked` when they cannot have
-    it; a lock whose holder is known to be dead, or that was not refreshed for long, does not count.
+    everything else by a lock at the transport; a lock whose holder is known to be dead, or that
+    was not refreshed for long, does not count. Whatever cannot have its lock waits for it as long
+    as the surroundings say (`once_free`), with nothing done, and then raises `RepositoryLocked`.
     Methods may be called from any thread, one at a time. Besides what is listed, every method
     raises `TransportError` when the destination fails and `RunCancelled` when the surroundings say
     so.
@@ -59,7 +73,10 @@ class Repository(Closing):
     def backup(self, scanner: Scanner, options: BackupOptions) -> BackupResult:
         """Back up what ``scanner`` finds.
 
-        The snapshot is listed exactly when this has returned or is about to.
+        The snapshot is listed exactly when this has returned or is about to. If the options skip
+        what is unchanged, and everything below the roots is what it is in the snapshot compared
+        with, the roots included, no snapshot is made and no object is written but what that
+        snapshot lacks. Folders above the roots do not count.
 
         Entries that cannot be read are reported as `Problem` events and counted; they never end the
         run.

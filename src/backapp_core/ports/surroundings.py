@@ -68,6 +68,8 @@ class Surroundings:
     """How many threads native code (compression, hashing) may keep busy."""
     compression: Compression = Compression.AUTO
     """How hard what is written is compressed; what was stored before stays as it is."""
+    lock_wait_seconds: float = 0.0
+    """How long whoever finds a repository locked waits for it to become free; see `once_free`."""
     line: Line = field(factory=Line)
     """How fast bytes may go to and from other machines; shared by copies of this object.
 

@@ -10,9 +10,9 @@ Objects: ``config`` (its hash and JSON), ``data/<sha256>``, ``snapshots/<sha256 
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from datetime import datetime
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -26,11 +26,10 @@ from backapp_core.errors import (
     ObjectExists,
     ObjectMissing,
     RepositoryExists,
-    RepositoryLocked,
     UnknownFormat,
 )
 from backapp_core.events import Level, LogLine, SnapshotSaved
-from backapp_core.model.entries import EntryKind, Node
+from backapp_core.model.entries import EntryKind, Node, is_below
 from backapp_core.model.jobs import BackupOptions
 from backapp_core.model.repositories import (
     CheckReport,
@@ -50,11 +49,11 @@ from backapp_core.ports.surroundings import Keys, Surroundings
 from backapp_core.ports.targets import Everything, Selection, Target
 from backapp_core.ports.transports import CanTidy, Transport
 from backapp_core.testing.memory_collector import Collected, Collector
+from backapp_core.testing.memory_locks import hold
 from backapp_core.testing.memory_restorer import restore_nodes
 
 _VERSION = 1
 _NOTHING = hashlib.sha256(b"").hexdigest()
-_LOCK_LIFE = timedelta(minutes=30)
 
 
 @frozen
@@ -97,14 +96,18 @@ class MemoryRepository(Repository):
         taken_at = scanner.began_at or self._surroundings.clock.now()
         with self._lock(is_exclusive=False):
             parent = self._parent(scanner, options)
+            before = self._load(parent.id).nodes if parent else ()
             collector = Collector(
                 self._transport,
                 self._surroundings,
-                self._load(parent.id).nodes if parent else (),
+                before,
                 rereads_all=options.rereads_all,
                 reports_files=options.reports_files,
             )
             collected = collector.collect(scanner)
+            is_same = _below(scanner.roots, before) == _below(scanner.roots, collected.nodes)
+            if options.skips_unchanged and parent is not None and is_same:
+                return BackupResult(parent, collected.objects, collected.counts)
             snapshot = Snapshot(
                 id="",
                 taken_at=taken_at,
@@ -312,29 +315,16 @@ class MemoryRepository(Repository):
         ]
         return candidates[-1] if candidates else None
 
-    @contextmanager
-    def _lock(self, *, is_exclusive: bool) -> Generator[None]:
-        clock = self._surroundings.clock
-        word = "exclusive" if is_exclusive else "shared"
-        own = f"locks/{word}-{self._surroundings.random_bytes(8).hex()}"
-        self._transport.put(own, [clock.now().isoformat().encode()])
-        try:
-            for info in self._transport.list("locks/"):
-                concerns_us = is_exclusive or info.name.startswith("locks/exclusive-")
-                if info.name != own and concerns_us and self._is_fresh(info.name):
-                    raise RepositoryLocked(
-                        f"another process uses the repository ({info.name}); try again later"
-                    )
-            yield
-        finally:
-            self._transport.delete(own)
+    def _lock(self, *, is_exclusive: bool) -> AbstractContextManager[None]:
+        return hold(self._transport, self._surroundings, is_exclusive=is_exclusive)
 
-    def _is_fresh(self, lock: str) -> bool:
-        try:
-            written_at = datetime.fromisoformat(self._transport.read(lock).decode())
-        except ObjectMissing:
-            return False
-        return self._surroundings.clock.now() - written_at < _LOCK_LIFE
+
+def _below(roots: Sequence[bytes], nodes: Sequence[Node]) -> list[Node]:
+    return [
+        evolve(node, device=0)
+        for node in nodes
+        if any(node.path == root or is_below(node.path, root) for root in roots)
+    ]
 
 
 def _create(

@@ -203,3 +203,25 @@ def test_stream_cannot_be_estimated(engine, tree):
     tree[b"/dump"] = Stream(b"content")
     with pytest.raises(InputError, match="shows only when it is backed up"):
         engine.estimate(["/dump"])
+
+
+def test_what_is_unchanged_is_skipped_on_request(engine, repository, tree, clock, events):
+    tree[b"/home/a"] = b"1"
+    request = BackupRequest("/home", skips_unchanged=True)
+    first = engine.backup(repository, request)
+    assert not first.is_skipped
+    clock.advance(60)
+    again = engine.backup(repository, request)
+    assert (again.is_skipped, again.snapshot) == (True, first.snapshot)
+    assert (again.counts.files_unmodified, again.counts.stored_bytes) == (1, 0)
+    assert engine.snapshots(repository) == [first.snapshot]
+    tree[b"/home/a"] = b"2"
+    assert not engine.backup(repository, request).is_skipped
+    assert not engine.backup(repository, "/home").is_skipped
+
+
+def test_an_empty_source_is_suspected_once_and_then_skipped(engine, repository, tree, take):
+    take({b"/home/%d" % number: b"" for number in range(200)})
+    assert take({b"/home/other": Unreadable()}, skips_unchanged=True).counts.problems == 2
+    again = engine.backup(repository, BackupRequest("/home", skips_unchanged=True))
+    assert (again.is_skipped, again.counts.problems) == (True, 1)

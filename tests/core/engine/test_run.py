@@ -208,6 +208,21 @@ def test_one_due_moment_has_one_run(engine, job):
         engine.run_job("nightly", due_at=due_at)
 
 
+def test_a_run_may_skip_what_is_unchanged(engine, repository, job, clock, tree):
+    engine.jobs.replace(evolve(JOB, skips_unchanged=True, retention=Retention(last=1)))
+    first = engine.run_job("nightly")
+    clock.advance(60)
+    again = engine.run_job("nightly")
+    assert (again.state, again.snapshot_id) == (RunState.COMPLETED, first.snapshot_id)
+    assert (again.counts.files_unmodified, again.counts.stored_bytes) == (2, 0)
+    said = [event.text for _, event in engine.runs.events(again.id) if isinstance(event, LogLine)]
+    assert f"nothing changed since snapshot {first.snapshot_id[:8]}; none was made" in said
+    assert [one.id for one in engine.snapshots(repository)] == [first.snapshot_id]
+    clock.advance(60)
+    tree[b"/home/a"] = b"2"
+    assert engine.run_job("nightly").snapshot_id != first.snapshot_id
+
+
 def test_retention_is_applied_after_the_backup(engine, repository, job, clock):
     engine.jobs.replace(evolve(JOB, retention=Retention(last=2)))
     for _ in range(4):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from backapp_core.model.quantities import count, duration, size, size_from_text
+from backapp_core.errors import InputError
+from backapp_core.model.quantities import count, duration, seconds_of, size, size_from_text
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,20 @@ def test_counts_agree_with_their_noun() -> None:
         "1,234 files",
         "2 entries",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("5m", 300), ("1h30m", 5400), ("2h", 7200), ("1h0m5s", 3605), ("0s", 0)],
+)
+def test_stretches_of_time_are_read_as_people_write_them(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "5 m", "m", "5M", "30m1h", "-5m", "1.5h", "8761h", "\n"])
+def test_what_is_no_stretch_of_time_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="write it like 90s, 5m or 1h30m"):
+        seconds_of(text)
 
 
 @pytest.mark.parametrize(

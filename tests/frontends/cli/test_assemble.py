@@ -68,6 +68,26 @@ def test_the_compression_is_the_nearest_one_that_is_named(tmp_path: Path) -> Non
         chosen()
 
 
+def test_how_long_to_wait_for_a_lock_is_what_is_named_nearest(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("retry_lock = '1h'")
+
+    def chosen(given: str = "", environment: Mapping[str, str] = MappingProxyType({})) -> str:
+        choices = Choices(config=str(file), retry_lock=given, environment=environment)
+        return read_settings(choices).retry_lock
+
+    ours = {"BACKAPP_RETRY_LOCK": "5m"}
+    assert chosen() == "1h"
+    assert chosen(environment=ours) == "5m"
+    assert chosen("0s", ours) == "0s"
+    assert read_settings(Choices(environment={})).retry_lock == ""
+    with pytest.raises(InputError, match=r"\$BACKAPP_RETRY_LOCK: 'soon' is no stretch of time"):
+        chosen(environment={"BACKAPP_RETRY_LOCK": "soon"})
+    file.write_text("retry_lock = 'soon'")
+    with pytest.raises(InvalidSettings, match="retry_lock: must be a stretch of time"):
+        chosen()
+
+
 @pytest.mark.parametrize("way", ["upload", "download"])
 def test_a_limit_is_the_nearest_one_that_is_named(tmp_path: Path, way: str) -> None:
     file = tmp_path / "settings.toml"

@@ -132,6 +132,19 @@ def test_a_quiet_run_that_goes_well_says_nothing(cli, job: str) -> None:
     assert (result.out, result.err) == ("", "")
 
 
+def test_a_job_may_skip_what_is_unchanged(cli, job: str) -> None:
+    assert "skips:" not in cli("job", "show", job).out
+    assert "skips:      what is unchanged" in cli("job", "edit", job, "--skip-if-unchanged").out
+    for _ in range(2):
+        cli("job", "run", job)
+    assert len(cli("snapshots", "--json").of("snapshot")) == 1
+    [run, _] = cli("runs", "list", "--json").of("run")
+    assert "; none was made" in cli("runs", "show", run["id"]).out
+    cli("job", "edit", job, "--always-save")
+    cli("job", "run", job)
+    assert len(cli("snapshots", "--json").of("snapshot")) == 2
+
+
 def test_a_run_with_unreadable_entries_warns(cli, repository, source, tmp_path: Path) -> None:
     cli("job", "add", "docs", source, tmp_path / "gone")
     result = cli("job", "run", "docs", code=3)

@@ -64,7 +64,7 @@ to addresses that only fsspec opens, its libraries send some MiB at once.
 | 2 | bad usage or configuration; nothing was changed |
 | 3 | done, but some entries of the source could not be read |
 | 10 | no repository at the address |
-| 11 | the repository is locked |
+| 11 | the repository is locked, also after as long as `--retry-lock` says |
 | 12 | wrong password or identity, or none |
 | 129 | hung up (SIGHUP; ignored under `nohup`) |
 | 130 | interrupted (Ctrl-C) |
@@ -94,13 +94,12 @@ Not there yet:
 | restic | here |
 |---|---|
 | `--no-lock` | not needed: a repository that cannot be written is read without a lock |
-| `--retry-lock` | nothing; exit code 11 says that the repository is locked |
 | `--compression` | the same, of `backup` and `copy`; for good in the settings file |
 | `--pack-size` | nothing; packs have 16 MiB |
 | `--limit-upload`, `--limit-download` | the same, also `2M`; for good in the settings file |
 | `--no-cache` | `--cache-dir` with a folder that you throw away |
 | `--repository-file` | `$BACKAPP_REPOSITORY_FILE` |
-| `backup --skip-if-unchanged` | every backup makes a snapshot |
+| `backup --skip-if-unchanged` | the same; what lies above the given paths does not count |
 | `backup --ignore-inode`, `--ignore-ctime` | a file of which only that differs is read again |
 | `backup --time`, `--with-atime` | nothing; a snapshot is of the time at which it was begun |
 | `restore --verify` | contents are verified while they are written |

@@ -242,6 +242,35 @@ def _is_left_out(path: Path, repository: Path) -> bool:
     return is_folder or path.suffix == ".tmp" or path.is_relative_to(repository)
 
 
+def test_what_is_unchanged_can_be_skipped(cli, repository: Path, source: Path) -> None:
+    skip = ("backup", source, "--skip-if-unchanged")
+    assert " saved" in cli(*skip).out
+    [first] = cli("snapshots", "--json").of("snapshot")
+    said = cli(*skip).out.splitlines()
+    assert said[-1] == f"nothing changed since snapshot {first['id'][:8]}; none was made"
+    [summary] = cli(*skip, "--json").of("summary")
+    assert "snapshot_id" not in summary
+    assert (summary["parent"], summary["files_unmodified"]) == (first["id"], 3)
+    assert "would back up 3 files" in cli(*skip, "--dry-run").out
+    assert len(cli("snapshots", "--json").of("snapshot")) == 1
+    (source / "todo").write_text("rest")
+    [summary] = cli(*skip, "--json").of("summary")
+    assert summary["parent"] == first["id"] != summary["snapshot_id"]
+    cli(*skip, "--full")
+    assert len(cli("snapshots", "--json").of("snapshot")) == 3
+
+
+def test_what_cannot_be_read_is_told_where_nothing_else_changed(
+    cli, repository: Path, source: Path, tmp_path: Path
+) -> None:
+    skip = ("backup", source, tmp_path / "gone", "--skip-if-unchanged")
+    assert "could not be read" in cli(*skip, code=3).err
+    again = cli(*skip, code=3)
+    assert "; none was made" in again.out
+    assert f"{tmp_path}/gone: " in again.err
+    assert "warning: 1 entry could not be read" in again.err
+
+
 def test_a_dry_backup_only_counts(cli, repository: Path, source: Path) -> None:
     before = sorted(repository.rglob("*"))
     assert "would back up 3 files" in cli("backup", source, "-n").out

@@ -7,11 +7,13 @@ import pytest
 
 from backapp_core.plugin_api import ArchiverKind, Keys
 from backapp_core.testing.archiver_contract import ArchiverContract
+from backapp_core.testing.lock_waiting_contract import LockWaitingContract
+from backapp_core.testing.unchanged_contract import UnchangedContract
 from backapp_plugins.archivers.targz import backapp_archivers
 from backapp_plugins.archivers.targz.settings import TargzSettings
 
 
-class TestTargz(ArchiverContract):
+class TestTargz(ArchiverContract, LockWaitingContract, UnchangedContract):
     @pytest.fixture
     def kind(self) -> ArchiverKind:
         return backapp_archivers()[0]

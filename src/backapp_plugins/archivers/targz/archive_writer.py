@@ -27,13 +27,14 @@ class ArchiveWriter:
         self._channel: Channel[Future[bytes]] = Channel(_MEMBERS_AHEAD)
         self._buffer = bytearray()
         self._flushed = 0
+        self._held = bytearray()
         self.member_sizes: list[int] = []
         """Compressed size of each member that was sent."""
 
     @property
     def position(self) -> int:
         """Where in the uncompressed tar stream the next byte goes."""
-        return self._flushed + len(self._buffer)
+        return self._flushed + len(self._buffer) + len(self._held)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append to the tar stream; waits while the destination is slower.
@@ -42,9 +43,20 @@ class ArchiveWriter:
             ChannelClosed: If sending has failed meanwhile.
         """
         buffer = self._buffer
+        if self._held:
+            buffer += self._held
+            self._held.clear()
         buffer += data
         if len(buffer) >= MEMBER_BYTES:
             self._cut()
+
+    def hold_back(self, data: bytes) -> None:
+        """Append something small that is worth no archive by itself; `drop` may follow."""
+        self._held += data
+
+    def drop(self) -> None:
+        """Forget what was held back and nothing was written after."""
+        self._held.clear()
 
     def finish(self, error: BaseException | None = None) -> None:
         """End the archive, or give it up with ``error``, which the sending side then gets."""

@@ -73,8 +73,12 @@ class BackupRun:
                 stack.callback(parent.stream.close)
             pool = stack.enter_context(ThreadPoolExecutor(place.surroundings.threads, "gzip"))
             try:
-                record, manifest_chunks = self._store(parent, pool, stack)
+                stored = self._store(parent, pool, stack)
                 require_lock()
+                if isinstance(stored, BackupResult):
+                    self._take_back()  # parts of files that could not be read to their ends
+                    return stored
+                record, manifest_chunks = stored
                 self._require_archives(record)
                 place.surroundings.cancel.check()
             except BaseException:
@@ -96,7 +100,12 @@ class BackupRun:
 
     def _store(
         self, parent: Parent | None, pool: ThreadPoolExecutor, stack: ExitStack
-    ) -> tuple[Record, Callable[[], Iterator[bytes]]]:
+    ) -> tuple[Record, Callable[[], Iterator[bytes]]] | BackupResult:
+        """Store archive and manifest; where nothing changed and that is skipped, return so.
+
+        Raises:
+            InputError: If more changed than one archive has room for.
+        """
         place = self._place
         run = layout.run_name(
             self._taken_at, place.surroundings.random_bytes(8), is_full=parent is None
@@ -126,11 +135,16 @@ class BackupRun:
             number,
             archive,
             collector,
+            parent,
         )
         if len(archive.member_sizes) > MOST_MEMBERS:
             raise InputError(
                 "more than 64 TiB changed, too much for one archive; back up parts of it"
             )
+        if parent is not None and self._skips(parent, collector):
+            self._require_archives(parent.record)
+            snapshot = layout.snapshot_of(parent.record, parent.id)
+            return BackupResult(snapshot, (), self._counts(collector, stored_bytes=0))
         archives = (*old_archives, *([added] if added else []))
         used = tuple(ref for ref in archives if ref.number in manifest.archives or ref is added)
         sizes = reader.archives if reader else {}
@@ -157,12 +171,19 @@ class BackupRun:
         ), chunks
 
     def _send_archive(
-        self, name: str, number: int, archive: ArchiveWriter, collector: Collector
+        self,
+        name: str,
+        number: int,
+        archive: ArchiveWriter,
+        collector: Collector,
+        parent: Parent | None,
     ) -> ArchiveRef | None:
         def collect() -> None:
             error: BaseException | None = None
             try:
                 collector.run()
+                if parent is not None and self._skips(parent, collector):
+                    archive.drop()
             except ChannelClosed:
                 return
             except BaseException as caught:  # noqa: BLE001  # carried over to the sending thread, which raises it
@@ -197,6 +218,28 @@ class BackupRun:
             self._place.surroundings.cancel.check()
             yield chunk
 
+    def _skips(self, parent: Parent, collector: Collector) -> bool:
+        """Say of a scan that is over whether it gives no reason to make a snapshot."""
+        return (
+            self._options.skips_unchanged
+            and not collector.changes.has_any
+            and parent.record.roots == layout.roots_to_text(self._scanner.roots)
+        )
+
+    def _counts(self, collector: Collector, *, stored_bytes: int) -> Counts:
+        tally = collector.tally
+        return Counts(
+            files_new=tally.files_new,
+            files_changed=tally.files_changed,
+            files_unmodified=tally.files_unmodified,
+            directories=tally.directories,
+            others=tally.others,
+            problems=tally.problems + self._scanner.problems,
+            processed_bytes=tally.processed_bytes,
+            read_bytes=tally.read_bytes,
+            stored_bytes=stored_bytes,
+        )
+
     def _record(
         self,
         parent: Parent | None,
@@ -208,18 +251,7 @@ class BackupRun:
         content_hash: str,
     ) -> Record:
         added_bytes = added.size if added else 0
-        tally = collector.tally
-        counts = Counts(
-            files_new=tally.files_new,
-            files_changed=tally.files_changed,
-            files_unmodified=tally.files_unmodified,
-            directories=tally.directories,
-            others=tally.others,
-            problems=tally.problems + self._scanner.problems,
-            processed_bytes=tally.processed_bytes,
-            read_bytes=tally.read_bytes,
-            stored_bytes=added_bytes + manifest.size,
-        )
+        counts = self._counts(collector, stored_bytes=added_bytes + manifest.size)
         return Record(
             taken_at=self._taken_at,
             hostname=self._options.hostname,

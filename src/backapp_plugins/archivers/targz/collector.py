@@ -22,11 +22,13 @@ from backapp_core.plugin_api import (
 )
 from backapp_plugins.archivers.targz import tar_headers
 from backapp_plugins.archivers.targz.archive_writer import ArchiveWriter
+from backapp_plugins.archivers.targz.changes import Changes
 from backapp_plugins.archivers.targz.comparing import (
     Inode,
     facts,
     fingerprint,
     inode_of,
+    is_as_before,
     is_same,
     is_unchanged,
 )
@@ -37,6 +39,7 @@ from backapp_plugins.archivers.targz.manifest import (
     DirLine,
     EntryLine,
     MoreLine,
+    weight_of,
 )
 from backapp_plugins.archivers.targz.manifest_writer import ManifestWriter
 from backapp_plugins.archivers.targz.nodes import (
@@ -47,7 +50,6 @@ from backapp_plugins.archivers.targz.parent import OldDirectory, ParentWalk
 _RACY_NS = 2_000_000_000
 """A file that changed so shortly before it was read may change again without its times telling."""
 _PROGRESS_SECONDS = 0.1
-_EXTENT_BYTES = 25
 
 
 @final
@@ -97,6 +99,7 @@ class Collector:
         self._progress_at = 0.0
         self._racy_from_ns = 0
         self._flags: tuple[str, ...] = ()
+        self.changes = Changes(scanner.roots)
 
     def run(self) -> None:
         """Walk the whole scan and end the manifest; the archive is ended by the caller."""
@@ -106,6 +109,7 @@ class Collector:
                 self._archive.require_receiver()
                 self._directory(found)
                 self._show(found.path)
+        self.changes.leave(self._parent)
         self._manifest.finish()
         self._show(b"", is_last=True)
 
@@ -121,6 +125,7 @@ class Collector:
         self._racy_from_ns = int(looked_at.timestamp() * 1e9) - _RACY_NS
         problems = self.tally.problems
         head = self._head(found, old)
+        self.changes.see_directory(found.path, old, head)
         lines: list[EntryLine] = []
         block: DirLine | MoreLine = head
         is_settled = head.ctime < self._racy_from_ns
@@ -131,7 +136,7 @@ class Collector:
             is_settled = is_settled and is_of_listing and not line.racy and not line.flags
             lines.append(line)
             if line.xattrs or line.extents or line.target:
-                weight += _weight(line)
+                weight += weight_of(line)
             if len(lines) == ENTRIES_PER_BLOCK or weight >= BYTES_PER_BLOCK:
                 self._manifest.add(block, lines)
                 block, lines, weight = MoreLine(more=head.dir), [], 0
@@ -159,9 +164,12 @@ class Collector:
         self, found: FoundDirectory, old: OldDirectory | None
     ) -> Iterator[tuple[Entry, EntryLine]]:
         for entry in found.entries:
-            line = self._entry(found, entry, old.find(entry.name) if old else None)
+            known = old.find(entry.name) if old else None
+            line = self._entry(found, entry, known)
+            self.changes.see(known, line)
             if line is not None:
                 yield entry, line
+        self.changes.leave(old)
 
     def _head(self, found: FoundDirectory, old: OldDirectory | None) -> DirLine:
         entry = found.entry
@@ -182,7 +190,9 @@ class Collector:
             xattrs=xattrs_to_plain(xattrs),
         )
         if old is None or facts(old.head) != facts(head):
-            self._archive.write(
+            is_above = old is not None and self.changes.is_above(found.path)
+            write = self._archive.hold_back if is_above else self._archive.write
+            write(
                 tar_headers.header(
                     found.path,
                     entry,
@@ -206,12 +216,14 @@ class Collector:
             if old is not None and is_known:
                 old.dev = entry.device
                 return old
-            return self._special(found, entry, kind)
+            return self._special(found, entry, kind, old)
         except SourceError as error:
             self._report(child_path(found.path, entry.name), error.message)
             return None
 
-    def _special(self, found: FoundDirectory, entry: Entry, kind: EntryKind) -> EntryLine:
+    def _special(
+        self, found: FoundDirectory, entry: Entry, kind: EntryKind, old: EntryLine | None
+    ) -> EntryLine:
         target = found.link_target(entry) if kind is EntryKind.SYMLINK else b""
         xattrs = self._attributes(found, entry)
         line = self._line(entry, kind, xattrs)
@@ -221,7 +233,8 @@ class Collector:
         line.flags = self._flags
         path = child_path(found.path, entry.name)
         content = self._contents.get(inode_of(entry)) if entry.links > 1 else None
-        if kind is EntryKind.SOCKET:
+        # What was only looked at again is in an older archive.
+        if kind is EntryKind.SOCKET or (old is not None and is_as_before(old, line)):
             return line
         self._archive.write(
             tar_headers.header(
@@ -273,7 +286,8 @@ class Collector:
     ) -> EntryLine:
         first = content.line
         line = msgspec.structs.replace(first, name=to_text(entry.name), links=entry.links)
-        if content.is_stored or not is_known:
+        is_there = old is not None and old.at == line.at and is_as_before(old, line)
+        if (content.is_stored or not is_known) and not is_there:
             # If the content is in an older archive, the first name is there, too.
             self._archive.write(
                 tar_headers.header(
@@ -382,9 +396,3 @@ class Collector:
                 problems=tally.problems + self._scanner.problems,
             )
         )
-
-
-def _weight(line: EntryLine) -> int:
-    """Return about how many bytes the parts of a line take that may be very long."""
-    attributes = sum(len(name) + len(value) for name, value in (line.xattrs or {}).items())
-    return attributes + _EXTENT_BYTES * len(line.extents or ()) + len(line.target)

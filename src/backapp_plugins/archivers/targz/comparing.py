@@ -2,6 +2,8 @@
 
 from hashlib import blake2b
 
+from msgspec.structs import replace
+
 from backapp_core.plugin_api import (
     Entry,
     EntryKind,
@@ -53,6 +55,28 @@ def _kept(line: EntryLine) -> tuple[object, ...]:
         line.gid,
         line.xattrs,
         line.flags,
+    )
+
+
+def is_as_before(old: EntryLine, line: EntryLine) -> bool:
+    """Say whether a line tells what the old one told, in all that a scan sees and a restore gives.
+
+    Where the content lies, and how long it was at rest when it was read, is neither.
+    """
+    return old is line or _told(old) == _told(line)
+
+
+def _told(line: EntryLine) -> EntryLine:
+    return replace(line, dev=0, at=None, racy=False)
+
+
+def is_head_as_before(old: DirLine, head: DirLine) -> bool:
+    """Say of a directory itself what `is_as_before` says of an entry."""
+    return facts(old) == facts(head) and (old.ctime, old.ino, old.user, old.group) == (
+        head.ctime,
+        head.ino,
+        head.user,
+        head.group,
     )
 
 

@@ -29,6 +29,7 @@ from backapp_core.plugin_api import (
     TransportError,
     host_name,
     is_of_earlier_boot,
+    once_free,
     process_started,
     system_ids,
 )
@@ -67,14 +68,21 @@ def hold(
     the function is called, which writes the lock as soon as there is room.
 
     Raises:
-        RepositoryLocked: If another lock excludes this one.
+        RepositoryLocked: If another lock excludes this one, after waiting as long as the
+            surroundings say.
+        RunCancelled: If somebody wishes to stop while it waits.
     """
-    held = _Held(transport, surroundings, is_exclusive=is_exclusive)
-    try:
-        held.take()
-        yield held.require
-    finally:
-        held.release()
+
+    def take() -> _Held:
+        held = _Held(transport, surroundings, is_exclusive=is_exclusive)
+        with ExitStack() as attempt:
+            attempt.callback(held.release)
+            held.take()
+            stack.push(attempt.pop_all())
+        return held
+
+    with ExitStack() as stack:
+        yield once_free(surroundings, take).require
 
 
 @contextmanager

@@ -39,6 +39,7 @@ ENTRIES_PER_BLOCK = 16_384
 BYTES_PER_BLOCK = 16 << 20
 """A block ends, too, once attributes, link targets and extents make it so long."""
 MEMBERS_PER_LINE = 4096
+_EXTENT_BYTES = 25
 _LONGEST_LINE_BYTES = 64 << 20
 _LONGEST_BLOCK_BYTES = 128 << 20
 _LARGEST_MEMBER_BYTES = 64 << 20
@@ -175,6 +176,12 @@ class Block:
         except _UNDECODABLE as error:
             raise DamagedRepository(f"a manifest is damaged: {error}") from error
         return entries
+
+
+def weight_of(line: EntryLine) -> int:
+    """Return about how many bytes the parts of a line take that may be very long."""
+    attributes = sum(len(name) + len(value) for name, value in (line.xattrs or {}).items())
+    return attributes + _EXTENT_BYTES * len(line.extents or ()) + len(line.target)
 
 
 def encode_block(head: DirLine | MoreLine, lines: Sequence[EntryLine]) -> bytes:

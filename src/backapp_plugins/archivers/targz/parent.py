@@ -47,6 +47,13 @@ class ParentWalk:
     def __init__(self, reader: Reader | None) -> None:
         self._blocks: Iterator[Block] = reader.blocks() if reader else iter(())
         self._next: Block | None = next(self._blocks, None)
+        self._has_missed = False
+
+    def has_missed(self) -> bool:
+        """Say whether a directory of the old state was not entered; asked when the scan is over."""
+        while self._next is not None and isinstance(self._next.head, MoreLine):
+            self._next = next(self._blocks, None)
+        return self._has_missed or self._next is not None
 
     def enter(self, path: bytes) -> "OldDirectory | None":
         """Return the old state of the directory ``path``, None if it was not there.
@@ -64,6 +71,7 @@ class ParentWalk:
                 key = key or path_key(path)
                 if path_key(self._next.path) > key:
                     return None
+                self._has_missed = True
             self._next = next(self._blocks, None)
         return None
 
@@ -82,20 +90,40 @@ class OldDirectory:
         self.head = head
         self.first = first
         self._rest = rest
-        self._lines: Iterator[tuple[bytes, EntryLine]] | None = None
+        self._lines = self._walk()
         self._next: tuple[bytes, EntryLine] | None = None
+        self._is_begun = False
+        self._found = b""
+        self._has_missed = False
 
     def find(self, name: bytes) -> EntryLine | None:
         """Return the old entry of this name, None if there was none.
 
         Calls come in byte order of names.
         """
-        if self._lines is None:
-            self._lines = self._walk()
-            self._next = next(self._lines, None)
+        self._begin()
         while self._next is not None and self._next[0] < name:
+            self._go_on(self._next[0])
+        if self._next is None or self._next[0] != name:
+            return None
+        self._found = name
+        return self._next[1]
+
+    def has_missed(self) -> bool:
+        """Say whether an old entry was not found by anybody; asked after the last call."""
+        self._begin()
+        while self._next is not None and not self._has_missed:
+            self._go_on(self._next[0])
+        return self._has_missed
+
+    def _begin(self) -> None:
+        if not self._is_begun:
+            self._is_begun = True
             self._next = next(self._lines, None)
-        return self._next[1] if self._next is not None and self._next[0] == name else None
+
+    def _go_on(self, name: bytes) -> None:
+        self._has_missed = self._has_missed or name != self._found
+        self._next = next(self._lines, None)
 
     def _walk(self) -> Iterator[tuple[bytes, EntryLine]]:
         for line in self.first.lines():

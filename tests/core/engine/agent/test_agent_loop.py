@@ -80,6 +80,14 @@ def test_second_run_adds_only_what_changed(site):
     assert len(snapshots(working, site)) == 2
 
 
+def test_every_run_of_an_agent_leaves_a_snapshot_for_its_receipt(site):
+    site.tenant.jobs.replace(evolve(site.tenant.jobs.get("documents"), skips_unchanged=True))
+    site.working()
+    ended = [site.ended(site.ask()) for _ in range(2)]
+    receipts = site.tenant.repositories.receipts(site.repository.id)
+    assert len({one.snapshot_id for one in ended}) == len(receipts) == 2
+
+
 def test_what_happens_during_a_run_is_reported(site):
     site.working()
     run_id = site.ask()

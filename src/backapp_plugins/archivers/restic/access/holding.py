@@ -7,7 +7,7 @@ notices. Refreshing writes another lock and removes the one before, as restic do
 import os
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import final
 
@@ -25,6 +25,7 @@ from backapp_core.plugin_api import (
     Transport,
     TransportError,
     host_name,
+    once_free,
     process_started,
     system_ids,
     user_and_group,
@@ -84,25 +85,32 @@ def hold(
         is_exclusive: Whether nobody else may be at work.
 
     Raises:
-        RepositoryLocked: If another lock excludes this one.
+        RepositoryLocked: If another lock excludes this one, after waiting as long as the
+            surroundings say.
         StorageFull: If there is no room for a shared lock.
         AccessRefused: If nothing can be written there.
+        RunCancelled: If somebody wishes to stop while it waits.
     """
-    with surviving_questions() as is_surviving:
-        hostname = host_name() if is_surviving else host_name() + NOT_ASKED
-        held = Hold(
-            transport,
-            BlobCodec(key, surroundings.random_bytes),
-            surroundings,
-            version=version,
-            is_exclusive=is_exclusive,
-            hostname=hostname,
-        )
-        try:
-            held.take()
-            yield held
-        finally:
-            held.release()
+
+    def take() -> Hold:
+        with ExitStack() as attempt:
+            is_surviving = attempt.enter_context(surviving_questions())
+            held = Hold(
+                transport,
+                BlobCodec(key, surroundings.random_bytes),
+                surroundings,
+                version=version,
+                is_exclusive=is_exclusive,
+                hostname=host_name() if is_surviving else host_name() + NOT_ASKED,
+            )
+            attempt.callback(held.release)
+            # Of several that waited, some may come back at the same moment.
+            held.take(settles=surroundings.lock_wait_seconds > 0)
+            stack.push(attempt.pop_all())
+        return held
+
+    with ExitStack() as stack:
+        yield once_free(surroundings, take)
 
 
 @final
@@ -167,8 +175,12 @@ class Hold:
         if self._lost or self._is_overdue():
             self()
 
-    def take(self) -> None:
+    def take(self, *, settles: bool = False) -> None:
         """Write the lock, if there is room, between two looks at the others.
+
+        Args:
+            settles: Whether to look once more when everybody must have seen it, which is done
+                anyway before anything is published or deleted.
 
         Raises:
             RepositoryLocked: If another lock excludes this one.
@@ -177,6 +189,8 @@ class Hold:
         """
         with self._mutex:
             self._take()
+            if settles:
+                self._settle()
 
     def release(self) -> None:
         """Stop refreshing the lock and remove it if it may have been written."""

@@ -34,6 +34,7 @@ from backapp_plugins.archivers.restic.backup.pending import (
     PendingFolder,
     Tally,
 )
+from backapp_plugins.archivers.restic.backup.roots import RootWatch
 from backapp_plugins.archivers.restic.format.layout import BlobKind
 from backapp_plugins.archivers.restic.format.trees import TreeBroken, join_in_pieces, join_nodes
 from backapp_plugins.archivers.restic.writing.saving import BlobSaver
@@ -59,6 +60,7 @@ class Collector:
         *,
         old_root: bytes | None,
         memory: FolderMemory | None,
+        roots: RootWatch | None,
         check_lock: Callable[[], None],
         threads: int,
         rereads_all: bool,
@@ -74,6 +76,7 @@ class Collector:
             examiner: Makes the nodes of what is no directory.
             old_root: Root tree of the snapshot that this backup is compared with.
             memory: What this machine remembers of that snapshot.
+            roots: Is told of trees, if somebody wants to know what is as it was.
             check_lock: Raises if the lock of this run is worth nothing any more; asked often.
             threads: How many examine at a time.
             rereads_all: Whether nothing is believed to be unchanged.
@@ -86,6 +89,7 @@ class Collector:
         self._examiner = examiner
         self._old_root = old_root
         self._memory = memory
+        self._roots = roots
         self._check_lock = check_lock
         self._threads = threads
         self._rereads_all = rereads_all
@@ -293,7 +297,7 @@ class Collector:
         folders_hash = _NO_FOLDERS
         if children:
             folders_hash = hash_of_folders([(one.name, one.own, one.tree) for one in children])
-        known = folder.known
+        known, nodes = folder.known, list[NamedNode]()
         if folder.is_same and known is not None and known.folders == folders_hash:
             tree = known.tree
         else:
@@ -306,6 +310,8 @@ class Collector:
                     self.tally.folders_new += 1
                 elif folder.old_tree != tree:
                     self.tally.folders_changed += 1
+        if self._roots is not None:
+            self._roots.see(folder, tree, nodes, self._examiner.old_nodes)
         is_settled = all(one.is_own_settled for one in children)
         self._note(folder, folders_hash if is_settled else UNSETTLED, tree)
         return tree

@@ -31,6 +31,7 @@ from backapp_plugins.archivers.restic.backup.folder_memory import (
     memory_name,
     open_memory,
 )
+from backapp_plugins.archivers.restic.backup.roots import RootWatch
 from backapp_plugins.archivers.restic.backup.small_file_reading import SmallFileReading
 from backapp_plugins.archivers.restic.backup.small_files import SmallFileSaver
 from backapp_plugins.archivers.restic.chunking.chunker import slowness
@@ -100,21 +101,39 @@ class BackupRun:
             if text := slowness(place.config.chunker):
                 place.say(Level.INFO, text)
             saver = stack.enter_context(BlobSaver(place, index, require_lock.check))
-            collector, root = self._collect(saver, index, parent, require_lock.check)
-            saver.finish()
+            roots = self._root_watch(parent)
+            collector, root = self._collect(saver, index, parent, roots, check=require_lock.check)
+            is_same = roots is not None and roots.are_same
+            if not (roots and is_same and saver.has_no_more_than(roots.trees_above)):
+                saver.finish()
             place.surroundings.cancel.check()
             self._require_index(index.files)
+            if parent is not None and is_same:
+                require_lock()  # what was compared with is there as long as nobody removes anything
+                result = self._skipped(collector, saver, parent)
+                if root == parent.record.tree:  # else the memory would name trees that nobody has
+                    self._keep_memory(collector, result.snapshot, index)
+                return result
             result = self._publish(require_lock, collector, saver, parent, root)
             self._keep_memory(collector, result.snapshot, index)
         place.surroundings.events(SnapshotSaved(result.snapshot))
         return result
+
+    def _root_watch(self, parent: Parent | None) -> RootWatch | None:
+        """Return what finds out whether anything changed, if somebody wants to know that."""
+        if parent is None or not self._options.skips_unchanged:
+            return None
+        roots = self._scanner.roots
+        return RootWatch(roots) if parent.record.snapshot.roots == roots else None
 
     def _collect(
         self,
         saver: BlobSaver,
         index: Index,
         parent: Parent | None,
-        check_lock: Callable[[], None],
+        roots: RootWatch | None,
+        *,
+        check: Callable[[], None],
     ) -> tuple[Collector, bytes]:
         place, options = self._place, self._options
         around = place.surroundings
@@ -146,7 +165,8 @@ class BackupRun:
                 examiner,
                 old_root=parent.record.tree if parent else None,
                 memory=parent.memory if parent else None,
-                check_lock=check_lock,
+                roots=roots,
+                check_lock=check,
                 threads=around.threads + (crew.size if crew else 0),
                 rereads_all=options.rereads_all,
                 reports_files=options.reports_files,
@@ -208,6 +228,13 @@ class BackupRun:
                 f"{self._place.transport.address} was cleaned up while this backup ran, so parts "
                 "that it relies on may be gone; run it again"
             )
+
+    def _skipped(self, collector: Collector, saver: BlobSaver, parent: Parent) -> BackupResult:
+        stored_bytes = sum(size for _, size in saver.objects)
+        counts = collector.tally.counts(
+            scan_problems=self._scanner.problems, stored_bytes=stored_bytes
+        )
+        return BackupResult(parent.record.snapshot, tuple(saver.objects), counts)
 
     def _publish(
         self,

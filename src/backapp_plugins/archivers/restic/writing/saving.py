@@ -1,7 +1,7 @@
 """Saves blobs: each content once."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Self, TypeVar, final
 
@@ -230,6 +230,11 @@ class BlobSaver:
             self.new_bytes += size_bytes
             self.packed_bytes += len(sealed)
         self._writer.add(kind, blob_id, sealed, uncompressed)
+
+    def has_no_more_than(self, trees: Container[bytes]) -> bool:
+        """Say whether nothing new was saved but these trees, which wait to be stored."""
+        with self._lock:
+            return not any(self.blobs.values()) and all(one in trees for one in self._trees)
 
     def finish(self) -> None:
         """Store what is left and list all of it; afterwards everything saved can be found.
