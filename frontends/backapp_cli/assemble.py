@@ -6,9 +6,9 @@ and the environment before the settings file.
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, evolve, field
 
@@ -23,6 +23,7 @@ from backapp_core.settings import Settings
 if TYPE_CHECKING:
     from backapp_core.engine import Engine
 
+_T = TypeVar("_T")
 CONFIG = "BACKAPP_CONFIG"
 DEBUG = "BACKAPP_DEBUG"
 COMPLETE = "_BACKAPP_COMPLETE"
@@ -178,12 +179,14 @@ def read_settings(choices: Choices) -> Settings:
         settings,
         cache_folder=cache_folder or settings.cache_folder,
         compression=_compression(choices) or settings.compression,
-        retry_lock=_retry_lock(choices) or settings.retry_lock,
+        retry_lock=choices.retry_lock
+        or _named(choices, "BACKAPP_RETRY_LOCK", _stretch)
+        or settings.retry_lock,
         limit_upload=choices.limit_upload
-        or _rate(choices, "BACKAPP_LIMIT_UPLOAD")
+        or _named(choices, "BACKAPP_LIMIT_UPLOAD", Rate.parse)
         or settings.limit_upload,
         limit_download=choices.limit_download
-        or _rate(choices, "BACKAPP_LIMIT_DOWNLOAD")
+        or _named(choices, "BACKAPP_LIMIT_DOWNLOAD", Rate.parse)
         or settings.limit_download,
     )
 
@@ -201,25 +204,24 @@ def _compression(choices: Choices) -> Compression | None:
     return None
 
 
-def _retry_lock(choices: Choices) -> str:
-    named = choices.environment.get("BACKAPP_RETRY_LOCK", "")
-    if choices.retry_lock or not named:
-        return choices.retry_lock
-    try:
-        seconds_of(named)
-    except InputError as error:
-        raise InputError(f"$BACKAPP_RETRY_LOCK: {error.message}") from error
-    return named
+def _named(choices: Choices, name: str, read: Callable[[str], _T]) -> _T | None:
+    """Return what a variable of the environment says; None if it is not there or empty.
 
-
-def _rate(choices: Choices, name: str) -> Rate | None:
+    Raises:
+        InputError: If it says nothing that can be read; names the variable.
+    """
     text = choices.environment.get(name, "")
     if not text:
         return None
     try:
-        return Rate.parse(text)
+        return read(text)
     except InputError as error:
         raise InputError(f"${name}: {error.message}") from error
+
+
+def _stretch(text: str) -> str:
+    seconds_of(text)
+    return text
 
 
 def _read_settings_file(choices: Choices) -> tuple[Mapping[str, Any], str]:

@@ -2,7 +2,8 @@
 
 import os
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 from typing_extensions import override
@@ -14,6 +15,7 @@ from backapp_core.model.rates import Rate
 from backapp_core.model.retention import Within
 from backapp_core.model.subsets import DataSubset
 
+_T = TypeVar("_T")
 _PART = re.compile(r"(\d{1,9})/(\d{1,9})")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) *%")
 _GROUPS = {
@@ -82,12 +84,7 @@ def rate(text: str | Rate) -> Rate:
     Raises:
         click.BadParameter: If it is no rate.
     """
-    if isinstance(text, Rate):
-        return text
-    try:
-        return Rate.parse(text)
-    except InputError as error:
-        raise click.BadParameter(error.message) from error
+    return text if isinstance(text, Rate) else _parsed(Rate.parse, text)
 
 
 def percent(text: str) -> float | None:
@@ -124,12 +121,7 @@ def within(text: str | Within) -> Within:
     Raises:
         click.BadParameter: If it is no duration.
     """
-    if isinstance(text, Within):
-        return text
-    try:
-        return Within.parse(text)
-    except InputError as error:
-        raise click.BadParameter(error.message) from error
+    return text if isinstance(text, Within) else _parsed(Within.parse, text)
 
 
 def stretch(text: str) -> str:
@@ -138,11 +130,15 @@ def stretch(text: str) -> str:
     Raises:
         click.BadParameter: If it is none.
     """
+    _parsed(seconds_of, text)
+    return text
+
+
+def _parsed(parse: Callable[[str], _T], text: str) -> _T:
     try:
-        seconds_of(text)
+        return parse(text)
     except InputError as error:
         raise click.BadParameter(error.message) from error
-    return text
 
 
 def tags(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
+from typing import final
 
 from attrs import field, frozen
 from typing_extensions import override
@@ -59,6 +60,25 @@ class FrozenClock(Clock):
         """Set the wall clock, forwards or back, as a time server does; no time passes."""
         with self._lock:
             self._now = at
+
+
+@final
+class WatchedClock(FrozenClock):
+    """A clock whose ``then`` is called once so many seconds were waited for by it."""
+
+    def __init__(
+        self, at: datetime = _NEW_YEAR, *, seconds: float, then: Callable[[], None]
+    ) -> None:
+        super().__init__(at)
+        self._seconds = seconds
+        self._then: Callable[[], None] | None = then
+
+    @override
+    def wait(self, seconds: float) -> None:
+        super().wait(seconds)
+        if self._then is not None and self.monotonic_seconds() >= self._seconds:
+            then, self._then = self._then, None
+            then()
 
 
 class AheadClock(Clock):

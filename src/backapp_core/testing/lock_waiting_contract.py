@@ -9,13 +9,10 @@ import os
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import final
 
 import pytest
 from attrs import evolve
-from typing_extensions import override
 
 from backapp_core.errors import RepositoryLocked, RunCancelled
 from backapp_core.events import Level, LogLine, Recording
@@ -25,29 +22,12 @@ from backapp_core.model.snapshots import Snapshot
 from backapp_core.ports.archivers import ArchiverKind, Repository
 from backapp_core.ports.surroundings import CancelToken, Keys, Surroundings
 from backapp_core.testing.archiver_fixtures import ArchiverFixtures
-from backapp_core.testing.fakes import FrozenClock, MemoryBucket, MemoryTransport
+from backapp_core.testing.fakes import FrozenClock, MemoryBucket, MemoryTransport, WatchedClock
 from backapp_core.testing.faults import FaultyTransport, Operation, Phase
 from backapp_core.testing.plain_scanner import PlainScanner
 
 _WAIT_SECONDS = 300.0
 _OPTIONS = BackupOptions(hostname="host", username="user")
-
-
-@final
-class WatchedClock(FrozenClock):
-    """A clock whose ``then`` is called once so many seconds were waited for by it."""
-
-    def __init__(self, at: datetime, *, seconds: float, then: Callable[[], None]) -> None:
-        super().__init__(at)
-        self._seconds = seconds
-        self._then: Callable[[], None] | None = then
-
-    @override
-    def wait(self, seconds: float) -> None:
-        super().wait(seconds)
-        if self._then is not None and self.monotonic_seconds() >= self._seconds:
-            then, self._then = self._then, None
-            then()
 
 
 class LockWaitingContract(ArchiverFixtures):

@@ -19,6 +19,7 @@ from backapp_core.testing.fakes import (
     FrozenClock,
     MemoryBucket,
     MemoryTransport,
+    WatchedClock,
     make_surroundings,
 )
 from backapp_core.testing.transport_contract import TransportContract
@@ -153,22 +154,15 @@ def test_what_the_body_raises_passes_through_and_nothing_is_stored(tmp_path):
     assert inner.objects == {}
 
 
-class Stopping(FrozenClock):
-    """Somebody wishes to stop while a second passes."""
-
-    def __init__(self, token):
-        super().__init__()
-        self.token = token
-
-    def wait(self, seconds):
-        super().wait(seconds)
-        if self.monotonic_seconds() > 1:
-            self.token.cancel()
-
-
 def test_a_wish_to_stop_ends_transfers_in_either_direction(tmp_path):
     token = CancelToken()
-    around = limited(tmp_path, upload=80, download=80, clock=Stopping(token), cancel=token)
+    around = limited(
+        tmp_path,
+        upload=80,
+        download=80,
+        clock=WatchedClock(seconds=1.25, then=token.cancel),
+        cancel=token,
+    )
     closed = []
 
     class Closable(MemoryTransport):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from backapp_core.errors import RunCancelled
 from backapp_core.ports.line import Line, Pace
 from backapp_core.ports.surroundings import CancelToken, Surroundings
-from backapp_core.testing.fakes import FrozenClock, make_surroundings
+from backapp_core.testing.fakes import FrozenClock, WatchedClock, make_surroundings
 
 
 def test_without_a_limit_nobody_waits():
@@ -88,22 +88,9 @@ def test_copies_of_the_surroundings_share_the_line_and_the_directions_do_not(tmp
     assert line.is_limited
 
 
-class Stopping(FrozenClock):
-    """Somebody wishes to stop while the third quarter of a second passes."""
-
-    def __init__(self, token):
-        super().__init__()
-        self.token = token
-
-    def wait(self, seconds):
-        super().wait(seconds)
-        if self.monotonic_seconds() > 0.5:
-            self.token.cancel()
-
-
 def test_a_wish_to_stop_ends_the_wait_for_the_line(tmp_path):
     token = CancelToken()
-    clock = Stopping(token)
+    clock = WatchedClock(seconds=0.75, then=token.cancel)
     line = Line(upload=Pace(1))
     around = make_surroundings(tmp_path, clock=clock, cancel=token, line=line)
     with pytest.raises(RunCancelled):

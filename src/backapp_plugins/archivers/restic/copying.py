@@ -187,7 +187,7 @@ class _Copy:
         try:
             plain = theirs.sealer.open_view(blob.sealed)
             if uncompressed:
-                sealed = ours.sealer.seal(plain)
+                sealed = ours.sealer.seal_view(plain)
                 ours.decode(sealed, uncompressed, blob_id)
                 return Encoded(sealed, uncompressed)
             if sha256(plain).digest() == blob_id:
